@@ -1,0 +1,95 @@
+"""Dataclass fields that carry their range or choices, and the one check that reads them.
+
+OmegaConf checks types when a config is composed. What it cannot check is declared with the field
+(``ranged``, ``choice``) and checked by ``check`` once the config is a tree of dataclasses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from nnexp.errors import ConfigError, did_you_mean
+
+
+def ranged(
+    default: Any,
+    *,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
+) -> Any:
+    """A numeric field, or list of numbers, whose every number lies in the given range.
+
+    A list default is copied for each instance. ``None`` passes where the type is optional.
+    """
+    bounds = {"gt": gt, "ge": ge, "lt": lt, "le": le}
+    return _field(default, {"bounds": {k: v for k, v in bounds.items() if v is not None}})
+
+
+def choice(default: str, options: Sequence[str]) -> Any:
+    """A string field that takes one of ``options``."""
+    return _field(default, {"options": tuple(options)})
+
+
+def _field(default: Any, metadata: dict[str, Any]) -> Any:
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+_BOUNDS = {
+    "gt": ("greater than {}", lambda value, bound: value > bound),
+    "ge": ("at least {}", lambda value, bound: value >= bound),
+    "lt": ("less than {}", lambda value, bound: value < bound),
+    "le": ("at most {}", lambda value, bound: value <= bound),
+}
+
+
+def check(config: Any, path: str = "") -> None:
+    """Check every field of a tree of dataclasses, and what a dataclass checks itself.
+
+    A dataclass with rules across its fields has a method ``check_rules()`` that yields
+    ``(field name, problem)``.
+
+    Raises:
+        ConfigError: naming the key, its value and what is allowed.
+    """
+    for field in dataclasses.fields(config):
+        key = f"{path}.{field.name}" if path else field.name
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            check(value, key)
+            continue
+        for problem in _problems(value, field.metadata):
+            raise ConfigError(f"{key}={_show(value)}: {problem}")
+    if hasattr(config, "check_rules"):
+        for name, problem in config.check_rules():
+            key = f"{path}.{name}" if path else name
+            raise ConfigError(f"{key}={_show(getattr(config, name))}: {problem}")
+
+
+def _problems(value: Any, metadata: Any) -> Iterator[str]:
+    if value is None:
+        return
+    options = metadata.get("options")
+    if options and value not in options:
+        yield f"must be one of {', '.join(options)}{did_you_mean(str(value), options)}"
+    for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, float) and not math.isfinite(number):
+            yield "must be a finite number"
+        for name, bound in metadata.get("bounds", {}).items():
+            words, holds = _BOUNDS[name]
+            if not holds(number, bound):
+                yield f"must be {words.format(bound)}"
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ",".join(_show(item) for item in value) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)

@@ -1,0 +1,92 @@
+"""Where a run computes: its device, the type of its products, its threads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+
+import torch
+
+from nnexp.config.schema import TrainerConfig
+from nnexp.errors import ConfigError
+
+# Below this many floating-point operations a step, a second thread costs more than it saves; see
+# benchmarks/README.md.
+_FLOPS_FOR_THREADS = 50e6
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that ``trainer.device`` names; ``auto`` is CUDA where there is one.
+
+    Raises:
+        ConfigError: no such device here, or not a device's name.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    match = re.fullmatch(r"cpu|cuda(?::(\d+))?", name)
+    if not match:
+        raise ConfigError(f"trainer.device={name}: must be auto, cpu, cuda or cuda:N")
+    if name == "cpu":
+        return torch.device("cpu")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        raise ConfigError(
+            f"trainer.device={name}: torch {torch.__version__} finds no CUDA device here; "
+            "use trainer.device=cpu"
+        )
+    if match[1] and int(match[1]) >= count:
+        raise ConfigError(
+            f"trainer.device={name}: this machine has {count} CUDA device(s), the last one is "
+            f"cuda:{count - 1}"
+        )
+    return torch.device(name)
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """The type of the matrix products that ``trainer.precision`` names.
+
+    Raises:
+        ConfigError: the device cannot compute in it.
+    """
+    if name == "float32":
+        return torch.float32
+    if device.type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if not able:
+        raise ConfigError(
+            f"trainer.precision=bfloat16: this {device.type} has no bfloat16 instructions; "
+            "use trainer.precision=float32"
+        )
+    return torch.bfloat16
+
+
+def resolve_threads(trainer: TrainerConfig, flops_per_row: int) -> int:
+    """CPU threads of a run: as told, else one for small steps and all cores for large ones.
+
+    The number follows from the run's own config and never from its company, because the last bits
+    of a product can depend on it.
+    """
+    if trainer.threads is not None:
+        return trainer.threads
+    small = flops_per_row * trainer.batch_size < _FLOPS_FOR_THREADS
+    return 1 if small else available_cores()
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use ``count`` CPU threads inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,355 @@
+"""The training loop: runs of one structure, trained together. A single run is a group of one.
+
+Each run keeps its own numbers, random streams, hyperparameters and fate. Runs share only the data
+table, the structure and the sizes that make their tensors stack.
+
+Axes: R runs, N rows, B rows of a batch, M >= B rows of the buffers, D inputs, C classes, P numbers
+in a run's row of the flat buffers.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from nnexp.config.schema import Config, EarlyStoppingConfig
+from nnexp.devices import threads
+from nnexp.models.dropout import Dropout
+from nnexp.models.init import initial_parameters, initial_statistics
+from nnexp.models.loss import TrainingLoss, cross_entropy
+from nnexp.models.mlp import MLP
+from nnexp.models.structure import Structure
+from nnexp.optimizers import make_optimizers, passes
+from nnexp.randomness import generator
+from nnexp.schedulers import learning_rates
+
+# Rows evaluated at once. Fixed, because a product's last bits can depend on its height.
+_EVALUATED_ROWS = {"cpu": 256, "cuda": 8192}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run trains: its config, and its rows as int64 indices into the data table."""
+
+    config: Config
+    train: Tensor  # [N]
+    val: Tensor  # [N]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one run did in one epoch. A loss is in nats, an accuracy a fraction."""
+
+    run: int  # place in the group's list of runs
+    epoch: int  # counted from 1
+    step: int  # batches trained on since the start
+    train_loss: float  # mean over the epoch's batches as they were trained on
+    train_acc: float
+    val_loss: float | None  # None in an epoch without evaluation
+    val_acc: float | None
+    lr: float  # of the last step
+    seconds: float  # since training began
+    is_best: bool  # lowest validation loss so far
+
+
+@dataclass
+class RunState:
+    """All that training has made of one run: enough to go on from."""
+
+    params: Tensor  # [P]
+    stats: Tensor  # [S]
+    optimizer: dict[str, Tensor] = field(default_factory=dict)  # torch.optim's names, each [P]
+    epoch: int = 0
+    step: int = 0
+    best_params: Tensor | None = None
+    best_stats: Tensor | None = None
+    best_epoch: int | None = None
+    best_loss: float = math.inf
+    stopping_best: float = math.inf  # what early stopping compares with, smaller being better
+    stale: int = 0  # evaluations since it improved
+    status: str = "running"  # completed or diverged in the end
+
+
+class Group:
+    """Runs that train together.
+
+    Args:
+        runs: one structure, precision, batch size, ``drop_last`` and number of rows; all else may
+            differ.
+        x: the data table [N, D], float32, on the device that trains.
+        y: its classes [N], int64.
+        structure: of all runs.
+        dtype: of the matrix products.
+        num_threads: CPU threads.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        x: Tensor,
+        y: Tensor,
+        structure: Structure,
+        *,
+        dtype: torch.dtype = torch.float32,
+        num_threads: int = 1,
+    ) -> None:
+        self.runs = runs
+        self.structure = structure
+        self._x, self._y = x, y
+        self._dtype = dtype
+        self._num_threads = num_threads
+        self.states = [
+            RunState(
+                initial_parameters(structure, run.config.model, run.config.seed).to(x.device),
+                initial_statistics(structure).to(x.device),
+            )
+            for run in runs
+        ]
+        trainer = runs[0].config.trainer
+        self.batches = _batches(len(runs[0].train), trainer.batch_size, trainer.drop_last)
+
+    @property
+    def grads(self) -> Tensor:
+        """The last gradients [R, P] of the runs that are training, in the order of ``members``."""
+        return self._mlp.grads
+
+    def train(self) -> Iterator[list[Epoch]]:
+        """Train to the end, an epoch of every run at a time.
+
+        Yields the epoch's records, a run each. Between two epochs ``states`` is up to date.
+        """
+        began = time.perf_counter()
+        # Runs whose optimizers make the same passes lie side by side.
+        order = sorted(range(len(self.runs)), key=lambda i: passes(self.runs[i].config.optimizer))
+        members = [i for i in order if self.states[i].status == "running"]
+        while members:
+            self._assemble(members)
+            while all(self.states[i].status == "running" for i in members):
+                epoch = self.states[members[0]].epoch + 1
+                with threads(self._num_threads):
+                    losses, rights, rates = self._train_epoch(epoch)
+                    evaluated = self._evaluate_due(epoch)
+                self._keep_states()
+                seconds = time.perf_counter() - began
+                records = []
+                for row, i in enumerate(members):
+                    val = evaluated if self._is_due(i, epoch) else None
+                    records.append(
+                        self._record(
+                            i, row, float(losses[row]), float(rights[row]), val, rates[row], seconds
+                        )
+                    )
+                yield sorted(records, key=lambda record: record.run)
+            members = [i for i in members if self.states[i].status == "running"]
+
+    def predict(self, run: int, rows: Tensor, *, best: bool = True) -> Tensor:
+        """Logits [N, C] of one run on rows of the table, with its best weights or its last."""
+        state = self.states[run]
+        params, stats = state.params, state.stats
+        if best and state.best_params is not None and state.best_stats is not None:
+            params, stats = state.best_params, state.best_stats
+        mlp = MLP(self.structure, params[None], stats[None], dtype=self._dtype)
+        with threads(self._num_threads):
+            return self._logits(mlp, rows[None])[0]
+
+    # ── one epoch ─────────────────────────────────────────────────────────────────────────────
+
+    def _train_epoch(self, epoch: int) -> tuple[Tensor, Tensor, list[float]]:
+        """Mean loss [R] and accuracy [R], on the CPU, and the last learning rates."""
+        mlp, structure = self._mlp, self.structure
+        first = (epoch - 1) * len(self.batches)
+        order = self._row_order(epoch)
+        rates = self._learning_rates(first)
+        for rows, optimizer in self._optimizers:
+            optimizer.prepare(first, rates[:, rows])
+        for index, (start, size) in enumerate(self.batches):
+            x, labels = self._fetch(order[:, start : start + size], structure.padded_rows(size))
+            logits = mlp.forward(x, size, first + index)
+            grad, losses, rights = self._loss(logits, labels, size)
+            mlp.backward(grad)
+            self._clip_gradients()
+            for _, optimizer in self._optimizers:
+                optimizer.step(index)
+            mlp.refresh()
+            self._losses[:, start : start + size] = losses
+            self._rights[:, start : start + size] = rights
+        means = torch.stack([self._losses.double().mean(1), self._rights.double().mean(1)]).cpu()
+        return means[0], means[1], rates[-1].tolist()
+
+    def _row_order(self, epoch: int) -> Tensor:
+        """The table's rows in the order of this epoch, [R, N]."""
+        trained = self.batches[-1][0] + self.batches[-1][1]
+        order = [
+            self.runs[i].train[
+                torch.randperm(
+                    len(self.runs[i].train),
+                    generator=generator(self.runs[i].config.seed, "order", epoch),
+                )[:trained].to(self._x.device)
+            ]
+            for i in self._members
+        ]
+        return torch.stack(order)
+
+    def _learning_rates(self, first: int) -> Tensor:
+        """Of the epoch's steps, [S, R], float64, on the CPU."""
+        steps = np.arange(first, first + len(self.batches))
+        configs = [self.runs[i].config for i in self._members]
+        rates = [
+            learning_rates(c.scheduler, c.optimizer.lr, steps, len(steps), c.trainer.epochs)
+            for c in configs
+        ]
+        return torch.from_numpy(np.stack(rates, axis=1))
+
+    def _fetch(self, rows: Tensor, height: int) -> tuple[Tensor, Tensor]:
+        """Features [R, M, D] and classes [R, M, 1] of rows [R, B]; padding repeats a row."""
+        runs, size = rows.shape
+        if height > size:
+            rows = pad(rows, (0, height - size), value=0)
+        flat = rows.reshape(-1)
+        shape = (runs, height, self._x.shape[1])
+        if height not in self._fetched:
+            self._fetched[height] = self._x.new_empty(runs * height, shape[2])
+        torch.index_select(self._x, 0, flat, out=self._fetched[height])
+        return self._fetched[height].view(shape), self._y[flat].view(runs, height, 1)
+
+    def _clip_gradients(self) -> None:
+        """Scale each run's gradient to its largest allowed norm, as clip_grad_norm_ alone would."""
+        if self._max_norm is not None:
+            norm = torch.linalg.vector_norm(self._mlp.grads, dim=1, keepdim=True)
+            self._mlp.grads.mul_((self._max_norm / (norm + 1e-6)).clamp(max=1.0))
+
+    # ── evaluation ────────────────────────────────────────────────────────────────────────────
+
+    def _is_due(self, i: int, epoch: int) -> bool:
+        trainer = self.runs[i].config.trainer
+        return epoch % trainer.eval_every == 0 or epoch == trainer.epochs
+
+    def _evaluate_due(self, epoch: int) -> tuple[Tensor, Tensor] | None:
+        """Validation loss [R] and accuracy [R], on the CPU, if a run wants them now."""
+        if not any(self._is_due(i, epoch) for i in self._members):
+            return None
+        rows = torch.stack([self.runs[i].val for i in self._members])
+        logits = self._logits(self._mlp, rows)
+        losses, rights = cross_entropy(logits, self._y[rows])
+        means = torch.stack([losses.double().mean(1), rights.double().mean(1)]).cpu()
+        return means[0], means[1]
+
+    def _logits(self, mlp: MLP, rows: Tensor) -> Tensor:
+        """[R, N, C] of rows [R, N]."""
+        parts = []
+        for chunk in rows.split(_EVALUATED_ROWS[self._x.device.type], dim=1):
+            size = chunk.shape[1]
+            height = self.structure.padded_rows(size)
+            x = self._x[pad(chunk, (0, height - size), value=0)]
+            parts.append(mlp.forward(x, size)[:, :size])
+        return torch.cat(parts, 1)
+
+    # ── the runs' own fates ───────────────────────────────────────────────────────────────────
+
+    def _record(
+        self,
+        i: int,
+        row: int,
+        train_loss: float,
+        train_acc: float,
+        evaluated: tuple[Tensor, Tensor] | None,
+        lr: float,
+        seconds: float,
+    ) -> Epoch:
+        state, trainer = self.states[i], self.runs[i].config.trainer
+        val_loss = val_acc = None
+        is_best = False
+        if evaluated is not None:
+            val_loss, val_acc = (float(values[row]) for values in evaluated)
+            is_best = val_loss < state.best_loss
+        if is_best and val_loss is not None:
+            state.best_loss, state.best_epoch = val_loss, state.epoch
+            state.best_params, state.best_stats = state.params.clone(), state.stats.clone()
+        if not math.isfinite(train_loss) or not math.isfinite(val_loss or 0.0):
+            state.status = "diverged"
+        elif state.epoch == trainer.epochs:
+            state.status = "completed"
+        elif evaluated is not None:
+            values = {"val/loss": val_loss, "val/acc": val_acc, "train/loss": train_loss}
+            if _stops(state, trainer.early_stopping, values):
+                state.status = "completed"
+        return Epoch(
+            i, state.epoch, state.step, train_loss, train_acc,
+            val_loss, val_acc, lr, seconds, is_best,
+        )  # fmt: skip
+
+    def _assemble(self, members: Sequence[int]) -> None:
+        """Stack the runs' states into the buffers that train."""
+        self._members = members
+        states = [self.states[i] for i in members]
+        configs = [self.runs[i].config for i in members]
+        device = self._x.device
+        rates = [c.model.dropout for c in configs]
+        dropout = Dropout([c.seed for c in configs], rates, device) if any(rates) else None
+        self._mlp = MLP(
+            self.structure,
+            torch.stack([s.params for s in states]),
+            torch.stack([s.stats for s in states]),
+            dropout,
+            self._dtype,
+        )
+        self._optimizers = make_optimizers(
+            [c.optimizer for c in configs], self._mlp.params, self._mlp.grads
+        )
+        for rows, optimizer in self._optimizers:
+            for row, state in enumerate(states[rows]):
+                for name, value in state.optimizer.items():
+                    optimizer.state[name][row] = value
+        smoothing = torch.tensor([c.trainer.label_smoothing for c in configs], device=device)
+        self._loss = TrainingLoss(smoothing)
+        clips = [c.trainer.grad_clip for c in configs]
+        self._max_norm = None
+        if any(clip is not None for clip in clips):
+            norms = [math.inf if clip is None else clip for clip in clips]
+            self._max_norm = torch.tensor(norms, device=device).unsqueeze(1)
+        trained = self.batches[-1][0] + self.batches[-1][1]
+        self._losses = torch.empty(len(members), trained, device=device)
+        self._rights = torch.empty(len(members), trained, dtype=torch.bool, device=device)
+        self._fetched: dict[int, Tensor] = {}
+        self._keep_states(advance=False)
+
+    def _keep_states(self, *, advance: bool = True) -> None:
+        """Let the members' states see the buffers; ``advance`` counts the epoch just trained."""
+        for rows, optimizer in self._optimizers:
+            for row, i in enumerate(self._members[rows]):
+                self.states[i].optimizer = {n: v[row] for n, v in optimizer.state.items()}
+        for row, i in enumerate(self._members):
+            state = self.states[i]
+            state.params, state.stats = self._mlp.params[row], self._mlp.stats[row]
+            if advance:
+                state.epoch += 1
+                state.step += len(self.batches)
+
+
+def _batches(rows: int, batch_size: int, drop_last: bool) -> list[tuple[int, int]]:
+    """First row and number of rows of each batch of an epoch."""
+    whole = rows // batch_size * batch_size if drop_last and rows >= batch_size else rows
+    return [(start, min(batch_size, whole - start)) for start in range(0, whole, batch_size)]
+
+
+def _stops(
+    state: RunState, rule: EarlyStoppingConfig, values: dict[str, float | None]
+) -> bool:
+    """Whether early stopping ends the run after this evaluation."""
+    if rule.patience is None:
+        return False
+    value = values[rule.metric]
+    assert value is not None
+    score = -value if rule.metric.endswith("acc") else value
+    if score < state.stopping_best - rule.min_delta:
+        state.stopping_best, state.stale = score, 0
+    else:
+        state.stale += 1
+    return state.stale >= rule.patience

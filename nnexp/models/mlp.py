@@ -1,0 +1,220 @@
+"""Multilayer perceptrons with a run axis: forward pass and back propagation.
+
+Every tensor leads with the run axis and every product is batched over it, so one network and many
+are the same code. Derivatives are written out: at these sizes autograd's bookkeeping costs as much
+as the arithmetic.
+
+Axes: R runs, M rows of the buffers (a batch and its padding), D inputs, H units, C classes,
+P numbers in a run's row of the flat buffers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nnexp.models.activations import ACTIVATIONS
+from nnexp.models.dropout import Dropout
+from nnexp.models.norms import Affine, BatchNorm, LayerNorm, Norm
+from nnexp.models.structure import Structure, parameter_layout, statistics_layout
+
+
+class Linear:
+    """Weighted sums: x [R, M, D] to x W^T + b [R, M, H]."""
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, weight_grad: Tensor, bias_grad: Tensor | None
+    ) -> None:
+        self.weight = weight  # [R, H, D]
+        self.weight_grad = weight_grad
+        self.bias = None if bias is None else bias.unsqueeze(1)  # [R, 1, H]
+        self.bias_grad = bias_grad
+        self._transposed = weight.transpose(1, 2)
+
+    def forward(self, x: Tensor, out: Tensor) -> None:
+        """Write the sums to ``out``."""
+        if self.bias is None:
+            torch.bmm(x, self._transposed, out=out)
+        else:
+            torch.baddbmm(self.bias, x, self._transposed, out=out)
+
+    def backward(self, x: Tensor, grad: Tensor, out: Tensor | None) -> None:
+        """Keep the parameters' gradients; write that of ``x`` to ``out`` if it is wanted."""
+        if grad.dtype == self.weight_grad.dtype:
+            torch.bmm(grad.transpose(1, 2), x, out=self.weight_grad)
+        else:
+            self.weight_grad.copy_(torch.bmm(grad.transpose(1, 2), x))
+        if self.bias_grad is not None:
+            torch.sum(grad, 1, dtype=self.bias_grad.dtype, out=self.bias_grad)
+        if out is not None:
+            torch.bmm(grad, self.weight, out=out)
+
+
+@dataclass
+class _Buffers:
+    """One hidden layer's tensors for one number of rows, all [R, M, H]."""
+
+    sums: Tensor
+    active: Tensor  # the activation's output; may be ``sums``
+    out: Tensor  # the layer's output; may be ``active``
+    grad: Tensor
+
+
+class HiddenLayer:
+    """Linear, norm, activation, dropout, and the way around them if the structure has one."""
+
+    def __init__(
+        self,
+        linear: Linear,
+        norm: Norm | None,
+        activation: str,
+        dropout: Dropout | None,
+        index: int,
+        skips: bool,
+    ) -> None:
+        self._linear = linear
+        self._norm = norm
+        self._activation = ACTIVATIONS[activation]
+        self._dropout = dropout
+        self._index = index
+        self._skips = skips
+        self._buffers: dict[int, _Buffers] = {}
+
+    def buffers(self, x: Tensor) -> _Buffers:
+        """The buffers for as many rows as ``x`` [R, M, D] has, made at first use."""
+        rows = x.shape[1]
+        if rows not in self._buffers:
+            weight = self._linear.weight
+            shape = (weight.shape[0], rows, weight.shape[1])
+            sums = x.new_empty(shape)
+            active = x.new_empty(shape) if self._activation.saves_input else sums
+            apart = self._dropout is not None or self._skips
+            out = x.new_empty(shape) if apart else active
+            self._buffers[rows] = _Buffers(sums, active, out, x.new_empty(shape))
+        return self._buffers[rows]
+
+    def forward(self, x: Tensor, rows: int, step: int | None) -> Tensor:
+        """x [R, M, D] to [R, M, H]; ``step`` keys the dropout of a training step, None evaluates."""
+        buffers = self.buffers(x)
+        sums = buffers.sums
+        self._linear.forward(x, sums)
+        if self._norm is not None:
+            sums.copy_(self._norm.forward(sums, rows, training=step is not None))
+        self._activation.forward(sums, buffers.active)
+        if step is not None and self._dropout is not None:
+            self._mask = self._dropout.mask(step, self._index, *sums.shape[1:]).to(sums.dtype)
+            torch.mul(buffers.active, self._mask, out=buffers.out)
+        elif buffers.out is not buffers.active:
+            buffers.out.copy_(buffers.active)
+        if self._skips:
+            buffers.out.add_(x)
+        return buffers.out
+
+    def backward(self, x: Tensor, rows: int, grad_x: Tensor | None) -> None:
+        """From the gradient in this layer's buffer: the parameters', and that of ``x``."""
+        buffers = self.buffers(x)
+        grad = buffers.grad
+        skipped = grad.clone() if self._skips else None
+        if self._dropout is not None:
+            grad.mul_(self._mask)
+        saved = buffers.sums if self._activation.saves_input else buffers.active
+        self._activation.backward(grad, saved)
+        if self._norm is not None:
+            grad.copy_(self._norm.backward(grad, rows))
+        self._linear.backward(x, grad, grad_x)
+        if skipped is not None and grad_x is not None:
+            grad_x.add_(skipped)
+
+
+class MLP:
+    """R networks of one structure over flat buffers.
+
+    Args:
+        params: [R, P] float32, laid out by ``parameter_layout``.
+        stats: [R, S] float32, laid out by ``statistics_layout``; training changes it.
+        dropout: the masks' source, or None where no run drops anything.
+        dtype: of the matrix products; with bfloat16 the parameters stay float32, are cast for each
+            step, and logits and loss are float32.
+
+    ``grads`` [R, P] holds the gradients after ``backward``.
+    """
+
+    def __init__(
+        self,
+        structure: Structure,
+        params: Tensor,
+        stats: Tensor,
+        dropout: Dropout | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.structure = structure
+        self.params = params
+        self.stats = stats
+        self.grads = torch.zeros_like(params)
+        self.dtype = dtype
+        self._cast = params if dtype == params.dtype else params.to(dtype)
+        cast, true = (parameter_layout(structure).views(flat) for flat in (self._cast, params))
+        grads = parameter_layout(structure).views(self.grads)
+        running = statistics_layout(structure).views(stats)
+
+        def linear(name: str) -> Linear:
+            weight, bias = f"{name}.weight", f"{name}.bias"
+            return Linear(cast[weight], cast.get(bias), grads[weight], grads.get(bias))
+
+        def norm(name: str) -> Norm | None:
+            if structure.norm == "none":
+                return None
+            weight, bias = f"{name}.weight", f"{name}.bias"
+            affine = Affine(true[weight], true[bias], grads[weight], grads[bias])
+            if structure.norm == "layer":
+                return LayerNorm(affine)
+            return BatchNorm(affine, running[f"{name}.running_mean"], running[f"{name}.running_var"])
+
+        self._hidden = [
+            HiddenLayer(
+                linear(f"hidden.{i}.linear"),
+                norm(f"hidden.{i}.norm"),
+                structure.activation,
+                dropout,
+                i,
+                structure.skips(i),
+            )
+            for i in range(len(structure.hidden))
+        ]
+        self._output = linear("output")
+        self._inputs: list[Tensor] = []  # of every layer, kept by forward for backward
+        self._rows = 0
+
+    def refresh(self) -> None:
+        """Take over changed parameters, where the products run in another type."""
+        if self._cast is not self.params:
+            self._cast.copy_(self.params)
+
+    def forward(self, x: Tensor, rows: int, step: int | None = None) -> Tensor:
+        """Logits [R, M, C], float32, of x [R, M, D] whose first ``rows`` rows count.
+
+        ``step`` numbers the training steps of a run from 0 and keys dropout; None evaluates, with
+        the running statistics of batch norm and without dropout.
+        """
+        h = x.to(self.dtype)
+        self._inputs, self._rows = [h], rows
+        for layer in self._hidden:
+            h = layer.forward(h, rows, step)
+            self._inputs.append(h)
+        logits = h.new_empty(h.shape[0], h.shape[1], self.structure.num_classes)
+        self._output.forward(h, logits)
+        return logits.float()
+
+    def backward(self, grad: Tensor) -> None:
+        """Fill ``grads`` from the gradient of the logits [R, M, C] of the last ``forward``."""
+        # Back propagation (Rumelhart, Hinton and Williams 1986), layer by layer from the end.
+        inputs = self._inputs
+        last = len(self._hidden)
+        wanted = [
+            self._hidden[i - 1].buffers(inputs[i - 1]).grad if i else None for i in range(last + 1)
+        ]
+        self._output.backward(inputs[last], grad.to(self.dtype), wanted[last])
+        for i in range(last - 1, -1, -1):
+            self._hidden[i].backward(inputs[i], self._rows, wanted[i])

@@ -1,0 +1,93 @@
+"""One trained network as a plain ``torch.nn.Module``: to look at, to export, to use elsewhere."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from nnexp.models.structure import Structure, parameter_layout, statistics_layout
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+_NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+
+
+class Step(nn.Module):
+    """The threshold: 1 above 0, else 0; the gradient passes straight through where |z| < 1."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+        straight = z.clamp(-1, 1)
+        return straight + ((z > 0).to(z.dtype) - straight).detach()
+
+
+class Skip(nn.Module):
+    """A hidden layer whose input is added to its output."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, H] to [B, H]."""
+        return x + self.layer(x)  # type: ignore[no-any-return]
+
+
+def as_module(
+    structure: Structure,
+    tensors: Mapping[str, Tensor] | None = None,
+    *,
+    dropout: float = 0.0,
+) -> nn.Module:
+    """The network of ``structure``: features [B, D] to logits [B, C].
+
+    Args:
+        tensors: parameters and statistics by their names in ``parameter_layout`` and
+            ``statistics_layout``, without the run axis; None leaves torch's own initial weights.
+        dropout: rate after every hidden layer, in training mode.
+    """
+    layers = []
+    for i, (inputs, width) in enumerate(
+        zip(structure.widths, structure.hidden, strict=False),
+    ):
+        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        parts["linear"] = nn.Linear(inputs, width, bias=structure.bias)
+        if structure.norm != "none":
+            parts["norm"] = _NORMS[structure.norm](width)
+        parts["activation"] = _ACTIVATIONS.get(structure.activation, Step)()
+        if dropout:
+            parts["dropout"] = nn.Dropout(dropout)
+        layer = nn.Sequential(parts)
+        layers.append(Skip(layer) if structure.skips(i) else layer)
+    output = nn.Linear(structure.widths[-2], structure.num_classes, bias=structure.bias)
+    module = nn.Sequential(OrderedDict(hidden=nn.Sequential(*layers), output=output))
+    if tensors is not None:
+        own = module.state_dict()
+        for name in own:
+            if not name.endswith("num_batches_tracked"):
+                own[name] = tensors[name.replace(".layer.", ".")]
+        module.load_state_dict(own)
+    return module
+
+
+def named_tensors(structure: Structure, params: Tensor, stats: Tensor) -> dict[str, Tensor]:
+    """One run's flat rows [P] and [S] as tensors by name, copied."""
+    views = parameter_layout(structure).views(params[None])
+    views |= statistics_layout(structure).views(stats[None])
+    return {name: view[0].detach().clone() for name, view in views.items()}
+
+
+def state_dict(module: nn.Module) -> dict[str, torch.Tensor]:
+    """A module of ``as_module`` as tensors by the layout's names: the inverse of loading them."""
+    return {name.replace(".layer.", "."): value for name, value in module.state_dict().items()}
