@@ -1,0 +1,85 @@
+"""From a DatasetConfig to a Dataset, in two steps: read the source, then split and scale it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from nnexp.config.schema import (
+    BundledConfig,
+    CSVConfig,
+    DatasetConfig,
+    GeneratedConfig,
+    IDXConfig,
+)
+from nnexp.data.bundled import load_bundled
+from nnexp.data.csv_source import load_csv
+from nnexp.data.generated import load_generated
+from nnexp.data.images import load_images
+from nnexp.data.scaling import apply, fill_missing, fit
+from nnexp.data.split import draw_rows
+from nnexp.data.types import Dataset, Source
+from nnexp.errors import ConfigError
+
+_SPLIT_OPTIONS = {"scaling", "num_train", "val_fraction", "test_fraction", "split_seed"}
+
+
+def load(config: DatasetConfig) -> Dataset:
+    """The data set that a config describes.
+
+    Raises:
+        ConfigError: an option that does not fit the data.
+        DataError: a file that is missing, damaged or not what the config says.
+    """
+    return split(load_source(config), config)
+
+
+def load_source(config: DatasetConfig) -> Source:
+    """All rows as they are; the options of the split are not looked at. Raises as ``load``."""
+    match config:
+        case BundledConfig():
+            return load_bundled(config)
+        case GeneratedConfig():
+            return load_generated(config)
+        case IDXConfig():
+            return load_images(config)
+        case CSVConfig():
+            return load_csv(config)
+    raise ConfigError(
+        f"dataset={config.name}: its file must begin with one of the schemas bundled, generated, "
+        "idx and csv in its defaults, as in '- /schema/dataset@_here_: csv'"
+    )
+
+
+def source_key(config: DatasetConfig) -> str:
+    """Equal for two configs exactly when they name the same source, so that it is read once."""
+    options = dataclasses.asdict(config)
+    chosen = {name: options[name] for name in sorted(options) if name not in _SPLIT_OPTIONS}
+    return f"{type(config).__name__}{chosen}"
+
+
+def split(source: Source, config: DatasetConfig) -> Dataset:
+    """Rows drawn, missing values filled in and columns scaled, fitted on the training rows.
+
+    Raises:
+        ConfigError: ``num_train`` does not fit the source.
+        DataError: too few rows for every class, or numbers beyond float32.
+    """
+    rows = draw_rows(source, config)
+    x = fill_missing(source, rows.train)
+    shift, scale = fit(x, source, rows.train, config.scaling)
+    return Dataset(
+        name=source.name,
+        x=torch.from_numpy(apply(x, shift, scale, source)),
+        y=torch.from_numpy(source.y.copy()),
+        train=torch.from_numpy(rows.train),
+        val=torch.from_numpy(rows.val),
+        test=torch.from_numpy(rows.test),
+        class_names=source.class_names,
+        feature_names=source.feature_names,
+        fingerprint=source.fingerprint,
+        shift=torch.from_numpy(shift),
+        scale=torch.from_numpy(scale),
+        image_shape=source.image_shape,
+    )

@@ -1,0 +1,116 @@
+"""Missing values filled in and columns scaled, both fitted on the training rows alone.
+
+Everything is computed in float64, and by numpy, whose sums do not depend on the number of threads;
+the table becomes float32 at the very end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from nnexp.data.types import Features, Floats, Indices, Source
+from nnexp.errors import DataError
+
+_BLOCK = 1 << 18  # numbers converted to float64 at a time, to stay in the cache
+
+
+def fill_missing(source: Source, train: Indices) -> Features:
+    """``source.x`` [M, D] with every NaN replaced by what the training rows say.
+
+    A number becomes the mean or the median of its column, a category the most frequent one (the
+    first of equals). A column without any training value becomes 0.
+    """
+    if source.x.dtype == np.uint8:
+        return source.x
+    gaps = np.isnan(source.x)
+    if not gaps.any():
+        return source.x
+    x: Floats = source.x.astype(np.float64)
+    columns = set(np.flatnonzero(gaps.any(axis=0)).tolist())
+    for start, stop in source.one_hot:
+        if start in columns:
+            columns -= set(range(start, stop))
+            frequent = int(np.nansum(x[train, start:stop], axis=0).argmax())
+            rows = gaps[:, start]
+            x[rows, start:stop] = 0.0
+            x[rows, start + frequent] = 1.0
+    for column in sorted(columns):
+        known = x[train, column]
+        known = known[~np.isnan(known)]
+        typical = np.median if source.fill == "median" else np.mean
+        x[gaps[:, column], column] = typical(known) if len(known) else 0.0
+    return x
+
+
+def fit(x: Features, source: Source, train: Indices, scaling: str) -> tuple[Floats, Floats]:
+    """Shift [D] and scale [D] such that ``(x - shift) * scale`` is scaled on the training rows.
+
+    - none: the source's unit (pixels from 0 to 1), else unchanged;
+    - standard: mean 0 and standard deviation 1 (of the population, as scikit-learn's);
+    - minmax: from 0 to 1.
+
+    A numeric column that is constant on the training rows is shifted to 0 and scaled by the unit.
+    A column that says whether a cell holds a category is not scaled; where no training row holds
+    the category its scale is 0, so that an unseen category is all zeros.
+    """
+    num_features = x.shape[1]
+    shift = np.zeros(num_features)
+    scale = np.full(num_features, source.unit)
+    numeric = np.ones(num_features, dtype=bool)
+    for start, stop in source.one_hot:
+        numeric[start:stop] = False
+        scale[start:stop] = x[train, start:stop].any(axis=0)
+    if scaling != "none":
+        with np.errstate(over="ignore", invalid="ignore"):  # apply() refuses what overflows
+            low, high = _extremes(x, train)
+            middle, spread = _moments(x, train) if scaling == "standard" else (low, high - low)
+        constant = (low == high) | (spread == 0)
+        shift[numeric] = np.where(constant, low, middle)[numeric]
+        scale[numeric] = 1.0 / np.where(constant, 1.0 / source.unit, spread)[numeric]
+    return shift, scale
+
+
+def apply(x: Features, shift: Floats, scale: Floats, source: Source) -> npt.NDArray[np.float32]:
+    """``(x - shift) * scale`` in float32 [M, D].
+
+    Raises:
+        DataError: a value is too large for float32.
+    """
+    table = np.empty(x.shape, dtype=np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for rows in _blocks(x):
+            np.multiply(x[rows] - shift, scale, out=table[rows], casting="same_kind")
+    if x.dtype != np.uint8:
+        bad = np.flatnonzero(~np.isfinite(table).all(axis=0))
+        if len(bad):
+            raise DataError(
+                f"{source.name}: column '{source.feature_names[bad[0]]}' holds numbers that are "
+                "too large for 32 bits after scaling"
+            )
+    return table
+
+
+def _blocks(x: Features) -> Iterator[slice]:
+    rows = max(1, _BLOCK // x.shape[1])
+    for start in range(0, len(x), rows):
+        yield slice(start, start + rows)
+
+
+def _extremes(x: Features, train: Indices) -> tuple[Floats, Floats]:
+    trained = x[train]
+    return trained.min(axis=0).astype(np.float64), trained.max(axis=0).astype(np.float64)
+
+
+def _moments(x: Features, train: Indices) -> tuple[Floats, Floats]:
+    """Mean [D] and standard deviation [D], in two passes."""
+    trained = x[train]
+    total, squares = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for rows in _blocks(trained):
+        total += trained[rows].sum(axis=0, dtype=np.float64)
+    mean = total / len(trained)
+    for rows in _blocks(trained):
+        squares += np.square(trained[rows] - mean).sum(axis=0)
+    return mean, np.sqrt(squares / len(trained))

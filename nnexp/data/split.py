@@ -1,0 +1,135 @@
+"""Which rows train, which validate and which test.
+
+Classes keep their shares in every part (the largest remainders get the rows left over), and every
+class has a training row. In each class the rows are put in one random order that depends on
+``split_seed`` alone: first come the test rows, then the validation rows, then the training rows. So
+``val_fraction`` does not move a test row, and ``num_train`` moves neither test nor validation row.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnexp.config.schema import DatasetConfig, DrawnDatasetConfig
+from nnexp.data.types import Indices, Source
+from nnexp.errors import ConfigError, DataError
+from nnexp.randomness import Bits, random_bits
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Ascending indices into a source's rows; no row is in two parts."""
+
+    train: Indices
+    val: Indices
+    test: Indices
+
+
+def draw_rows(source: Source, config: DatasetConfig) -> Rows:
+    """Official rows as they are, the others drawn; of the training rows the first ``num_train``.
+
+    Raises:
+        DataError: too few rows for every class to have a training row.
+        ConfigError: ``num_train`` is more than there are, or fewer than classes.
+    """
+    num_rows, num_classes = len(source.y), len(source.class_names)
+    keys = random_bits(num_rows, config.split_seed, "split")
+    free = np.ones(num_rows, dtype=bool)
+    for official in (source.test, source.val):
+        if official is not None:
+            free[official] = False
+    classes = [np.flatnonzero(free & (source.y == label)) for label in range(num_classes)]
+    _require_training_rows(source, classes)
+    classes = [rows[np.argsort(keys[rows], kind="stable")] for rows in classes]
+
+    num_free = sum(map(len, classes))
+    num_test = num_val = 0
+    if source.test is None:
+        assert isinstance(config, DrawnDatasetConfig)
+        num_test = max(1, round(config.test_fraction * num_free))
+    if source.val is None:
+        num_val = max(1, round(config.val_fraction * num_free))
+    if num_free - num_test - num_val < num_classes:
+        raise DataError(
+            f"{source.name}: {num_free} rows are too few for {num_classes} classes, each of which "
+            f"needs a training row, beside {num_test + num_val} rows that are held out"
+        )
+    sizes = np.array([len(rows) for rows in classes])
+    test_sizes = _share(num_test, sizes, sizes - 1)
+    val_sizes = _share(num_val, sizes, sizes - 1 - test_sizes)
+    _warn_of_rare_classes(source, sizes)
+
+    parts = list(zip(classes, test_sizes, test_sizes + val_sizes, strict=True))
+    train = _nested([rows[stop:] for rows, _, stop in parts], keys)
+    val = np.concatenate([rows[start:stop] for rows, start, stop in parts])
+    test = np.concatenate([rows[:start] for rows, start, _ in parts])
+    if config.num_train is not None:
+        _check_num_train(source, config.num_train, len(train))
+        train = train[: config.num_train]
+    return Rows(
+        np.sort(train),
+        np.sort(val if source.val is None else source.val),
+        np.sort(test if source.test is None else source.test),
+    )
+
+
+def _share(total: int, sizes: Indices, most: Indices) -> Indices:
+    """``total`` rows over the classes in proportion to ``sizes``, of no class more than ``most``.
+
+    Each class gets the whole part of its quota, the largest remainders get one more, and what a
+    class cannot give goes to the next. ``total`` must not exceed ``most.sum()``.
+    """
+    quota = total * sizes / sizes.sum()
+    shares: Indices = np.minimum(np.floor(quota).astype(np.int64), most)
+    while (left := total - int(shares.sum())) > 0:
+        short = np.where(shares < most, quota - shares, -np.inf)
+        order = np.argsort(-short, kind="stable")[:left]
+        shares[order[shares[order] < most[order]]] += 1
+    return shares
+
+
+def _nested(classes: list[Indices], keys: Bits) -> Indices:
+    """All rows in an order of which every beginning is stratified and holds every class.
+
+    ``classes`` holds each class's rows in random order. The i-th of n rows of a class belongs at
+    (i + 1/2) / n of the way; the first row of each class comes before all others.
+    """
+    rows = np.concatenate(classes)
+    rank = np.concatenate([np.arange(len(part)) for part in classes])
+    size = np.concatenate([np.full(len(part), len(part)) for part in classes])
+    return rows[np.lexsort((keys[rows], (rank + 0.5) / size, rank > 0))]
+
+
+def _require_training_rows(source: Source, classes: list[Indices]) -> None:
+    for name, rows in zip(source.class_names, classes, strict=True):
+        if not len(rows):
+            raise DataError(f"{source.name}: class '{name}' has no row to train on")
+
+
+def _warn_of_rare_classes(source: Source, sizes: Indices) -> None:
+    """A single row may be real, or a misspelt label: training goes on, but not in silence."""
+    single = [name for name, size in zip(source.class_names, sizes, strict=True) if size == 1]
+    if single:
+        log.warning(
+            "%s: a single row, which is trained on and never validated, has class %s",
+            source.name,
+            ", ".join(f"'{name}'" for name in single[:5]) + (", ..." if len(single) > 5 else ""),
+        )
+
+
+def _check_num_train(source: Source, num_train: int, available: int) -> None:
+    num_classes = len(source.class_names)
+    if num_train > available:
+        raise ConfigError(
+            f"dataset.num_train={num_train}: {source.name} has {available} training rows"
+        )
+    if num_train < num_classes:
+        raise ConfigError(
+            f"dataset.num_train={num_train}: must be at least {num_classes}, "
+            f"one row of each class of {source.name}"
+        )
