@@ -1,0 +1,84 @@
+"""Checkpoints: tensors and plain values in one file that notices when a single bit of it changes.
+
+The file is what ``torch.save`` writes, a zip archive, and ``torch.load(path, weights_only=True)``
+reads it anywhere. Neither the archive nor torch notices most flipped bits, so the archive's comment
+field carries a seal: the SHA-256 of every byte before it. Loading checks it before anything is
+parsed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnexp.errors import DataError
+from nnexp.results.files import write_atomically
+
+_SEAL = b"nnexp sha256 "
+_SEAL_LENGTH = len(_SEAL) + 64
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write ``state`` to ``path`` atomically: tensors, plain values, and dicts and lists of them.
+
+    Tensors are stored detached and on the CPU, each with its own elements alone, however large the
+    buffer that it is a view of. The same state gives the same bytes.
+
+    Raises TypeError for any other kind of value, which could be written but not be loaded safely,
+    and OSError if the file cannot be written; the checkpoint that stood there is then untouched.
+    """
+    buffer = io.BytesIO()
+    torch.save(_portable(state, path.name), buffer)
+    archive = buffer.getvalue()
+    if archive[-2:] != b"\0\0":
+        raise RuntimeError("torch.save wrote an archive that has a comment already")
+    sealed = archive[:-2] + struct.pack("<H", _SEAL_LENGTH)  # the length of the zip comment
+    write_atomically(path, sealed + _seal_of(sealed))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The state that :func:`save_checkpoint` wrote, its tensors on the CPU.
+
+    Raises DataError if the file is missing, is no checkpoint, or differs in any bit from what was
+    written.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    sealed, seal = content[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
+    if not seal.startswith(_SEAL):
+        raise DataError(f"{path} is damaged, or not a checkpoint of nnexp")
+    if seal != _seal_of(sealed):
+        raise DataError(f"{path} is damaged: its checksum does not match")
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its reader meets
+        raise DataError(f"{path} cannot be read by torch {torch.__version__}") from error
+    return dict(state)
+
+
+def _seal_of(content: bytes) -> bytes:
+    return _SEAL + hashlib.sha256(content).hexdigest().encode()
+
+
+def _portable(value: Any, where: str) -> Any:
+    """``value`` with its tensors on the CPU and compact; TypeError names what is not plain."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True).contiguous()
+    if isinstance(value, Mapping):
+        return {_portable(k, where): _portable(v, f"{where}: {k}") for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        items = [_portable(item, where) for item in value]
+        return tuple(items) if isinstance(value, tuple) else items
+    if type(value) not in _PLAIN:  # not isinstance: numpy.float64 is a float, yet not plain
+        raise TypeError(f"{where} is a {type(value).__name__}, neither a tensor nor a plain value")
+    return value
