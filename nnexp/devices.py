@@ -76,6 +76,13 @@ def resolve_threads(trainer: TrainerConfig, flops_per_row: int) -> int:
     return 1 if small else available_cores()
 
 
+def device_name(device: torch.device) -> str:
+    """For a record: ``cpu``, or the GPU's number and name."""
+    if device.type == "cpu":
+        return "cpu"
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

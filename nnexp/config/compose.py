@@ -43,11 +43,11 @@ def to_config(composed: DictConfig) -> Config:
     """
     try:
         _refuse_unknown_keys(composed, Config, "")
+        for group in SCHEMAS:
+            if OmegaConf.is_missing(composed, group) or group not in composed:
+                raise ConfigError(f"{group}: a run needs one, choose with {group}=<name>")
         for key in sorted(OmegaConf.missing_keys(composed)):
             raise ConfigError(f"{key}: a value is needed here, and none is given")
-        for group in SCHEMAS:
-            if group not in composed:
-                raise ConfigError(f"{group}: a run needs one, choose with {group}=<name>")
         config = OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
         raise ConfigError(one_line(error)) from error

@@ -22,7 +22,7 @@ def ranged(
     lt: float | None = None,
     le: float | None = None,
 ) -> Any:
-    """A numeric field, or list of numbers, whose every number lies in the given range.
+    """A numeric field, or list of numbers, whose every number is finite and in the given range.
 
     A list default is copied for each instance. ``None`` passes where the type is optional.
     """
@@ -78,10 +78,13 @@ def _problems(value: Any, metadata: Any) -> Iterator[str]:
     options = metadata.get("options")
     if options and value not in options:
         yield f"must be one of {', '.join(options)}{did_you_mean(str(value), options)}"
+    bounds = metadata.get("bounds", {})
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, float) and not math.isfinite(number):
             yield "must be a finite number"
-        for name, bound in metadata.get("bounds", {}).items():
+        elif bounds and not isinstance(number, int | float):
+            yield f"{_show(number)} is not a number"
+        for name, bound in bounds.items():
             words, holds = _BOUNDS[name]
             if not holds(number, bound):
                 yield f"must be {words.format(bound)}"

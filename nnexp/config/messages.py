@@ -11,6 +11,14 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from nnexp.errors import did_you_mean
 
+# OmegaConf speaks of its own classes; a person at the terminal wants to know what to type.
+_PLAIN_WORDS = (
+    (r"Value '(.*)' of type '\w+' could not be converted to Float", "must be a number"),
+    (r"Value '(.*)' of type '\w+' could not be converted to Integer", "must be a whole number"),
+    (r"Value '(.*)' is not a valid bool \(type \w+\)", "must be true or false"),
+    (r"Invalid value assigned: \w+ is not a ListConfig, list or tuple\.", "must be a list: [...]"),
+)
+
 
 def one_line(error: BaseException) -> str:
     """What went wrong, in one line, for any error on the way to a composed config."""
@@ -45,7 +53,10 @@ def _first_sentence(error: BaseException) -> str:
             break
         if line.strip() and not line.startswith("To append to your config"):
             lines.append(line.strip())
-    return re.sub(r"\s+", " ", " ".join(lines)) or type(error).__name__
+    text = re.sub(r"\s+", " ", " ".join(lines))
+    for pattern, words in _PLAIN_WORDS:
+        text = re.sub(pattern, words, text)
+    return text or type(error).__name__
 
 
 def _missing_choice(error: MissingConfigException) -> str:

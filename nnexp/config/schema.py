@@ -251,6 +251,7 @@ class CSVConfig(DrawnDatasetConfig):
     target: str = MISSING  # the column of the labels
     header: bool | None = None  # null: found out
     separator: str | None = None  # a character or tab; null: found out among tab ; | , and space
+    quote: str | None = '"'  # around a cell that holds a separator; null: quotes mean nothing
     comment: str | None = None  # lines that start so are left out
     encoding: str = "utf-8"
     drop: list[str] = field(default_factory=list)  # columns to leave out
@@ -269,6 +270,8 @@ class CSVConfig(DrawnDatasetConfig):
             len(self.separator) != 1 or self.separator in '"\r\n'
         ):
             yield "separator", "must be one character, or tab"
+        if self.quote is not None and (len(self.quote) != 1 or self.quote == self.separator):
+            yield "quote", "must be one character and not the separator, or null"
         if self.comment == "":
             yield "comment", "must be the text that a comment starts with, or null"
         if self.test_path is None and self.split_column is None:
@@ -314,15 +317,20 @@ class TrainerConfig:
 class KNNConfig:
     """K nearest neighbours; k is chosen on the validation rows from the list."""
 
-    k: list[int] = ranged([1, 3, 5, 7, 9, 11, 15, 21], ge=1)
+    k: Any = ranged([1, 3, 5, 7, 9, 11, 15, 21], ge=1)  # a whole number or a list of them
     metric: str = choice("euclidean", ("euclidean", "manhattan", "cosine"))
     weights: str = choice("uniform", ("uniform", "distance"))
     memory_mb: int = ranged(512, ge=1)  # bound on the distances held at once, MiB
 
+    def __post_init__(self) -> None:
+        """One k is a list of one."""
+        if isinstance(self.k, int):
+            self.k = [self.k]
+
     def check_rules(self) -> Problems:
         """There is something to choose from."""
-        if not self.k:
-            yield "k", "must list at least one number of neighbours"
+        if not isinstance(self.k, list) or not all(type(k) is int for k in self.k) or not self.k:
+            yield "k", "must be a whole number or a list of them"
 
 
 @dataclass

@@ -1,0 +1,46 @@
+"""The arm of a run: what it is, the seed left out, in a few words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig, OmegaConf
+
+# Overrides that say nothing about what is compared: where and how it is computed and shown.
+_SILENT = (
+    "seed",
+    "debug",
+    "dataset.root",
+    "dataset.download",
+    "dataset.path",
+    "dataset.test_path",
+    "trainer.device",
+    "trainer.threads",
+    "trainer.checkpoint_seconds",
+    "trainer.histograms",
+    "trainer.pictures",
+)
+_GROUPS = ("model", "optimizer", "dataset")  # named already: the data set in a field of its own
+
+
+def arm_name(composed: DictConfig, overrides: Sequence[str]) -> str:
+    """For example ``deep · adam · lr=0.01``.
+
+    Args:
+        overrides: the job's overrides as Hydra gives them; what the arm was told apart by.
+    """
+    parts = [_name_of(composed, group) for group in ("model", "optimizer")]
+    pair = "_".join(parts)
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        silent = key in (*_SILENT, *_GROUPS) or key.startswith(("~", "baseline", "hydra"))
+        if silent or (key == "experiment" and value == pair):
+            continue
+        parts.append(value if key == "experiment" else f"{key.rpartition('.')[2]}={value}")
+    return " · ".join(parts)
+
+
+def _name_of(composed: DictConfig, group: str) -> str:
+    if group not in composed or OmegaConf.is_missing(composed, group):
+        return f"no {group}"
+    return str(OmegaConf.select(composed[group], "name", throw_on_resolution_failure=False))

@@ -1,0 +1,118 @@
+"""What TensorBoard shows of a run."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nnexp.config.compose import plain
+from nnexp.config.schema import Config
+from nnexp.data.types import Dataset
+from nnexp.models.module import as_module, named_tensors
+from nnexp.models.structure import Structure
+from nnexp.results.events import EventWriter
+from nnexp.results.record import RunResult
+
+# Of the config, what a comparison of runs may want to sort and colour by.
+_TRAINER_HPARAMS = ("epochs", "batch_size", "label_smoothing", "grad_clip", "precision")
+_DATASET_HPARAMS = ("name", "scaling", "num_train", "split_seed")
+
+
+class Board:
+    """Writes a run's curves, texts and pictures to its event file; no call raises."""
+
+    def __init__(
+        self, folder: Path, config: Config, dataset: Dataset, structure: Structure
+    ) -> None:
+        self._config = config
+        self._dataset = dataset
+        self._structure = structure
+        self._writer = EventWriter(folder)
+        self._writer.start(hparams(config))
+        self._writer.text("config", f"```json\n{json.dumps(plain(config), indent=2)}\n```")
+        self._writer.graph(as_module(structure), torch.zeros(1, structure.num_features))
+        self._started = time.time()
+        self._step = 0
+
+    def epoch(self, record: Mapping[str, float | None]) -> None:
+        """Add a line of ``metrics.jsonl`` to the curves."""
+        self._step = int(record["step"] or 0)
+        self._writer.epochs([record], self._started)
+
+    def histograms(self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
+        """Show how the weights and the last batch's gradients are distributed."""
+        for kind, tensors in (("weights", weights), ("gradients", gradients)):
+            for name, values in tensors.items():
+                self._writer.histogram(f"{kind}/{name}", values, self._step)
+
+    def end(self, result: RunResult) -> None:
+        """Add the final metrics of the network and of its baselines."""
+        metrics = {f"best/{key.replace('/', '_')}": value for key, value in result.metrics.items()
+                   if not key.startswith("test/")}  # fmt: skip
+        metrics |= {key: value for key, value in result.metrics.items() if key.startswith("test/")}
+        for name, baseline in result.baselines.items():
+            metrics |= {
+                f"baseline/{name}/{split}_acc": baseline[f"{split}/acc"]
+                for split in ("val", "test")
+            }
+        self._writer.end(metrics, self._step, success=result.status == "completed")
+
+    def pictures(self, predicted: Tensor, params: Tensor, stats: Tensor) -> None:
+        """Draw the confusion matrix of the test rows and, of 2-D data, the decision boundary.
+
+        Args:
+            predicted: classes of the test rows [N].
+            params, stats: the network's flat rows [P] and [S].
+        """
+        from nnexp.results import figures  # matplotlib takes its time
+
+        dataset = self._dataset
+        truth = dataset.y[dataset.test]
+
+        def matrix() -> NDArray[np.uint8]:
+            size = dataset.num_classes
+            pairs = truth * size + predicted.cpu()
+            counts = torch.bincount(pairs, minlength=size * size).view(size, size)
+            title = f"{dataset.name}: {dataset.num_test} test rows"
+            return figures.confusion_matrix_picture(counts, dataset.class_names, title)
+
+        def boundary() -> NDArray[np.uint8]:
+            tensors = named_tensors(self._structure, params.cpu(), stats.cpu())
+            module = as_module(self._structure, tensors).eval()
+
+            @torch.no_grad()
+            def predict(points: Tensor) -> Tensor:
+                return module(points).softmax(1)  # type: ignore[no-any-return]
+
+            rows = dataset.train
+            return figures.decision_boundary_picture(
+                predict, dataset.x[rows], dataset.y[rows], dataset.class_names,
+                f"{dataset.name}: training rows and decision boundary", dataset.feature_names,
+            )  # fmt: skip
+
+        self._writer.image("test/confusion_matrix", matrix, self._step)
+        if dataset.num_features == 2:
+            self._writer.image("decision_boundary", boundary, self._step)
+
+    def close(self) -> None:
+        """Write what a full disk held back."""
+        self._writer.close()
+
+
+def hparams(config: Config) -> dict[str, bool | int | float | str | None]:
+    """The hyperparameters as TensorBoard's HParams table takes them: flat, lists as text."""
+    whole = plain(config)
+    values: dict[str, Any] = {"seed": config.seed}
+    for group in ("model", "optimizer", "scheduler"):
+        values |= {f"{group}.{key}": value for key, value in whole[group].items()}
+    values |= {f"dataset.{key}": whole["dataset"][key] for key in _DATASET_HPARAMS}
+    values |= {f"trainer.{key}": whole["trainer"][key] for key in _TRAINER_HPARAMS}
+    return {key: str(value) if isinstance(value, list) else value for key, value in values.items()}

@@ -1,0 +1,264 @@
+"""One run from its config to its files: load, train, compare, write."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nnexp.baselines.compare import Baselines
+from nnexp.config.schema import Config
+from nnexp.data.load import load
+from nnexp.data.types import Dataset
+from nnexp.devices import (
+    device_name,
+    resolve_device,
+    resolve_precision,
+    resolve_threads,
+)
+from nnexp.engine import Epoch, Group, Run
+from nnexp.errors import DivergedError, NnexpError
+from nnexp.models.loss import cross_entropy
+from nnexp.models.module import named_tensors
+from nnexp.models.structure import Structure, parameter_layout
+from nnexp.results.board import Board
+from nnexp.results.record import (
+    RESULT_METRICS,
+    DatasetSummary,
+    MetricsLog,
+    RunResult,
+    set_aside,
+    write_result,
+)
+from nnexp.terminal import EpochBar, epoch_bar, print_result
+from nnexp.trained import save_best, save_last
+
+log = logging.getLogger(__name__)
+
+_SPLITS = ("train", "val", "test")
+
+
+def run(config: Config, folder: Path, arm: str) -> RunResult:
+    """Train one network, compare it with its baselines, and leave a run's files in ``folder``.
+
+    Raises:
+        NnexpError: bad input, a diverged run, or a training loss above ``require_train_loss``.
+            Whatever is raised, ``result.json`` says so.
+    """
+    job = _Job(config, folder, arm)
+    try:
+        job.do()
+    except BaseException as error:
+        job.abandon(error)
+        raise
+    print_result(job.result, folder)
+    if job.result.status == "diverged":
+        raise DivergedError(job.result.error)
+    if job.result.status == "failed":
+        raise NnexpError(job.result.error)
+    return job.result
+
+
+def structure_of(config: Config, dataset: Dataset) -> Structure:
+    """The network that a config means for a data set."""
+    model = config.model
+    return Structure(
+        dataset.num_features,
+        tuple(model.hidden),
+        dataset.num_classes,
+        activation=model.activation,
+        norm=model.norm,
+        residual=model.residual,
+        bias=model.bias,
+    )
+
+
+class _Job:
+    """The steps of one run, and its result as far as it is known."""
+
+    def __init__(self, config: Config, folder: Path, arm: str) -> None:
+        self._began = time.perf_counter()
+        self._config = config
+        self._folder = folder
+        self.result = RunResult(
+            status="failed",
+            seed=config.seed,
+            arm=arm,
+            model=config.model.name,
+            optimizer=config.optimizer.name,
+            dataset=DatasetSummary(name=config.dataset.name),
+        )
+
+    def do(self) -> None:
+        """Load, train, compare, write."""
+        earlier = set_aside(self._folder)
+        if earlier:
+            log.info("the files of an earlier run in this folder were moved to %s", earlier)
+        self._load()
+        with contextlib.closing(
+            Board(self._folder, self._config, self._dataset, self._structure)
+        ) as board:
+            self._train(board)
+            self._test(board)
+            self._save()
+            self._note(seconds=self._seconds())
+            board.end(self.result)
+        write_result(self._folder, self.result)
+
+    def abandon(self, error: BaseException) -> None:
+        """Leave a ``result.json`` that says why there is no more."""
+        interrupted = isinstance(error, KeyboardInterrupt)
+        text = "interrupted" if interrupted else " ".join(str(error).split())
+        self._note(
+            status="interrupted" if interrupted else "failed",
+            error=text or type(error).__name__,
+            seconds=self._seconds(),
+        )
+        with contextlib.suppress(OSError):  # the error that is being raised matters more
+            write_result(self._folder, self.result)
+
+    def _note(self, **fields: Any) -> None:
+        self.result = dataclasses.replace(self.result, **fields)
+
+    def _seconds(self) -> dict[str, float | None]:
+        total = time.perf_counter() - self._began
+        return {**self.result.seconds, "total": round(total, 3)}
+
+    def _load(self) -> None:
+        config = self._config
+        device = resolve_device(config.trainer.device)
+        dtype = resolve_precision(config.trainer.precision, device)
+        self._dataset = dataset = load(config.dataset)
+        self._structure = structure = structure_of(config, dataset)
+        num_threads = resolve_threads(config.trainer, structure.flops_per_row())
+        num_parameters = parameter_layout(structure).num_numbers
+        self._note(
+            dataset=DatasetSummary(
+                **{
+                    field.name: getattr(dataset, field.name)
+                    for field in dataclasses.fields(DatasetSummary)
+                }
+            ),
+            num_parameters=num_parameters,
+            device=device_name(device),
+            threads=num_threads,
+        )
+        rows = {name: getattr(dataset, name).to(device) for name in _SPLITS}
+        x, y = dataset.x.to(device), dataset.y.to(device)
+        self._rows, self._y = rows, y
+        self._baselines = Baselines(config.baseline, x, y, rows, dataset.num_classes)
+        self._group = Group(
+            [Run(config, rows["train"], rows["val"])],
+            x,
+            y,
+            structure,
+            dtype=dtype,
+            num_threads=num_threads,
+        )
+        log.info(
+            "%s on %s: %d rows to train, %d to validate, %d to test, %d features, %d classes; "
+            "%d parameters; %s, %d thread%s",
+            self.result.arm, dataset.name, dataset.num_train, dataset.num_val, dataset.num_test,
+            dataset.num_features, dataset.num_classes, num_parameters, device, num_threads,
+            "s" if num_threads > 1 else "",
+        )  # fmt: skip
+
+    def _train(self, board: Board) -> None:
+        group, trainer = self._group, self._config.trainer
+        state = group.states[0]
+        began = saved = time.perf_counter()
+        with contextlib.closing(MetricsLog(self._folder)) as metrics, epoch_bar(trainer.epochs) as bar:
+            for (epoch,) in group.train():
+                self._record(epoch, metrics, board, bar)
+                if time.perf_counter() - saved > trainer.checkpoint_seconds:
+                    self._save_while_training()
+                    saved = time.perf_counter()
+        trained = round(time.perf_counter() - began, 3)
+        self._note(
+            status=state.status,
+            epochs=state.epoch,
+            best_epoch=state.best_epoch,
+            seconds={**self.result.seconds, "train": trained},
+        )
+        required = trainer.require_train_loss
+        if state.status == "diverged":
+            self._note(error=_divergence(epoch))
+        elif required is not None and epoch.train_loss > required:
+            self._note(
+                status="failed",
+                error=f"trainer.require_train_loss={required}: the training loss ended at "
+                f"{epoch.train_loss:.4g} after {epoch.epoch} epochs",
+            )
+
+    def _record(self, epoch: Epoch, metrics: MetricsLog, board: Board, bar: EpochBar) -> None:
+        line = {
+            "epoch": epoch.epoch,
+            "step": epoch.step,
+            "train/loss": epoch.train_loss,
+            "train/acc": epoch.train_acc,
+            "val/loss": epoch.val_loss,
+            "val/acc": epoch.val_acc,
+            "lr": epoch.lr,
+            "seconds": round(epoch.seconds, 4),
+        }
+        metrics.append(line)
+        board.epoch(line)
+        bar.update(epoch)
+        if epoch.is_best:
+            best = {key: line[key] for key in RESULT_METRICS if key in line}
+            self._note(metrics={**self.result.metrics, **best})
+        if self._config.trainer.histograms and epoch.val_loss is not None:
+            layout = parameter_layout(self._structure)
+            views = [layout.views(flat) for flat in (self._group.states[0].params[None], self._group.grads)]
+            board.histograms(*views)
+
+    def _test(self, board: Board) -> None:
+        """Read the test rows, once: every choice has been made."""
+        if self.result.best_epoch is not None:
+            test = self._rows["test"]
+            logits = self._group.predict(0, test)[None]
+            losses, rights = cross_entropy(logits, self._y[test][None])
+            tested = {
+                "test/loss": float(losses.double().mean()),
+                "test/acc": float(rights.double().mean()),
+            }
+            self._note(metrics={**self.result.metrics, **tested})
+            if self._config.trainer.pictures:
+                state = self._group.states[0]
+                board.pictures(logits[0].argmax(1), *_best(state.best_params, state.best_stats))
+        self._note(baselines=self._baselines.test())
+
+    def _save(self) -> None:
+        folder = self._folder / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        state = self._group.states[0]
+        about = (self._config, self._structure, self._dataset, state)
+        if state.best_params is not None:
+            save_best(folder / "best.pt", *about)
+        save_last(folder / "last.pt", *about)
+
+    def _save_while_training(self) -> None:
+        try:
+            self._save()
+        except OSError as error:
+            log.warning("no checkpoint this time, training goes on: %s", error)
+
+
+def _best(params: Tensor | None, stats: Tensor | None) -> tuple[Tensor, Tensor]:
+    assert params is not None
+    assert stats is not None
+    return params, stats
+
+
+def _divergence(epoch: Epoch) -> str:
+    key, value = "train/loss", epoch.train_loss
+    if math.isfinite(value) and epoch.val_loss is not None:
+        key, value = "val/loss", epoch.val_loss
+    return f"training diverged in epoch {epoch.epoch}: {key} is {value} at lr={epoch.lr:g}"
+

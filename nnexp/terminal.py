@@ -1,0 +1,89 @@
+"""What a person sees while a run trains and when it has ended."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from nnexp.engine import Epoch
+from nnexp.results.record import RunResult
+
+
+class EpochBar:
+    """A bar over the epochs with loss, accuracy and time left."""
+
+    def __init__(self, progress: Progress, epochs: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=epochs, numbers="starting")
+
+    def update(self, epoch: Epoch) -> None:
+        """Show one more epoch."""
+        numbers = f"train loss {epoch.train_loss:.4f} acc {epoch.train_acc:.4f}"
+        if epoch.val_loss is not None:
+            numbers += f"  val loss {epoch.val_loss:.4f} acc {epoch.val_acc:.4f}"
+        self._progress.update(self._task, completed=epoch.epoch, numbers=numbers)
+
+
+@contextmanager
+def epoch_bar(epochs: int) -> Iterator[EpochBar]:
+    """A bar on standard error while inside; nothing where that is not a terminal."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("epoch"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[numbers]}"),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        yield EpochBar(progress, epochs)
+
+
+def print_result(result: RunResult, folder: Path) -> None:
+    """The last table of a run, and where its files are, on standard output."""
+    data = result.dataset
+    table = Table(title=f"{result.arm} on {data.name}, seed {result.seed}", title_justify="left")
+    table.add_column("learner")
+    for name in (f"val acc ({data.num_val} rows)", f"test acc ({data.num_test} rows)", "seconds"):
+        table.add_column(name, justify="right")
+    metrics, seconds = result.metrics, result.seconds
+    table.add_row(
+        f"network, best epoch {result.best_epoch} of {result.epochs}",
+        _fraction(metrics["val/acc"]),
+        _fraction(metrics["test/acc"]),
+        f"{seconds['train']:.2f}",
+    )
+    for name, baseline in result.baselines.items():
+        label = f"{name.upper()}, k={baseline['k']} of {data.num_train} rows"
+        table.add_row(
+            label,
+            _fraction(baseline["val/acc"]),
+            _fraction(baseline["test/acc"]),
+            f"{baseline['seconds']:.2f}",
+        )
+    console = Console()
+    console.print(table)
+    # Not through the console: a path must not be wrapped.
+    root = folder.parents[1] if folder.parents[1] != folder.parents[2] else folder
+    print(f"files        {_short(folder)}")
+    print(f"tensorboard  tensorboard --logdir {shlex.quote(_short(root))}")
+
+
+def _fraction(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _short(path: Path) -> str:
+    """Relative to the current folder where that is shorter."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,105 @@
+"""Trained networks as files, and back: ``checkpoints/best.pt`` and ``checkpoints/last.pt``."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnexp.config.compose import plain
+from nnexp.config.schema import Config
+from nnexp.data.types import Dataset
+from nnexp.engine import RunState
+from nnexp.errors import DataError
+from nnexp.models.module import as_module, named_tensors
+from nnexp.models.structure import Structure, parameter_layout
+from nnexp.results.checkpoints import load_checkpoint, save_checkpoint
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network with all that it takes to use it on data as they come."""
+
+    module: nn.Module  # scaled features [B, D] to logits [B, C], in evaluation mode
+    class_names: tuple[str, ...]
+    feature_names: tuple[str, ...]
+    shift: Tensor  # [D] float64
+    scale: Tensor  # [D] float64
+
+    @torch.no_grad()
+    def probabilities(self, raw: Tensor) -> Tensor:
+        """[B, C] of features [B, D] as the data set has them before scaling."""
+        scaled = ((raw.double() - self.shift) * self.scale).float()
+        return self.module(scaled).softmax(1)  # type: ignore[no-any-return]
+
+    def predict(self, raw: Tensor) -> list[str]:
+        """The likeliest class's name for each row of features [B, D] before scaling."""
+        return [self.class_names[i] for i in self.probabilities(raw).argmax(1).tolist()]
+
+
+def save_best(
+    path: Path, config: Config, structure: Structure, dataset: Dataset, state: RunState
+) -> None:
+    """Write the weights of the best epoch."""
+    assert state.best_params is not None
+    assert state.best_stats is not None
+    content = _common(config, structure, dataset)
+    content["epoch"] = state.best_epoch
+    content["model"] = named_tensors(structure, state.best_params, state.best_stats)
+    save_checkpoint(path, content)
+
+
+def save_last(
+    path: Path, config: Config, structure: Structure, dataset: Dataset, state: RunState
+) -> None:
+    """Write the weights of the last epoch, the optimizer's state and how far training is."""
+    content = _common(config, structure, dataset)
+    content |= {
+        key: getattr(state, key)
+        for key in ("epoch", "step", "best_epoch", "best_loss", "stopping_best", "stale", "status")
+    }
+    content["model"] = named_tensors(structure, state.params, state.stats)
+    layout = parameter_layout(structure)
+    content["optimizer"] = {
+        name: {key: view[0] for key, view in layout.views(flat[None]).items()}
+        for name, flat in state.optimizer.items()
+    }
+    save_checkpoint(path, content)
+
+
+def load_network(path: str | Path) -> TrainedNetwork:
+    """The network of a checkpoint of a run.
+
+    Raises:
+        DataError: the file is missing, damaged or of another format.
+    """
+    content = load_checkpoint(Path(path))
+    if content.get("format") != FORMAT:
+        raise DataError(f"{path}: format {content.get('format')} is not {FORMAT}, the one read here")
+    fields = content["structure"]
+    structure = Structure(**{**fields, "hidden": tuple(fields["hidden"])})
+    return TrainedNetwork(
+        as_module(structure, content["model"]).eval(),
+        tuple(content["class_names"]),
+        tuple(content["feature_names"]),
+        content["shift"],
+        content["scale"],
+    )
+
+
+def _common(config: Config, structure: Structure, dataset: Dataset) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "config": plain(config),
+        "structure": dataclasses.asdict(structure),
+        "class_names": list(dataset.class_names),
+        "feature_names": list(dataset.feature_names),
+        "shift": dataset.shift,
+        "scale": dataset.scale,
+    }
