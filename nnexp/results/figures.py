@@ -84,9 +84,10 @@ def confusion_matrix_picture(counts: Tensor, class_names: Sequence[str], title: 
         axes.set_title(title)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
-        named = np.arange(0, classes, -(-classes // NAMES_UP_TO))
-        axes.set_xticks(named, names[:: named[1]], rotation=0 if fits else 90, fontsize=size)
-        axes.set_yticks(named, names[:: named[1]], fontsize=size)
+        every = -(-classes // NAMES_UP_TO)
+        named = np.arange(0, classes, every)
+        axes.set_xticks(named, names[::every], rotation=0 if fits else 90, fontsize=size)
+        axes.set_yticks(named, names[::every], fontsize=size)
         edges = named - 0.5
         axes.set_xticks(edges, minor=True)
         axes.set_yticks(edges, minor=True)

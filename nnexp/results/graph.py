@@ -36,7 +36,8 @@ class _LayerTracer(fx.Tracer):
     """Follows the data between the modules that have no modules inside, not into them."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return next(m.children(), None) is None
+        empty = next(m.children(), None) is None
+        return empty and not isinstance(m, nn.Sequential)  # one without layers does nothing
 
 
 class _GraphRecorder(fx.Interpreter):
