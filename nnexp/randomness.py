@@ -52,8 +52,8 @@ def random_bits(count: int, seed: int, purpose: str, *counters: int) -> Bits:
 
 
 def uniform(bits: Bits) -> npt.NDArray[np.float64]:
-    """Uniform numbers in (0, 1), one a word: the upper 53 bits, centred so that 0 cannot occur."""
-    return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    """Uniform numbers in (0, 1), one a word: its upper 52 bits and a half, never 0."""
+    return ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
 def normal(count: int, seed: int, purpose: str, *counters: int) -> npt.NDArray[np.float64]:

@@ -91,11 +91,13 @@ def _read(name: str) -> _Parts:
     else:  # a header: number of rows, number of features, class names
         header, *lines = content.decode().splitlines()
         class_names = tuple(header.split(",")[2:])
-    table = np.loadtxt(lines, delimiter=",", dtype=np.float64)
-    y = table[:, -1].astype(np.int64)
     rows, features = _SHAPES[name]
-    if table.shape != (rows, features + 1) or set(y) != set(range(len(class_names))):
-        raise ValueError(f"{_FILES[name]} is not as expected")
+    if len(lines) != rows:
+        raise ValueError(f"{_FILES[name]} has {len(lines)} rows, not {rows}")
+    table = np.loadtxt(lines, delimiter=",", dtype=np.float64, ndmin=2)
+    y = table[:, -1].astype(np.int64)
+    if table.shape[1] != features + 1 or set(y) != set(range(len(class_names))):
+        raise ValueError(f"{_FILES[name]} has other columns")
     return _Parts(np.ascontiguousarray(table[:, :-1]), y, class_names)
 
 

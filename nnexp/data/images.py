@@ -85,7 +85,7 @@ def _locate(config: IDXConfig) -> Path:
     for file in absent:
         if file.sha256 is None:
             raise ConfigError(f"dataset: {file.file} has no sha256, so it cannot be downloaded")
-        fetch(file.file, config.urls, file.sha256, folder / file.file)
+        fetch(file.file, config.urls, file.sha256.lower(), folder / file.file)
     return folder
 
 

@@ -64,9 +64,10 @@ def fit(x: Features, source: Source, train: Indices, scaling: str) -> tuple[Floa
         numeric[start:stop] = False
         scale[start:stop] = x[train, start:stop].any(axis=0)
     if scaling != "none":
-        with np.errstate(over="ignore", invalid="ignore"):  # apply() refuses what overflows
+        with np.errstate(over="ignore", invalid="ignore"):
             low, high = _extremes(x, train)
             middle, spread = _moments(x, train) if scaling == "standard" else (low, high - low)
+        _require_finite(np.isfinite(spread), source, f"dataset.scaling={scaling}")
         constant = (low == high) | (spread == 0)
         shift[numeric] = np.where(constant, low, middle)[numeric]
         scale[numeric] = 1.0 / np.where(constant, 1.0 / source.unit, spread)[numeric]
@@ -77,20 +78,23 @@ def apply(x: Features, shift: Floats, scale: Floats, source: Source) -> npt.NDAr
     """``(x - shift) * scale`` in float32 [M, D].
 
     Raises:
-        DataError: a value is too large for float32.
+        DataError: a number is too large for float32.
     """
     table = np.empty(x.shape, dtype=np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore"):
         for rows in _blocks(x):
             np.multiply(x[rows] - shift, scale, out=table[rows], casting="same_kind")
     if x.dtype != np.uint8:
-        bad = np.flatnonzero(~np.isfinite(table).all(axis=0))
-        if len(bad):
-            raise DataError(
-                f"{source.name}: column '{source.feature_names[bad[0]]}' holds numbers that are "
-                "too large for 32 bits after scaling"
-            )
+        _require_finite(np.logical_and.reduce(np.isfinite(table)), source, "32-bit floats")
     return table
+
+
+def _require_finite(finite: npt.NDArray[np.bool_], source: Source, purpose: str) -> None:
+    for column in np.flatnonzero(~finite)[:1]:
+        raise DataError(
+            f"{source.name}: column '{source.feature_names[column]}' holds numbers too large for "
+            f"{purpose}"
+        )
 
 
 def _blocks(x: Features) -> Iterator[slice]:
