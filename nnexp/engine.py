@@ -12,15 +12,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from nnexp.config.schema import Config, EarlyStoppingConfig
 from nnexp.devices import threads
+from nnexp.errors import ConfigError
 from nnexp.models.dropout import Dropout
 from nnexp.models.init import initial_parameters, initial_statistics
 from nnexp.models.loss import TrainingLoss, cross_entropy
@@ -76,6 +77,21 @@ class RunState:
     stale: int = 0  # evaluations since it improved
     status: str = "running"  # completed or diverged in the end
 
+    def to(self, device: torch.device) -> RunState:
+        """A state of its own on ``device``; tensors that are there already are shared."""
+
+        def move(tensor: Tensor | None) -> Any:
+            return None if tensor is None else tensor.to(device)
+
+        return replace(
+            self,
+            params=move(self.params),
+            stats=move(self.stats),
+            optimizer={name: move(tensor) for name, tensor in self.optimizer.items()},
+            best_params=move(self.best_params),
+            best_stats=move(self.best_stats),
+        )
+
 
 class Group:
     """Runs that train together.
@@ -87,7 +103,12 @@ class Group:
         y: its classes [N], int64.
         structure: of all runs.
         dtype: of the matrix products.
-        num_threads: CPU threads.
+        num_threads: CPU threads. With more than one, torch splits work by the size of the whole
+            group, so that only a group of one has the same bits everywhere.
+        states: of the runs, to go on from; they are not changed. None starts anew.
+
+    Raises:
+        ConfigError: batch norm would meet a batch of one row.
     """
 
     def __init__(
@@ -99,25 +120,32 @@ class Group:
         *,
         dtype: torch.dtype = torch.float32,
         num_threads: int = 1,
+        states: Sequence[RunState] | None = None,
     ) -> None:
         self.runs = runs
         self.structure = structure
         self._x, self._y = x, y
         self._dtype = dtype
         self._num_threads = num_threads
-        self.states = [
-            RunState(
-                initial_parameters(structure, run.config.model, run.config.seed).to(x.device),
-                initial_statistics(structure).to(x.device),
-            )
-            for run in runs
-        ]
+        begun = states or [_initial_state(run.config, structure) for run in runs]
+        self.states = [state.to(x.device) for state in begun]
+        if len({state.epoch for state in self.states if state.status == "running"}) > 1:
+            raise ValueError("runs that train together must have done the same number of epochs")
         trainer = runs[0].config.trainer
         self.batches = _batches(len(runs[0].train), trainer.batch_size, trainer.drop_last)
+        if structure.norm == "batch" and self.batches[-1][1] == 1:
+            raise ConfigError(
+                f"trainer.batch_size={trainer.batch_size}: {len(runs[0].train)} training rows end "
+                "in a batch of one row, which model.norm=batch cannot normalise; use another "
+                "batch size or trainer.drop_last=true"
+            )
 
     @property
     def grads(self) -> Tensor:
-        """The last gradients [R, P] of the runs that are training, in the order of ``members``."""
+        """The last gradients [R, P] of the runs that are training, optimizers side by side.
+
+        As the optimizer has used them: clipped, with the weight decay that it adds.
+        """
         return self._mlp.grads
 
     def train(self) -> Iterator[list[Epoch]]:
@@ -208,11 +236,9 @@ class Group:
         return torch.from_numpy(np.stack(rates, axis=1))
 
     def _fetch(self, rows: Tensor, height: int) -> tuple[Tensor, Tensor]:
-        """Features [R, M, D] and classes [R, M, 1] of rows [R, B]; padding repeats a row."""
-        runs, size = rows.shape
-        if height > size:
-            rows = pad(rows, (0, height - size), value=0)
-        flat = rows.reshape(-1)
+        """Features [R, M, D] and classes [R, M, 1] of rows [R, B]; padding repeats the last."""
+        runs = len(rows)
+        flat = _padded(rows, height).reshape(-1)
         shape = (runs, height, self._x.shape[1])
         if height not in self._fetched:
             self._fetched[height] = self._x.new_empty(runs * height, shape[2])
@@ -223,7 +249,8 @@ class Group:
         """Scale each run's gradient to its largest allowed norm, as clip_grad_norm_ alone would."""
         if self._max_norm is not None:
             norm = torch.linalg.vector_norm(self._mlp.grads, dim=1, keepdim=True)
-            self._mlp.grads.mul_((self._max_norm / (norm + 1e-6)).clamp(max=1.0))
+            # fmin leaves a run without a limit as it is even where its norm is not finite.
+            self._mlp.grads.mul_(torch.fmin(self._max_norm / (norm + 1e-6), self._one))
 
     # ── evaluation ────────────────────────────────────────────────────────────────────────────
 
@@ -244,10 +271,10 @@ class Group:
     def _logits(self, mlp: MLP, rows: Tensor) -> Tensor:
         """[R, N, C] of rows [R, N]."""
         parts = []
-        for chunk in rows.split(_EVALUATED_ROWS[self._x.device.type], dim=1):
+        for chunk in torch.split(rows, _EVALUATED_ROWS[self._x.device.type], dim=1):
             size = chunk.shape[1]
             height = self.structure.padded_rows(size)
-            x = self._x[pad(chunk, (0, height - size), value=0)]
+            x = self._x[_padded(chunk, height)]
             parts.append(mlp.forward(x, size)[:, :size])
         return torch.cat(parts, 1)
 
@@ -307,13 +334,16 @@ class Group:
             for row, state in enumerate(states[rows]):
                 for name, value in state.optimizer.items():
                     optimizer.state[name][row] = value
-        smoothing = torch.tensor([c.trainer.label_smoothing for c in configs], device=device)
+        smoothing = torch.tensor(
+            [c.trainer.label_smoothing for c in configs], dtype=torch.float32, device=device
+        )
         self._loss = TrainingLoss(smoothing)
         clips = [c.trainer.grad_clip for c in configs]
         self._max_norm = None
         if any(clip is not None for clip in clips):
             norms = [math.inf if clip is None else clip for clip in clips]
             self._max_norm = torch.tensor(norms, device=device).unsqueeze(1)
+            self._one = torch.ones((), device=device)
         trained = self.batches[-1][0] + self.batches[-1][1]
         self._losses = torch.empty(len(members), trained, device=device)
         self._rights = torch.empty(len(members), trained, dtype=torch.bool, device=device)
@@ -333,15 +363,25 @@ class Group:
                 state.step += len(self.batches)
 
 
+def _initial_state(config: Config, structure: Structure) -> RunState:
+    return RunState(
+        initial_parameters(structure, config.model, config.seed), initial_statistics(structure)
+    )
+
+
 def _batches(rows: int, batch_size: int, drop_last: bool) -> list[tuple[int, int]]:
     """First row and number of rows of each batch of an epoch."""
     whole = rows // batch_size * batch_size if drop_last and rows >= batch_size else rows
     return [(start, min(batch_size, whole - start)) for start in range(0, whole, batch_size)]
 
 
-def _stops(
-    state: RunState, rule: EarlyStoppingConfig, values: dict[str, float | None]
-) -> bool:
+def _padded(rows: Tensor, height: int) -> Tensor:
+    """[R, B] to [R, height], the last column repeated: padding adds no row that is not there."""
+    missing = height - rows.shape[1]
+    return torch.cat([rows, rows[:, -1:].expand(-1, missing)], 1) if missing else rows
+
+
+def _stops(state: RunState, rule: EarlyStoppingConfig, values: dict[str, float | None]) -> bool:
     """Whether early stopping ends the run after this evaluation."""
     if rule.patience is None:
         return False

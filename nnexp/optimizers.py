@@ -77,6 +77,10 @@ class Optimizer:
     def _column(self, name: str) -> Tensor:
         return self._put(self._hyper(name))
 
+    def _put_eps(self, eps: Tensor) -> Tensor:
+        # With eps=0 a number that has never had a gradient, such as padding, stays: 0 / tiny is 0.
+        return self._put(eps.clamp(min=torch.finfo(self.params.dtype).tiny))
+
     def _add_weight_decay(self) -> None:
         if self._decay is not None:
             self.grads.addcmul_(self.params, self._decay)
@@ -128,7 +132,7 @@ class Adagrad(Optimizer):
     def __init__(self, configs: Sequence[AdagradConfig], params: Tensor, grads: Tensor) -> None:
         super().__init__(configs, params, grads)
         self._sum = self._add("sum", self._column("initial_accumulator_value"))
-        self._eps = self._column("eps")
+        self._eps = self._put_eps(self._hyper("eps"))
 
     def prepare(self, first: int, rates: Tensor) -> None:
         """See ``Optimizer.prepare``."""
@@ -169,7 +173,7 @@ class Adam(Optimizer):
         first_correction = 1 - self._betas[0] ** count  # [S, r]
         second_root = (1 - self._betas[1] ** count).sqrt()
         self._rates = self._put(rates * second_root / first_correction)
-        self._eps = self._put(self._hyper("eps") * second_root)
+        self._eps = self._put_eps(self._hyper("eps") * second_root)
 
     def step(self, index: int) -> None:
         """See ``Optimizer.step``."""
@@ -216,7 +220,7 @@ class RMSprop(Optimizer):
         self._buffer = self._add("momentum_buffer") if configs[0].momentum else None
         self._weight = self._put(1 - self._hyper("alpha"))
         self._momentum = self._column("momentum")
-        self._eps = self._column("eps")
+        self._eps = self._put_eps(self._hyper("eps"))
 
     @staticmethod
     def passes(config: RMSpropConfig) -> tuple[Any, ...]:

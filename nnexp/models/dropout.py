@@ -30,7 +30,7 @@ class Dropout:
         ]
         rate = torch.tensor(rates, dtype=torch.float64)
         # A hash is uniform over the 2^32 values of int32: rate of them lie below the threshold.
-        threshold = (rate * 2**32).round() - 2**31
+        threshold = (rate * 2**32).round().clamp(max=2**32 - 1) - 2**31
         self._threshold = threshold.to(torch.int32).to(device).view(-1, 1)
         self._scale = (1 / (1 - rate)).to(torch.float32).to(device).view(-1, 1, 1)
 

@@ -30,6 +30,7 @@ class TrainingLoss:
         self._smooth = bool((smoothing > 0).any())
         self._on_class = (smoothing - 1).view(-1, 1, 1)  # minus the weight on the row's class
         self._on_all = smoothing.view(-1, 1, 1)
+        self._unsmoothed = (smoothing == 0).view(-1, 1)
 
     def __call__(self, logits: Tensor, labels: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
         """The gradient of the mean loss of the first ``rows`` rows, [R, M, C], zero beyond them;
@@ -41,7 +42,9 @@ class TrainingLoss:
         nll = logp.gather(2, labels)[:, :rows, 0]
         grad = logp.exp()
         if self._smooth:
-            losses = self._on_class[:, 0] * nll - self._on_all[:, 0] * logp[:, :rows].mean(2)
+            # Without smoothing a class of probability 0 costs nothing, and 0 times -inf is not 0.
+            mean = logp[:, :rows].mean(2).masked_fill_(self._unsmoothed, 0.0)
+            losses = self._on_class[:, 0] * nll - self._on_all[:, 0] * mean
             grad.sub_(self._on_all / logits.shape[2])
             grad.scatter_add_(2, labels, self._on_class.expand_as(labels))
         else:

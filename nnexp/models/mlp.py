@@ -32,13 +32,12 @@ class Linear:
         self.bias = None if bias is None else bias.unsqueeze(1)  # [R, 1, H]
         self.bias_grad = bias_grad
         self._transposed = weight.transpose(1, 2)
+        alone = weight.shape[0] == 1
+        self._product = _doubled_product if alone and 1 in weight.shape[1:] else _product
 
     def forward(self, x: Tensor, out: Tensor) -> None:
         """Write the sums to ``out``."""
-        if self.bias is None:
-            torch.bmm(x, self._transposed, out=out)
-        else:
-            torch.baddbmm(self.bias, x, self._transposed, out=out)
+        self._product(x, self._transposed, out, self.bias)
 
     def backward(self, x: Tensor, grad: Tensor, out: Tensor | None) -> None:
         """Keep the parameters' gradients; write that of ``x`` to ``out`` if it is wanted."""
@@ -49,7 +48,27 @@ class Linear:
         if self.bias_grad is not None:
             torch.sum(grad, 1, dtype=self.bias_grad.dtype, out=self.bias_grad)
         if out is not None:
-            torch.bmm(grad, self.weight, out=out)
+            self._product(grad, self.weight, out)
+
+
+def _product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None = None) -> None:
+    """Write a [R, I, J] times b [R, J, K], plus the bias [R, 1, K], to ``out``."""
+    if bias is None:
+        torch.bmm(a, b, out=out)
+    else:
+        torch.baddbmm(bias, a, b, out=out)
+
+
+def _doubled_product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None = None) -> None:
+    """The same for one run, made twice over: then its bits are those of a run in company.
+
+    MKL makes one product of a matrix with a vector by other routines than a batch of them, and with
+    other last bits. A lone run meets this with one feature or a layer of width 1. (The gradients of
+    weights are safe: those of several runs lie apart, and bmm makes such products one by one.)
+    """
+    twice = out.new_empty(2, *out.shape[1:])
+    _product(a.expand(2, -1, -1), b.expand(2, -1, -1), twice, bias)
+    out.copy_(twice[:1])
 
 
 @dataclass
@@ -96,7 +115,7 @@ class HiddenLayer:
         return self._buffers[rows]
 
     def forward(self, x: Tensor, rows: int, step: int | None) -> Tensor:
-        """x [R, M, D] to [R, M, H]; ``step`` keys the dropout of a training step, None evaluates."""
+        """x [R, M, D] to [R, M, H]; ``step`` keys a training step's dropout, None evaluates."""
         buffers = self.buffers(x)
         sums = buffers.sums
         self._linear.forward(x, sums)
@@ -170,7 +189,8 @@ class MLP:
             affine = Affine(true[weight], true[bias], grads[weight], grads[bias])
             if structure.norm == "layer":
                 return LayerNorm(affine)
-            return BatchNorm(affine, running[f"{name}.running_mean"], running[f"{name}.running_var"])
+            mean, var = (running[f"{name}.running_{moment}"] for moment in ("mean", "var"))
+            return BatchNorm(affine, mean, var)
 
         self._hidden = [
             HiddenLayer(

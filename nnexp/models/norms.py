@@ -1,6 +1,6 @@
 """Batch norm and layer norm with a run axis, forward and backward.
 
-Axes: R runs, B rows of a batch, M >= B rows of the buffers (the rows beyond B are padding), H units.
+Axes: R runs, B rows of a batch, M >= B rows of the buffers (those beyond B are padding), H units.
 """
 
 from __future__ import annotations

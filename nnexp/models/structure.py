@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -47,7 +48,7 @@ class Structure:
 
     def flops_per_row(self) -> int:
         """Multiplications and additions of one row's forward and backward matrix products."""
-        return 6 * sum(a * b for a, b in zip(self.widths, self.widths[1:], strict=False))
+        return 6 * sum(a * b for a, b in pairwise(self.widths))
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def parameter_layout(structure: Structure) -> Layout:
 
     def shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
         widths = structure.widths
-        for layer, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+        for layer, (inputs, outputs) in enumerate(pairwise(widths)):
             prefix = f"hidden.{layer}." if layer < len(structure.hidden) else "output."
             linear = prefix + "linear." if layer < len(structure.hidden) else prefix
             yield linear + "weight", (outputs, inputs)
