@@ -7,12 +7,13 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nnexp.config.arm import arm_name
@@ -29,7 +30,9 @@ def job(composed: DictConfig) -> float | None:
     """One job of Hydra's: a run. Returns the least validation loss, for sweepers that minimise."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
-    arm = arm_name(composed, hydra_config.overrides.task)
+    # As typed: a reference such as ${seed} is no concern of the arm's name.
+    overrides = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
+    arm = arm_name(composed, cast(list[str], overrides))
     try:
         try:
             config = to_config(composed)
@@ -52,9 +55,13 @@ def main() -> None:
     # The defaults list names both groups (as null), so Hydra wants no plus sign; users type it.
     sys.argv[1:] = [re.sub(r"^\+(experiment|debug)=", r"\1=", arg) for arg in sys.argv[1:]]
     register()
+    logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
     try:
         job()
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt:
         print("nnexp: interrupted", file=sys.stderr)
         sys.exit(130)

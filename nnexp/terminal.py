@@ -56,13 +56,13 @@ def print_result(result: RunResult, folder: Path) -> None:
         table.add_column(name, justify="right")
     metrics, seconds = result.metrics, result.seconds
     table.add_row(
-        f"network, best epoch {result.best_epoch} of {result.epochs}",
+        f"network, epoch {result.best_epoch} of {result.epochs}",
         _fraction(metrics["val/acc"]),
         _fraction(metrics["test/acc"]),
         f"{seconds['train']:.2f}",
     )
     for name, baseline in result.baselines.items():
-        label = f"{name.upper()}, k={baseline['k']} of {data.num_train} rows"
+        label = f"{name.upper()}, k={baseline['k']}"
         table.add_row(
             label,
             _fraction(baseline["val/acc"]),

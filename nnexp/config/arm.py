@@ -6,21 +6,21 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
-# Overrides that say nothing about what is compared: where and how it is computed and shown.
+# Overrides that say nothing about what is compared: the data set, which has a field of its own,
+# and where and how it is all computed and shown.
 _SILENT = (
     "seed",
     "debug",
-    "dataset.root",
-    "dataset.download",
-    "dataset.path",
-    "dataset.test_path",
+    "model",
+    "optimizer",
     "trainer.device",
     "trainer.threads",
     "trainer.checkpoint_seconds",
     "trainer.histograms",
     "trainer.pictures",
 )
-_GROUPS = ("model", "optimizer", "dataset")  # named already: the data set in a field of its own
+_SILENT_PREFIXES = ("~", "baseline", "hydra", "dataset")
+_SPOKEN = ("dataset.num_train", "dataset.scaling")
 
 
 def arm_name(composed: DictConfig, overrides: Sequence[str]) -> str:
@@ -33,8 +33,8 @@ def arm_name(composed: DictConfig, overrides: Sequence[str]) -> str:
     pair = "_".join(parts)
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
-        silent = key in (*_SILENT, *_GROUPS) or key.startswith(("~", "baseline", "hydra"))
-        if silent or (key == "experiment" and value == pair):
+        silent = key in _SILENT or key.startswith(_SILENT_PREFIXES)
+        if (silent and key not in _SPOKEN) or (key == "experiment" and value == pair):
             continue
         parts.append(value if key == "experiment" else f"{key.rpartition('.')[2]}={value}")
     return " · ".join(parts)

@@ -57,6 +57,18 @@ def as_module(
             ``statistics_layout``, without the run axis; None leaves torch's own initial weights.
         dropout: rate after every hidden layer, in training mode.
     """
+    with torch.random.fork_rng(devices=[]):  # torch's own initial weights draw from the global one
+        module = _build(structure, dropout)
+    if tensors is not None:
+        own = module.state_dict()
+        for name in own:
+            if not name.endswith("num_batches_tracked"):
+                own[name] = tensors[name.replace(".layer.", ".")]
+        module.load_state_dict(own)
+    return module
+
+
+def _build(structure: Structure, dropout: float) -> nn.Module:
     layers = []
     for i, (inputs, width) in enumerate(
         zip(structure.widths, structure.hidden, strict=False),
@@ -71,14 +83,7 @@ def as_module(
         layer = nn.Sequential(parts)
         layers.append(Skip(layer) if structure.skips(i) else layer)
     output = nn.Linear(structure.widths[-2], structure.num_classes, bias=structure.bias)
-    module = nn.Sequential(OrderedDict(hidden=nn.Sequential(*layers), output=output))
-    if tensors is not None:
-        own = module.state_dict()
-        for name in own:
-            if not name.endswith("num_batches_tracked"):
-                own[name] = tensors[name.replace(".layer.", ".")]
-        module.load_state_dict(own)
-    return module
+    return nn.Sequential(OrderedDict(hidden=nn.Sequential(*layers), output=output))
 
 
 def named_tensors(structure: Structure, params: Tensor, stats: Tensor) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from nnexp.results.record import RunResult
 
 # Of the config, what a comparison of runs may want to sort and colour by.
 _TRAINER_HPARAMS = ("epochs", "batch_size", "label_smoothing", "grad_clip", "precision")
-_DATASET_HPARAMS = ("name", "scaling", "num_train", "split_seed")
+_DATASET_HPARAMS = ("scaling", "num_train", "split_seed")
 
 
 class Board:
@@ -36,7 +36,7 @@ class Board:
         self._dataset = dataset
         self._structure = structure
         self._writer = EventWriter(folder)
-        self._writer.start(hparams(config))
+        self._writer.start(hparams(config, dataset))
         self._writer.text("config", f"```json\n{json.dumps(plain(config), indent=2)}\n```")
         self._writer.graph(as_module(structure), torch.zeros(1, structure.num_features))
         self._started = time.time()
@@ -107,12 +107,13 @@ class Board:
         self._writer.close()
 
 
-def hparams(config: Config) -> dict[str, bool | int | float | str | None]:
+def hparams(config: Config, dataset: Dataset) -> dict[str, bool | int | float | str | None]:
     """The hyperparameters as TensorBoard's HParams table takes them: flat, lists as text."""
     whole = plain(config)
     values: dict[str, Any] = {"seed": config.seed}
     for group in ("model", "optimizer", "scheduler"):
         values |= {f"{group}.{key}": value for key, value in whole[group].items()}
+    values["dataset.name"] = dataset.name  # of a table, that of its file
     values |= {f"dataset.{key}": whole["dataset"][key] for key in _DATASET_HPARAMS}
     values |= {f"trainer.{key}": whole["trainer"][key] for key in _TRAINER_HPARAMS}
     return {key: str(value) if isinstance(value, list) else value for key, value in values.items()}

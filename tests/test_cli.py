@@ -1,0 +1,351 @@
+"""The program as a user meets it: the real command line, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nnexp.results.record import EPOCH_KEYS, read_result
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def nnexp(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m nnexp`` in ``folder``."""
+    return subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-m", "nnexp", *arguments],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "100", **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def only_run(folder: Path) -> Path:
+    """The folder of the one run under ``folder``."""
+    (result,) = folder.rglob("result.json")
+    return result.parent
+
+
+def epochs_of(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="session")
+def main_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """The main job, once for the tests that look at what it left."""
+    folder = tmp_path_factory.mktemp("main")
+    done = nnexp(folder, "+experiment=deep_adam")
+    assert done.returncode == 0, done.stderr
+    return only_run(folder), done
+
+
+def test_main_job_leaves_the_contract(main_job: tuple[Path, Any]) -> None:
+    run, _ = main_job
+    assert (run / ".hydra" / "config.yaml").is_file()
+    assert len(list(run.glob("events.out.tfevents.*"))) == 1
+    epochs = epochs_of(run)
+    assert [e["epoch"] for e in epochs] == list(range(1, 51))
+    assert all(tuple(e) == EPOCH_KEYS for e in epochs)
+    result = json.loads((run / "result.json").read_text())
+    assert result["status"] == "completed"
+    assert result["error"] is None
+    assert (result["seed"], result["arm"]) == (0, "deep · adam")
+    assert result["dataset"]["num_features"] == 64
+    assert result["dataset"]["num_classes"] == 10
+    assert sum(result["dataset"][f"num_{s}"] for s in ("train", "val", "test")) == 1797
+    assert result["num_parameters"] == 64 * 128 + 3 * 128 * 128 + 128 * 10 + 4 * 128 + 10
+    best = epochs[result["best_epoch"] - 1]
+    assert best["val/loss"] == min(e["val/loss"] for e in epochs)
+    for key in ("train/loss", "val/loss", "val/acc"):
+        assert result["metrics"][key] == best[key]
+    assert result["metrics"]["test/acc"] > 0.95
+    assert result["baselines"]["knn"]["test/acc"] > 0.96
+    assert result["group_size"] == 1
+
+
+def test_main_job_tells_what_came_out(main_job: tuple[Path, Any]) -> None:
+    run, done = main_job
+    result = json.loads((run / "result.json").read_text())
+    assert done.stderr == ""
+    assert f"{result['metrics']['test/acc']:.4f}" in done.stdout
+    assert f"{result['baselines']['knn']['test/acc']:.4f}" in done.stdout
+    assert f"k={result['baselines']['knn']['k']}" in done.stdout
+    assert str(run.relative_to(run.parents[2])) in done.stdout
+    assert "tensorboard --logdir outputs" in done.stdout
+
+
+def test_checkpoints_load_without_code(main_job: tuple[Path, Any]) -> None:
+    run, _ = main_job
+    best = torch.load(run / "checkpoints" / "best.pt", weights_only=True)
+    assert best["model"]["output.weight"].shape == (10, 128)
+    last = torch.load(run / "checkpoints" / "last.pt", weights_only=True)
+    assert last["epoch"] == 50
+    assert set(last["optimizer"]) == {"exp_avg", "exp_avg_sq"}
+
+
+def test_a_checkpoint_predicts_as_the_run_did(main_job: tuple[Path, Any]) -> None:
+    from nnexp.config.schema import BundledConfig
+    from nnexp.data.load import load, load_source
+    from nnexp.trained import load_network
+
+    run, _ = main_job
+    trained = load_network(run / "checkpoints" / "best.pt")
+    config = BundledConfig(name="digits", source="digits", scaling="none", split_seed=0)
+    dataset, source = load(config), load_source(config)
+    raw = torch.from_numpy(source.x[dataset.test.numpy()])
+    names = [dataset.class_names[i] for i in dataset.y[dataset.test].tolist()]
+    right = sum(a == b for a, b in zip(trained.predict(raw), names, strict=True))
+    assert right / len(names) == pytest.approx(read_result(run).metrics["test/acc"], abs=1e-12)
+
+
+def test_the_same_command_twice_gives_the_same_record(tmp_path: Path) -> None:
+    command = ["experiment=deep_adam", "trainer.epochs=4", "trainer.batch_size=50", "seed=3"]
+    records = []
+    for name in ("a", "b"):
+        assert nnexp(tmp_path, *command, f"hydra.run.dir={name}").returncode == 0
+        epochs = epochs_of(tmp_path / name)
+        for epoch in epochs:
+            del epoch["seconds"]
+        records.append(json.dumps(epochs))
+    assert records[0] == records[1]
+
+
+def test_multirun_with_the_basic_launcher(tmp_path: Path) -> None:
+    done = nnexp(
+        tmp_path, "-m", "hydra/launcher=basic", "hydra/sweeper=basic", "debug=fast",
+        "dataset=iris", "optimizer=sgd,adam", "seed=range(2)",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(path.read_text()) for path in sorted(tmp_path.rglob("result.json"))]
+    assert [(r["optimizer"], r["seed"], r["epochs"]) for r in results] == [
+        ("sgd", 0, 1), ("sgd", 1, 1), ("adam", 0, 1), ("adam", 1, 1),
+    ]  # fmt: skip
+    assert {r["arm"] for r in results} == {"deep · sgd", "deep · adam"}
+    assert "tensorboard --logdir multirun" in done.stdout
+
+
+def test_a_wrong_job_of_a_multirun_is_recorded_and_the_others_finish(tmp_path: Path) -> None:
+    done = nnexp(
+        tmp_path, "-m", "hydra/launcher=basic", "hydra/sweeper=basic", "debug=fast",
+        "dataset=iris", "optimizer.lr=-1,0.1",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "optimizer.lr=-1.0: must be at least 0" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    results = [json.loads(path.read_text()) for path in sorted(tmp_path.rglob("result.json"))]
+    assert [r["status"] for r in results] == ["failed", "completed"]
+    assert results[0]["error"] == "optimizer.lr=-1.0: must be at least 0"
+
+
+def test_an_earlier_run_in_the_folder_is_kept(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        done = nnexp(tmp_path, "debug=fast", "dataset=iris", f"seed={seed}", "hydra.run.dir=here")
+        assert done.returncode == 0
+    here = tmp_path / "here"
+    assert read_result(here).seed == 1
+    assert len(list(here.glob("events.out.tfevents.*"))) == 1
+    assert read_result(here / "previous" / "1").seed == 0
+
+
+def test_debug_overfit_reaches_zero_training_loss(tmp_path: Path) -> None:
+    assert nnexp(tmp_path, "debug=overfit").returncode == 0
+    assert epochs_of(only_run(tmp_path))[-1]["train/loss"] < 0.01
+
+
+def test_debug_overfit_fails_a_network_that_does_not_learn(tmp_path: Path) -> None:
+    done = nnexp(tmp_path, "debug=overfit", "trainer.epochs=5", "optimizer.lr=1e-6")
+    assert done.returncode == 1
+    assert "require_train_loss=0.01: the training loss ended at 2." in done.stderr
+    assert read_result(only_run(tmp_path)).status == "failed"
+
+
+def test_a_diverged_run_says_so(tmp_path: Path) -> None:
+    done = nnexp(tmp_path, "optimizer=sgd", "optimizer.lr=1e30", "trainer.epochs=3")
+    assert done.returncode == 1
+    assert done.stderr.startswith("nnexp: training diverged in epoch 1: train/loss is ")
+    assert done.stderr.count("\n") == 1
+    result = read_result(only_run(tmp_path))
+    assert (result.status, result.epochs) == ("diverged", 1)
+    assert result.baselines["knn"]["test/acc"] > 0.9
+
+
+def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nnexp", "trainer.epochs=100000", "hydra.run.dir=run"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    record = tmp_path / "run" / "metrics.jsonl"
+    for _ in range(600):
+        if record.exists() and record.read_text().count("\n") > 3:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "nnexp: interrupted\n"
+    assert read_result(tmp_path / "run").status == "interrupted"
+    assert len(epochs_of(tmp_path / "run")) > 3
+
+
+# ── Hydra's own ways ──────────────────────────────────────────────────────────────────────────
+
+
+def test_help_is_quick_because_it_does_not_import_torch(tmp_path: Path) -> None:
+    program = (
+        "import sys, runpy\n"
+        "sys.argv = ['nnexp', '--help']\n"
+        "try: runpy.run_module('nnexp', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit: pass\n"
+        "print('heavy:', sorted({'torch', 'numpy', 'sklearn', 'matplotlib'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "optimizer: adagrad, adam, adamw, rmsprop, sgd" in done.stdout
+    assert "heavy: []" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--cfg", "job", "optimizer=sgd"], "nesterov: false"),
+        (["--cfg", "job", "experiment=shallow_adagrad"], "name: adagrad"),
+        (["--cfg", "job", "+experiment=shallow_adagrad"], "name: shallow"),
+        (["--cfg", "job", "-p", "optimizer", "++optimizer.lr=0.5"], "lr: 0.5"),
+        (["--cfg", "job", "~baseline"], "knn: null"),
+        (["--cfg", "job", "--resolve", "seed=7"], "split_seed: 7"),
+        (["--info", "defaults-tree"], "optimizer: adam"),
+        (["-sc", "query=bash"], "optimizer=adagrad"),
+    ],
+)
+def test_hydra_flags(tmp_path: Path, arguments: list[str], expected: str) -> None:
+    environment = {"COMP_LINE": "nnexp optimizer=", "COMP_POINT": "16"}
+    done = nnexp(tmp_path, *arguments, **environment)
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout
+
+
+def test_own_configs_from_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "optimizer").mkdir()
+    (tmp_path / "mine" / "optimizer" / "hot.yaml").write_text(
+        "defaults:\n  - sgd\n  - _self_\nname: hot\nlr: 0.3\n"
+    )
+    (tmp_path / "mine" / "experiment" / "trial.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /optimizer: hot\n"
+        "  - override /dataset: wine\ntrainer:\n  epochs: 2\n"
+    )
+    done = nnexp(tmp_path, "--config-dir", "mine", "+experiment=trial")
+    assert done.returncode == 0, done.stderr
+    result = read_result(only_run(tmp_path))
+    assert (result.optimizer, result.dataset.name, result.epochs) == ("hot", "wine", 2)
+    assert result.arm == "deep · hot · trial"
+
+
+# ── bad input: one line that names the thing, and an exit code ────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("optimizer.lrr=1", "optimizer.lrr: no such option (did you mean 'lr'?)"),
+        ("optimzer=adam", "optimzer: no such option (did you mean 'optimizer'?)"),
+        ("+trainer.speed=9", "trainer.speed: no such option"),
+        ("++optimizer.momentum=0.9", "optimizer.momentum: no such option"),
+        ("optimizer=sgd optimizer.betas=[0.9,0.9]", "optimizer.betas: no such option"),
+        ("optimizer=adm", "optimizer=adm: no such choice (did you mean 'adam'?)"),
+        ("+experiment=deep_adm", "experiment=deep_adm: no such choice (did you mean 'deep_adam'?)"),
+        ("model.activation=rleu", "model.activation=rleu: must be one of step, sigmoid, tanh, relu"),
+        ("optimizer.lr=fast", "optimizer.lr=fast: must be a number"),
+        ("seed=1.5", "seed=1.5: must be a whole number"),
+        ("model.bias=maybe", "model.bias=maybe: must be true or false"),
+        ("model.hidden=3", "model.hidden=3: must be a list"),
+        ("optimizer.lr=-1", "optimizer.lr=-1.0: must be at least 0"),
+        ("optimizer.lr=inf", "optimizer.lr=inf: must be a finite number"),
+        ("optimizer.betas=[0.9,1.0]", "optimizer.betas=[0.9,1.0]: must be less than 1"),
+        ("trainer.epochs=0", "trainer.epochs=0: must be at least 1"),
+        ("model.hidden=[64,0]", "model.hidden=[64,0]: must be at least 1"),
+        ("model=linear model.norm=batch", "model.norm=batch: needs a hidden layer"),
+        ("model=shallow model.residual=true", "model.residual=true: needs two neighbouring"),
+        ("optimizer=sgd optimizer.momentum=0 optimizer.nesterov=true", "optimizer.nesterov=true"),
+        ("~model", "model: a run needs one, choose with model=<name>"),
+        ("dataset.split_seed=${sed}", "dataset.split_seed: Interpolation key 'sed' not found"),
+        ("trainer.device=gpu", "trainer.device=gpu: must be auto, cpu, cuda or cuda:N"),
+        ("dataset=mnist dataset.root=nowhere dataset.download=false", "nowhere"),
+        ("dataset=csv", "dataset.path: a value is needed"),
+        ("dataset=csv dataset.path=no.csv dataset.target=y", "no.csv"),
+        ("dataset=iris dataset.num_train=2", "dataset.num_train=2"),
+        ("dataset=iris baseline.knn.k=[3,500]", "500"),
+        ("hydra.run.dir=/proc/nnexp", "/proc/nnexp: No such file or directory"),
+        ("model=deep,shallow", "model=deep,shallow"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(tmp_path: Path, arguments: str, expected: str) -> None:
+    done = nnexp(tmp_path, *arguments.split())
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("nnexp: ")
+    assert expected in line
+    assert "Traceback" not in done.stdout
+    assert "unexpected" not in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
+def test_cuda_where_there_is_none(tmp_path: Path) -> None:
+    done = nnexp(tmp_path, "trainer.device=cuda")
+    assert done.returncode == 1
+    assert done.stderr.startswith("nnexp: trainer.device=cuda: torch ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_full_error_shows_the_traceback(tmp_path: Path) -> None:
+    done = nnexp(tmp_path, "optimizer.lr=-1", HYDRA_FULL_ERROR="1")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "ConfigError: optimizer.lr=-1.0: must be at least 0" in done.stderr
+
+
+def test_a_refused_config_is_recorded_in_its_folder(tmp_path: Path) -> None:
+    assert nnexp(tmp_path, "optimizer.lr=-1", "seed=4").returncode == 1
+    result = read_result(only_run(tmp_path))
+    assert (result.status, result.seed, result.model) == ("failed", 4, "deep")
+    assert result.error == "optimizer.lr=-1.0: must be at least 0"
+
+
+# ── the wheel ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_wheel_runs_from_an_empty_folder(tmp_path: Path) -> None:
+    hatchling = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(hatchling, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("nnexp-*.whl")
+    unpacked, empty = tmp_path / "unpacked", tmp_path / "empty"
+    subprocess.run([sys.executable, "-m", "zipfile", "-e", wheel, unpacked], check=True)
+    empty.mkdir()
+    program = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1))\n"
+        "import nnexp; from nnexp.__main__ import main\n"
+        "print(nnexp.__file__, file=sys.stdout); main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(unpacked), "+experiment=deep_adam", "debug=fast"],
+        cwd=empty, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert str(unpacked) in done.stdout.splitlines()[0]
+    assert read_result(only_run(empty)).status == "completed"
