@@ -173,8 +173,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     device = resolve_device(arguments.device)
-    print(f"torch {torch.__version__}, {device}, {available_cores()} cores, {arguments.rounds} rounds")
-    print("| work | nnexp us/step | plain | loader | plain/nnexp | loader/nnexp | loss nnexp/plain |")
+    print(
+        f"torch {torch.__version__}, {device}, {available_cores()} cores, {arguments.rounds} rounds"
+    )
+    print(
+        "| work | nnexp us/step | plain | loader | plain/nnexp | loader/nnexp | loss nnexp/plain |"
+    )
     print("|---|---|---|---|---|---|---|")
     for work in WORKS:
         measure(work, device, arguments.rounds)

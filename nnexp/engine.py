@@ -9,6 +9,7 @@ in a run's row of the flat buffers.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -191,25 +192,24 @@ class Group:
 
     def _train_epoch(self, epoch: int) -> tuple[Tensor, Tensor, list[float]]:
         """Mean loss [R] and accuracy [R], on the CPU, and the last learning rates."""
-        mlp, structure = self._mlp, self.structure
+        mlp = self._mlp
         first = (epoch - 1) * len(self.batches)
-        order = self._row_order(epoch)
         rates = self._learning_rates(first)
-        for rows, optimizer in self._optimizers:
-            optimizer.prepare(first, rates[:, rows])
-        for index, (start, size) in enumerate(self.batches):
-            x, labels = self._fetch(order[:, start : start + size], structure.padded_rows(size))
-            logits = mlp.forward(x, size, first + index)
-            grad, losses, rights = self._loss(logits, labels, size)
+        for members, optimizer in self._optimizers:
+            optimizer.prepare(first, rates[:, members])
+        losses, rights = [], []
+        for index, (rows, labels, size) in enumerate(self._deal(self._row_order(epoch))):
+            logits = mlp.forward(self._fetch(rows, labels), size, first + index)
+            grad, loss, right = self._loss(logits, labels, size)
             mlp.backward(grad)
             self._clip_gradients()
             for _, optimizer in self._optimizers:
                 optimizer.step(index)
             mlp.refresh()
-            self._losses[:, start : start + size] = losses
-            self._rights[:, start : start + size] = rights
-        means = torch.stack([self._losses.double().mean(1), self._rights.double().mean(1)]).cpu()
-        return means[0], means[1], rates[-1].tolist()
+            losses.append(loss)
+            rights.append(right)
+        means = torch.stack([torch.cat(parts, 1).double().mean(1) for parts in (losses, rights)])
+        return *means.cpu(), rates[-1].tolist()
 
     def _row_order(self, epoch: int) -> Tensor:
         """The table's rows in the order of this epoch, [R, N]."""
@@ -235,15 +235,30 @@ class Group:
         ]
         return torch.from_numpy(np.stack(rates, axis=1))
 
-    def _fetch(self, rows: Tensor, height: int) -> tuple[Tensor, Tensor]:
-        """Features [R, M, D] and classes [R, M, 1] of rows [R, B]; padding repeats the last."""
-        runs = len(rows)
-        flat = _padded(rows, height).reshape(-1)
-        shape = (runs, height, self._x.shape[1])
+    def _deal(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Of each batch: its rows [R * M] in the table, their classes [R, M, 1], and B.
+
+        Cut for all whole batches at once: a step then takes a view that is ready.
+        """
+        size = self.batches[0][1]
+        whole = order.shape[1] // size * size
+        for part in (order[:, :whole], order[:, whole:]):
+            if part.shape[1]:
+                rows = part.view(len(part), -1, min(size, part.shape[1])).transpose(0, 1)
+                count = rows.shape[2]
+                rows = _padded(rows, self.structure.padded_rows(count))
+                labels = self._y[rows].unsqueeze(3)
+                flat = rows.reshape(len(rows), -1)
+                yield from zip(flat.unbind(), labels.unbind(), itertools.repeat(count))
+
+    def _fetch(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """Features [R, M, D] of rows [R * M]; ``labels`` [R, M, 1] gives the shape."""
+        runs, height, _ = labels.shape
         if height not in self._fetched:
-            self._fetched[height] = self._x.new_empty(runs * height, shape[2])
-        torch.index_select(self._x, 0, flat, out=self._fetched[height])
-        return self._fetched[height].view(shape), self._y[flat].view(runs, height, 1)
+            self._fetched[height] = self._x.new_empty(runs, height, self._x.shape[1])
+        fetched = self._fetched[height]
+        torch.index_select(self._x, 0, rows, out=fetched.view(runs * height, -1))
+        return fetched
 
     def _clip_gradients(self) -> None:
         """Scale each run's gradient to its largest allowed norm, as clip_grad_norm_ alone would."""
@@ -319,7 +334,9 @@ class Group:
         configs = [self.runs[i].config for i in members]
         device = self._x.device
         rates = [c.model.dropout for c in configs]
-        dropout = Dropout([c.seed for c in configs], rates, device) if any(rates) else None
+        dropout = None
+        if any(rates):
+            dropout = Dropout([c.seed for c in configs], rates, self.structure.hidden, device)
         self._mlp = MLP(
             self.structure,
             torch.stack([s.params for s in states]),
@@ -344,9 +361,6 @@ class Group:
             norms = [math.inf if clip is None else clip for clip in clips]
             self._max_norm = torch.tensor(norms, device=device).unsqueeze(1)
             self._one = torch.ones((), device=device)
-        trained = self.batches[-1][0] + self.batches[-1][1]
-        self._losses = torch.empty(len(members), trained, device=device)
-        self._rights = torch.empty(len(members), trained, dtype=torch.bool, device=device)
         self._fetched: dict[int, Tensor] = {}
         self._keep_states(advance=False)
 
@@ -376,9 +390,11 @@ def _batches(rows: int, batch_size: int, drop_last: bool) -> list[tuple[int, int
 
 
 def _padded(rows: Tensor, height: int) -> Tensor:
-    """[R, B] to [R, height], the last column repeated: padding adds no row that is not there."""
-    missing = height - rows.shape[1]
-    return torch.cat([rows, rows[:, -1:].expand(-1, missing)], 1) if missing else rows
+    """[..., B] to [..., height], the last repeated: padding adds no row that is not there."""
+    missing = height - rows.shape[-1]
+    if not missing:
+        return rows
+    return torch.cat([rows, rows[..., -1:].expand(*rows.shape[:-1], missing)], -1)
 
 
 def _stops(state: RunState, rule: EarlyStoppingConfig, values: dict[str, float | None]) -> bool:

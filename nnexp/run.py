@@ -25,7 +25,6 @@ from nnexp.devices import (
 from nnexp.engine import Epoch, Group, Run
 from nnexp.errors import DivergedError, NnexpError
 from nnexp.models.loss import cross_entropy
-from nnexp.models.module import named_tensors
 from nnexp.models.structure import Structure, parameter_layout
 from nnexp.results.board import Board
 from nnexp.results.record import (
@@ -105,6 +104,7 @@ class _Job:
             Board(self._folder, self._config, self._dataset, self._structure)
         ) as board:
             self._train(board)
+            self._baselines.choose()
             self._test(board)
             self._save()
             self._note(seconds=self._seconds())
@@ -173,7 +173,10 @@ class _Job:
         group, trainer = self._group, self._config.trainer
         state = group.states[0]
         began = saved = time.perf_counter()
-        with contextlib.closing(MetricsLog(self._folder)) as metrics, epoch_bar(trainer.epochs) as bar:
+        with (
+            contextlib.closing(MetricsLog(self._folder)) as metrics,
+            epoch_bar(trainer.epochs) as bar,
+        ):
             for (epoch,) in group.train():
                 self._record(epoch, metrics, board, bar)
                 if time.perf_counter() - saved > trainer.checkpoint_seconds:
@@ -215,7 +218,10 @@ class _Job:
             self._note(metrics={**self.result.metrics, **best})
         if self._config.trainer.histograms and epoch.val_loss is not None:
             layout = parameter_layout(self._structure)
-            views = [layout.views(flat) for flat in (self._group.states[0].params[None], self._group.grads)]
+            views = [
+                layout.views(flat)
+                for flat in (self._group.states[0].params[None], self._group.grads)
+            ]
             board.histograms(*views)
 
     def _test(self, board: Board) -> None:
@@ -261,4 +267,3 @@ def _divergence(epoch: Epoch) -> str:
     if math.isfinite(value) and epoch.val_loss is not None:
         key, value = "val/loss", epoch.val_loss
     return f"training diverged in epoch {epoch.epoch}: {key} is {value} at lr={epoch.lr:g}"
-

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -50,7 +51,11 @@ def epoch_bar(epochs: int) -> Iterator[EpochBar]:
 def print_result(result: RunResult, folder: Path) -> None:
     """The last table of a run, and where its files are, on standard output."""
     data = result.dataset
-    table = Table(title=f"{result.arm} on {data.name}, seed {result.seed}", title_justify="left")
+    table = Table(
+        box=SIMPLE_HEAD,
+        title=f"{result.arm} on {data.name}, seed {result.seed}",
+        title_justify="left",
+    )
     table.add_column("learner")
     for name in (f"val acc ({data.num_val} rows)", f"test acc ({data.num_test} rows)", "seconds"):
         table.add_column(name, justify="right")

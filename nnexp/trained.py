@@ -81,7 +81,9 @@ def load_network(path: str | Path) -> TrainedNetwork:
     """
     content = load_checkpoint(Path(path))
     if content.get("format") != FORMAT:
-        raise DataError(f"{path}: format {content.get('format')} is not {FORMAT}, the one read here")
+        raise DataError(
+            f"{path}: format {content.get('format')} is not {FORMAT}, the one read here"
+        )
     fields = content["structure"]
     structure = Structure(**{**fields, "hidden": tuple(fields["hidden"])})
     return TrainedNetwork(

@@ -308,7 +308,9 @@ def plain_loop(
     optimizer = torch_optimizer(config.optimizer, net.parameters())
     scheduler = torch_scheduler(config.scheduler, optimizer, len(starts), trainer.epochs)
     rate = config.model.dropout
-    dropout = Dropout([config.seed], [rate], torch.device("cpu")) if rate else None
+    dropout = None
+    if rate:
+        dropout = Dropout([config.seed], [rate], structure.hidden, torch.device("cpu"))
     step, epochs = 0, []
     for epoch in range(1, trainer.epochs + 1):
         order = run.train[torch.randperm(count, generator=generator(config.seed, "order", epoch))]
@@ -318,8 +320,7 @@ def plain_loop(
             rows = order[start : start + trainer.batch_size]
             masks = None
             if dropout is not None:
-                widths = enumerate(structure.hidden)
-                masks = [dropout.mask(step, i, len(rows), w)[0].to(dtype) for i, w in widths]
+                masks = [mask[0].to(dtype) for mask in dropout.masks(step, len(rows))]
             logits = net(x[rows], masks)
             each = F.cross_entropy(
                 logits, y[rows], label_smoothing=trainer.label_smoothing, reduction="none"

@@ -36,77 +36,84 @@ def lowbias32(x: int) -> int:
     return x ^ x >> 16
 
 
-def hashed_mask(seed: int, rate: float, step: int, layer: int, size: int) -> list[bool]:
-    """Which places are kept, by the definition: the hash of a place is at least rate 2^32."""
+def hashed_mask(seed: int, rate: float, step: int, size: int) -> list[bool]:
+    """Which places are kept, by the definition: half a hash is at least rate 2^16."""
     key = stream_seed(seed, "dropout")
-    counter = step * 1024 + layer
-    first = lowbias32((key ^ counter) & 0xFFFFFFFF)
-    second = lowbias32(((key >> 32) + (counter >> 32)) & 0xFFFFFFFF)
-    hashes = [lowbias32(lowbias32(p ^ first) + second & 0xFFFFFFFF) for p in range(size)]
-    # As signed numbers, so that the threshold is rate 2^32 - 2^31.
-    signed = [h - 2**32 if h >= 2**31 else h for h in hashes]
-    return [h >= round(rate * 2**32) - 2**31 for h in signed]
+    first = lowbias32((key ^ step) & 0xFFFFFFFF)
+    second = lowbias32(((key >> 32) + (step >> 32)) & 0xFFFFFFFF)
+    halves: list[int] = []
+    for word in range(-(-size // 2)):
+        x = (lowbias32(word ^ first) + second) * 0x9E3779B1 & 0xFFFFFFFF
+        x ^= x >> 16
+        halves += [x & 0xFFFF, x >> 16]
+    # As signed numbers, so that the threshold is rate 2^16 - 2^15.
+    signed = [h - 2**16 if h >= 2**15 else h for h in halves[:size]]
+    return [h >= round(rate * 2**16) - 2**15 for h in signed]
 
 
 @pytest.mark.parametrize(
-    ("seed", "rate", "step", "layer"),
-    [(0, 0.5, 0, 0), (0, 0.5, 1, 0), (0, 0.5, 0, 1), (1, 0.5, 0, 0), (3, 0.1, 12345, 3),
-     (12345, 0.9, 2**22 - 1, 7), (12345, 0.3, 2**22, 7), (2**40 + 1, 0.25, 2**33 + 5, 1023)],
+    ("seed", "rate", "step"),
+    [(0, 0.5, 0), (0, 0.5, 1), (1, 0.5, 0), (3, 0.1, 12345), (12345, 0.9, 2**32 - 1),
+     (12345, 0.3, 2**32), (2**40 + 1, 0.25, 2**33 + 5)],
 )  # fmt: skip
-def test_masks_are_the_stated_hash(seed: int, rate: float, step: int, layer: int) -> None:
-    """Steps whose counter needs more than 32 bits too."""
-    mask = Dropout([seed], [rate], CPU).mask(step, layer, 8, 33)[0]
-    assert (mask > 0).flatten().tolist() == hashed_mask(seed, rate, step, layer, 8 * 33)
+def test_masks_are_the_stated_hash(seed: int, rate: float, step: int) -> None:
+    """Steps that need more than 32 bits too. A row holds the units of all layers."""
+    masks = Dropout([seed], [rate], [33, 8], CPU).masks(step, 9)
+    rows = torch.cat(masks, 2)[0]
+    assert (rows > 0).flatten().tolist() == hashed_mask(seed, rate, step, 9 * 41)
 
 
 def test_masks_stay_as_they_are() -> None:
     """Pinned: another mask for the same seed would change everybody's results."""
-    kept = Dropout([0], [0.5], CPU).mask(0, 0, 4, 16)[0] > 0
+    kept = Dropout([0], [0.5], [16], CPU).masks(0, 4)[0][0] > 0
     rows = ["".join("x" if place else "." for place in row) for row in kept.tolist()]
     assert rows == [
-        ".x..x..x.xx.x...",
-        "...x.x.x...x.xx.",
-        "x..x.x.....x.xxx",
-        "xx...xx.x..xxx.x",
+        "x...xx.x.x.xxx.x",
+        "x.xxx.xxxxxxxxx.",
+        "x.x..x..xx.x.x.x",
+        ".xx.....x.x.xxxx",
     ]
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.05, 0.1, 0.2, 0.5, 0.8, 0.95, 0.999])
 def test_rate_and_scale(rate: float) -> None:
-    """Of 2 million places; what is kept is scaled as torch.nn.Dropout scales it."""
-    dropout = Dropout([4], [rate], CPU)
-    masks = torch.stack([dropout.mask(step, 0, ROWS, WIDTH) for step in range(250)])
-    scale = torch.tensor(1 / (1 - rate), dtype=torch.float32)
+    """Of 2 million places; the expectation of a kept unit is exactly what went in."""
+    dropout = Dropout([4], [rate], [WIDTH], CPU)
+    masks = torch.stack([dropout.masks(step, ROWS)[0] for step in range(250)])
+    kept = 1 - round(rate * 65536) / 65536  # a rate is a multiple of 1 / 65536
+    scale = torch.tensor(1 / kept, dtype=torch.float32)
+    assert scale.item() == pytest.approx(1 / (1 - rate), rel=0.01)
     assert set(masks.unique().tolist()) <= {0.0, scale.item()}
     dropped = (masks == 0).double().mean().item()
     assert abs(dropped - rate) <= 4 * math.sqrt(rate * (1 - rate) / masks.numel())
 
 
 def test_a_rate_of_almost_one_drops_almost_all() -> None:
-    mask = Dropout([4], [1 - 1e-12], CPU).mask(0, 0, ROWS, WIDTH)
-    assert not mask.any()
+    (mask,) = Dropout([4], [1 - 1e-12], [WIDTH], CPU).masks(0, ROWS)
+    assert mask.count_nonzero() <= 2  # a rate is a multiple of 1 / 65536, and below 1
 
 
 def test_company_and_order_of_calls_change_nothing() -> None:
     seeds, rates = [7, 3, 3, 0], [0.5, 0.0, 0.5, 0.1]
-    together = Dropout(seeds, rates, CPU)
+    together = Dropout(seeds, rates, [5, WIDTH], CPU)
     for step in (5, 0, 5):
-        masks = together.mask(step, 1, ROWS, WIDTH)
+        _, masks = together.masks(step, ROWS)
         for run, (seed, rate) in enumerate(zip(seeds, rates, strict=True)):
-            alone = Dropout([seed], [rate], CPU)
-            alone.mask(3, 0, 5, 5)
-            assert torch.equal(masks[run], alone.mask(step, 1, ROWS, WIDTH)[0])
+            alone = Dropout([seed], [rate], [5, WIDTH], CPU)
+            alone.masks(3, 5)
+            assert torch.equal(masks[run], alone.masks(step, ROWS)[1][0])
         assert torch.equal(masks[1], torch.ones(ROWS, WIDTH))  # rate 0 beside 0.5
 
 
 def test_rows_of_padding_do_not_shift_the_mask() -> None:
-    dropout = Dropout([7], [0.5], CPU)
-    assert torch.equal(dropout.mask(2, 0, 32, 10)[:, :17], dropout.mask(2, 0, 17, 10))
+    dropout = Dropout([7], [0.5], [10, 7], CPU)
+    for padded, bare in zip(dropout.masks(2, 32), dropout.masks(2, 17), strict=True):
+        assert torch.equal(padded[:, :17], bare)
 
 
 def test_global_generator_is_not_touched() -> None:
     before = torch.get_rng_state()
-    Dropout([0], [0.5], CPU).mask(0, 0, ROWS, WIDTH)
+    Dropout([0], [0.5], [WIDTH], CPU).masks(0, ROWS)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -117,9 +124,9 @@ def test_global_generator_is_not_touched() -> None:
 def drops(request: pytest.FixtureRequest) -> Tensor:
     """Dropped places minus the rate, in standard deviations: [runs, steps, layers, rows, width]."""
     rate = request.param
-    dropout = Dropout([0, 1, 2], [rate] * 3, CPU)
+    dropout = Dropout([0, 1, 2], [rate] * 3, [WIDTH] * 3, CPU)
     kept = torch.stack([
-        torch.stack([dropout.mask(step, layer, ROWS, WIDTH) > 0 for layer in range(3)], 1)
+        torch.stack([mask > 0 for mask in dropout.masks(step, ROWS)], 1)
         for step in range(64)
     ], 1)  # fmt: skip
     return ((~kept).float() - rate) / math.sqrt(rate * (1 - rate))
@@ -178,12 +185,12 @@ def test_neighbours_are_independent(drops: Tensor, name: str) -> None:
 
 def test_no_mask_comes_twice() -> None:
     """Small masks of 256 places over 2000 steps, 4 layers and 2 runs."""
-    dropout = Dropout([0, 1], [0.5, 0.5], CPU)
+    dropout = Dropout([0, 1], [0.5, 0.5], [32] * 4, CPU)
     seen = {
         bytes(mask.flatten().to(torch.uint8).tolist())
         for step in range(2000)
-        for layer in range(4)
-        for mask in dropout.mask(step, layer, 8, 32) > 0
+        for layer in dropout.masks(step, 8)
+        for mask in layer > 0
     }
     assert len(seen) == 2000 * 4 * 2
 
@@ -203,12 +210,12 @@ def test_network_multiplies_by_the_masks(activation: str, norm: str) -> None:
     x = torch.randn(3, 32, 6, generator=stream)
     labels = torch.randint(3, (3, 32, 1), generator=stream)
     rates, step, rows = [0.5, 0.0, 0.2], 9, 17
-    dropout = Dropout([0, 1, 2], rates, CPU)
+    dropout = Dropout([0, 1, 2], rates, structure.hidden, CPU)
     mlp = MLP(structure, params, stats.clone(), dropout)
     grad, losses, _ = TrainingLoss(torch.zeros(3))(mlp.forward(x, rows, step), labels, rows)
     mlp.backward(grad)
     grads = layout.views(mlp.grads)
-    masks = [dropout.mask(step, i, 32, width)[:, :rows] for i, width in enumerate((10, 10, 7))]
+    masks = [mask[:, :rows] for mask in dropout.masks(step, 32)]
     for run in range(3):
         tensors = named_tensors(structure, params[run], stats[run])
         net = Reference(structure, {name: t.double() for name, t in tensors.items()})
@@ -229,6 +236,6 @@ def test_evaluation_does_not_drop() -> None:
     )
     x = torch.randn(1, 32, 6, generator=torch.Generator().manual_seed(1))
     none = torch.zeros(1, 0)
-    dropping = MLP(structure, params, none, Dropout([0], [0.5], CPU))
+    dropping = MLP(structure, params, none, Dropout([0], [0.5], structure.hidden, CPU))
     assert torch.equal(dropping.forward(x, 32), MLP(structure, params, none).forward(x, 32))
     assert not torch.equal(dropping.forward(x, 32, 0), dropping.forward(x, 32, 1))

@@ -1,21 +1,33 @@
-"""The baselines of a run, on the rows that its network sees."""
+"""The baselines of a run, on the very rows that its network sees."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from nnexp.config.schema import BaselinesConfig
+from nnexp.baselines.knn import KNN, Rows
+from nnexp.config.schema import BaselinesConfig, KNNConfig
+from nnexp.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 
 class Baselines:
-    """Made before training, so that a setting that cannot work is told before time is spent.
+    """The baselines that a config asks for.
+
+    ``choose`` fits them and makes every choice on the validation rows; ``test`` reads the test
+    rows, once.
 
     Args:
-        x: the data table [N, D]; y: its classes [N].
+        x: the data table [N, D], float32, on the device that does the work; y: its classes [N].
         rows: int64 indices into the table by split: train, val, test.
+
+    Raises:
+        ConfigError: every ``baseline.knn.k`` exceeds the number of training rows.
     """
 
     def __init__(
@@ -26,8 +38,60 @@ class Baselines:
         rows: Mapping[str, Tensor],
         num_classes: int,
     ) -> None:
-        self._config = config
+        self._x, self._y, self._rows = x, y, rows
+        self._results: dict[str, dict[str, Any]] = {}
+        self._knn = None
+        if config.knn is not None:
+            self._ks = _usable(config.knn, len(rows["train"]))
+            self._knn = KNN(
+                self._split("train"),
+                num_classes,
+                config.knn.metric,
+                config.knn.weights,
+                config.knn.memory_mb * 2**20,
+            )
+
+    def choose(self) -> None:
+        """Fit and choose."""
+        if self._knn is not None:
+            began = time.perf_counter()
+            k, accs, votes = self._knn.choose_k(self._split("val"), self._ks)
+            self._results["knn"] = {
+                "k": k,
+                "metric": self._knn.metric,
+                "weights": self._knn.weights,
+                "val/acc": votes.acc,
+                "val/acc by k": {str(tried): acc for tried, acc in accs.items()},
+                "test/acc": None,
+                "seconds": time.perf_counter() - began,
+            }
 
     def test(self) -> dict[str, dict[str, Any]]:
         """By baseline: its chosen settings, ``val/acc``, ``test/acc`` and ``seconds``."""
-        return {}
+        for name, result in self._results.items():
+            assert name == "knn"
+            assert self._knn is not None
+            began = time.perf_counter()
+            result["test/acc"] = self._knn.predict(self._split("test"), result["k"]).acc
+            result["seconds"] = round(result["seconds"] + time.perf_counter() - began, 3)
+        return self._results
+
+    def _split(self, name: str) -> Rows:
+        return Rows(self._x[self._rows[name]], self._y[self._rows[name]])
+
+
+def _usable(config: KNNConfig, num_train: int) -> list[int]:
+    """The candidates that there are enough training rows for; the others are told.
+
+    A learning curve goes down to fewer rows than the usual candidates.
+    """
+    usable = [k for k in config.k if k <= num_train]
+    if not usable:
+        raise ConfigError(
+            f"baseline.knn.k={','.join(map(str, config.k))}: "
+            f"must be at most the number of training rows, {num_train}"
+        )
+    if len(usable) < len(config.k):
+        left_out = ", ".join(str(k) for k in config.k if k > num_train)
+        log.info("KNN tries no k=%s: there are %d training rows", left_out, num_train)
+    return usable

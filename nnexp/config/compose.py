@@ -26,7 +26,7 @@ CONF = next(
 
 
 def register() -> None:
-    """Make the schemas known to Hydra: ``nnexp`` for the whole, ``schema/<group>`` for the parts."""
+    """Make the schemas known to Hydra: ``nnexp`` is the whole, ``schema/<group>`` the parts."""
     store = ConfigStore.instance()
     store.store(name="nnexp", node=Config, provider="nnexp")
     for group, schemas in SCHEMAS.items():
@@ -60,11 +60,11 @@ def _refuse_unknown_keys(node: DictConfig, schema: type[Any], path: str) -> None
     """``++key=value`` adds to any node; a key that no field reads would silently do nothing."""
     names = [field.name for field in dataclasses.fields(schema)]
     types = typing.get_type_hints(schema)
-    for name in node:
-        key = f"{path}.{name}" if path else str(name)
+    for name in map(str, node):
+        key = f"{path}.{name}" if path else name
         if name not in names:
             raise ConfigError(
-                f"{key}: no such option{did_you_mean(str(name), names)}; "
+                f"{key}: no such option{did_you_mean(name, names)}; "
                 f"{path or 'the config'} has {', '.join(names)}"
             )
         child = node._get_node(name)

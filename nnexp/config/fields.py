@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from nnexp.errors import ConfigError, did_you_mean
@@ -41,7 +41,7 @@ def _field(default: Any, metadata: dict[str, Any]) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-_BOUNDS = {
+_BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "gt": ("greater than {}", lambda value, bound: value > bound),
     "ge": ("at least {}", lambda value, bound: value >= bound),
     "lt": ("less than {}", lambda value, bound: value < bound),

@@ -53,9 +53,8 @@ class ModelConfig:
         """Options that would do nothing with these hidden layers are refused."""
         pairs = zip(self.hidden, self.hidden[1:], strict=False)
         if self.residual and not any(a == b for a, b in pairs):
-            yield "residual", (
-                f"needs two neighbouring hidden layers of equal width, model.hidden={self.hidden}"
-            )
+            reason = "needs two neighbouring hidden layers of equal width"
+            yield "residual", f"{reason}; model.hidden={self.hidden}"
         if not self.hidden and self.norm != "none":
             yield "norm", "needs a hidden layer, model.hidden=[]"
         if not self.hidden and self.dropout:

@@ -1,7 +1,9 @@
 """Dropout masks from a counter, so that a run's masks depend on its seed and step alone.
 
-A mask is a hash of (run, step, layer, place), computed elementwise for the whole group: no
-generator has a state to keep, any step can be drawn again, CPU and CUDA draw the same bits.
+A mask is a hash of (run, step, place), computed elementwise for the whole group: no generator has a
+state to keep, any step can be drawn again, CPU and CUDA draw the same bits.
+
+Axes: R runs, M rows, H units.
 """
 
 from __future__ import annotations
@@ -13,36 +15,51 @@ from torch import Tensor
 
 from nnexp.randomness import stream_seed
 
-_LAYERS = 1 << 10  # more than any network has; keeps (step, layer) apart
+_LEVELS = 1 << 16  # a rate is a multiple of 1 / 65536: every hash of 32 bits serves two places
 
 
 class Dropout:
-    """Masks of R runs with rates ``rates`` [R], keyed by their seeds.
+    """Masks for the hidden layers of R runs with rates ``rates`` [R], keyed by their seeds.
 
     Masks are scaled by 1 / (1 - rate), as ``torch.nn.Dropout``, so evaluation needs no scaling.
     """
 
-    def __init__(self, seeds: Sequence[int], rates: Sequence[float], device: torch.device) -> None:
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        rates: Sequence[float],
+        widths: Sequence[int],
+        device: torch.device,
+    ) -> None:
         words = [stream_seed(seed, "dropout") for seed in seeds]
         self._keys = [
             torch.tensor([_signed(w >> shift) for w in words], dtype=torch.int32, device=device)
             for shift in (0, 32)
         ]
-        rate = torch.tensor(rates, dtype=torch.float64)
-        # A hash is uniform over the 2^32 values of int32: rate of them lie below the threshold.
-        threshold = (rate * 2**32).round().clamp(max=2**32 - 1) - 2**31
-        self._threshold = threshold.to(torch.int32).to(device).view(-1, 1)
-        self._scale = (1 / (1 - rate)).to(torch.float32).to(device).view(-1, 1, 1)
+        self._widths = widths
+        # Of the 65536 values of an int16, so many lie below the threshold.
+        dropped = (torch.tensor(rates, dtype=torch.float64) * _LEVELS).round()
+        dropped.clamp_(max=_LEVELS - 1)
+        threshold = (dropped - _LEVELS // 2).to(torch.int16)
+        scale = (_LEVELS / (_LEVELS - dropped)).to(torch.float32)
+        self._threshold = threshold.to(device).view(-1, 1)
+        self._scale = scale.to(device).view(-1, 1)
+        self._places: dict[int, Tensor] = {}
 
-    def mask(self, step: int, layer: int, rows: int, width: int) -> Tensor:
-        """The mask [R, rows, width] of one layer at one step: 0 or 1 / (1 - rate)."""
-        device = self._scale.device
-        place = torch.arange(rows * width, dtype=torch.int32, device=device)
-        counter = step * _LAYERS + layer
-        first = _mix(self._keys[0] ^ _signed(counter)).view(-1, 1)
-        second = _mix(self._keys[1] + _signed(counter >> 32)).view(-1, 1)
-        keep = _mix(_mix(place ^ first).add_(second)) >= self._threshold
-        return keep.view(-1, rows, width) * self._scale
+    def masks(self, step: int, rows: int) -> list[Tensor]:
+        """The masks [R, rows, H] of the layers at one step: 0 or 1 / (1 - rate)."""
+        total = rows * sum(self._widths)
+        if rows not in self._places:
+            places = torch.arange(-(-total // 2), dtype=torch.int32, device=self._scale.device)
+            self._places[rows] = places
+        first = _mix(self._keys[0] ^ _signed(step)).view(-1, 1)
+        second = _mix(self._keys[1] + _signed(step >> 32)).view(-1, 1)
+        # The first key alone would give all runs the same hashes in another order.
+        words = _mix(self._places[rows] ^ first).add_(second).mul_(_signed(0x9E3779B1))
+        words.bitwise_xor_(_shift(words, 16))
+        mask = (words.view(torch.int16)[:, :total] >= self._threshold) * self._scale
+        # All layers' units of a row side by side: padding rows shift nobody's mask.
+        return list(torch.split(mask.view(len(mask), rows, -1), list(self._widths), dim=2))
 
 
 def _signed(word: int) -> int:

@@ -48,7 +48,7 @@ class TrainingLoss:
             grad.sub_(self._on_all / logits.shape[2])
             grad.scatter_add_(2, labels, self._on_class.expand_as(labels))
         else:
-            losses = -nll
+            losses = nll.neg()
             grad.scatter_add_(2, labels, self._on_class.expand_as(labels))
         grad.mul_(1 / rows)
         if rows < grad.shape[1]:

@@ -10,6 +10,7 @@ P numbers in a run's row of the flat buffers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -89,15 +90,13 @@ class HiddenLayer:
         linear: Linear,
         norm: Norm | None,
         activation: str,
-        dropout: Dropout | None,
-        index: int,
+        drops: bool,
         skips: bool,
     ) -> None:
         self._linear = linear
         self._norm = norm
         self._activation = ACTIVATIONS[activation]
-        self._dropout = dropout
-        self._index = index
+        self._drops = drops
         self._skips = skips
         self._buffers: dict[int, _Buffers] = {}
 
@@ -109,22 +108,22 @@ class HiddenLayer:
             shape = (weight.shape[0], rows, weight.shape[1])
             sums = x.new_empty(shape)
             active = x.new_empty(shape) if self._activation.saves_input else sums
-            apart = self._dropout is not None or self._skips
+            apart = self._drops or self._skips
             out = x.new_empty(shape) if apart else active
             self._buffers[rows] = _Buffers(sums, active, out, x.new_empty(shape))
         return self._buffers[rows]
 
-    def forward(self, x: Tensor, rows: int, step: int | None) -> Tensor:
-        """x [R, M, D] to [R, M, H]; ``step`` keys a training step's dropout, None evaluates."""
+    def forward(self, x: Tensor, rows: int, mask: Tensor | None, *, training: bool) -> Tensor:
+        """x [R, M, D] to [R, M, H], dropped out by ``mask`` [R, M, H] if there is one."""
         buffers = self.buffers(x)
         sums = buffers.sums
         self._linear.forward(x, sums)
         if self._norm is not None:
-            sums.copy_(self._norm.forward(sums, rows, training=step is not None))
+            sums.copy_(self._norm.forward(sums, rows, training=training))
         self._activation.forward(sums, buffers.active)
-        if step is not None and self._dropout is not None:
-            self._mask = self._dropout.mask(step, self._index, *sums.shape[1:]).to(sums.dtype)
-            torch.mul(buffers.active, self._mask, out=buffers.out)
+        self._mask = mask
+        if mask is not None:
+            torch.mul(buffers.active, mask, out=buffers.out)
         elif buffers.out is not buffers.active:
             buffers.out.copy_(buffers.active)
         if self._skips:
@@ -136,7 +135,7 @@ class HiddenLayer:
         buffers = self.buffers(x)
         grad = buffers.grad
         skipped = grad.clone() if self._skips else None
-        if self._dropout is not None:
+        if self._mask is not None:
             grad.mul_(self._mask)
         saved = buffers.sums if self._activation.saves_input else buffers.active
         self._activation.backward(grad, saved)
@@ -197,13 +196,14 @@ class MLP:
                 linear(f"hidden.{i}.linear"),
                 norm(f"hidden.{i}.norm"),
                 structure.activation,
-                dropout,
-                i,
+                dropout is not None,
                 structure.skips(i),
             )
             for i in range(len(structure.hidden))
         ]
         self._output = linear("output")
+        self._dropout = dropout
+        self._no_masks = [None] * len(self._hidden)
         self._inputs: list[Tensor] = []  # of every layer, kept by forward for backward
         self._rows = 0
 
@@ -220,8 +220,11 @@ class MLP:
         """
         h = x.to(self.dtype)
         self._inputs, self._rows = [h], rows
-        for layer in self._hidden:
-            h = layer.forward(h, rows, step)
+        masks: Sequence[Tensor | None] = self._no_masks
+        if step is not None and self._dropout is not None:
+            masks = [mask.to(self.dtype) for mask in self._dropout.masks(step, x.shape[1])]
+        for layer, mask in zip(self._hidden, masks, strict=True):
+            h = layer.forward(h, rows, mask, training=step is not None)
             self._inputs.append(h)
         logits = h.new_empty(h.shape[0], h.shape[1], self.structure.num_classes)
         self._output.forward(h, logits)

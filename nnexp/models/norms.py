@@ -87,11 +87,10 @@ class BatchNorm:
         return self.affine.forward(normalised).to(z.dtype)
 
     def backward(self, grad: Tensor, rows: int) -> Tensor:
-        """The gradient of ``z``; that of the padding rows is zero."""
+        """The gradient of ``z``; that of the padding rows comes as zero and stays so."""
         normalised, rstd = self._saved
         inner = self.affine.backward(grad.float(), normalised)
         inner[:, :rows] = _through(inner[:, :rows], normalised[:, :rows], rstd, 1)
-        inner[:, rows:] = 0
         return inner.to(grad.dtype)
 
 
