@@ -103,7 +103,7 @@ class Group:
         x: the data table [N, D], float32, on the device that trains.
         y: its classes [N], int64.
         structure: of all runs.
-        dtype: of the matrix products.
+        dtype: of the matrix products. The last bits of bfloat16 can depend on the group.
         num_threads: CPU threads. With more than one, torch splits work by the size of the whole
             group, so that only a group of one has the same bits everywhere.
         states: of the runs, to go on from; they are not changed. None starts anew.

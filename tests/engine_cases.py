@@ -44,7 +44,7 @@ from nnexp.models.structure import Structure, parameter_layout, statistics_layou
 from nnexp.randomness import generator
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """Small tensors: a second thread would only wait. Import this into a test file to use it."""
     before = torch.get_num_threads()

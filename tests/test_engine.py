@@ -237,6 +237,22 @@ def test_dropping_the_last_batch_beside_others() -> None:
     assert_same_in_all_company(configs, SMALL, train_rows=70)
 
 
+def test_two_threads_repeat_themselves() -> None:
+    """A run alone has the same bits each time; in company it is the same to rounding."""
+    structure = Structure(300, (200, 100), 10)
+    table = make_table(420, 300, 10)
+    configs = [make_config(structure, sgd(), seed=s, batch_size=64) for s in range(3)]
+    alone = [group_of(configs[:1], structure, 200, 100, table, num_threads=2) for _ in range(2)]
+    first, again = (told(train(group)[0]) for group in alone)
+    assert first == again
+    assert_same_state(*(group.states[0] for group in alone))
+    together = group_of(configs, structure, 200, 100, table, num_threads=2)
+    train(together)
+    torch.testing.assert_close(
+        together.states[0].params, alone[0].states[0].params, rtol=1e-4, atol=1e-5
+    )
+
+
 def test_what_the_nine_runs_do() -> None:
     """The company above is as mixed as it claims."""
     group = group_of(nine_runs(SMALL, batch_size=17), SMALL, train_rows=50)
