@@ -104,6 +104,7 @@ def test_threads_follow_the_runs_own_config(
     assert resolve_threads(trainer, flops) == expected
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no process masks here")
 def test_available_cores_respect_the_process_mask() -> None:
     assert available_cores() == len(os.sched_getaffinity(0))
 
