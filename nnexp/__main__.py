@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -42,6 +42,8 @@ def job(composed: DictConfig) -> float | None:
         from nnexp.run import run  # torch takes its time, and a wrong config should not wait for it
 
         result = run(config, folder, arm)
+    except BrokenPipeError:
+        _hang_up()
     except Exception as error:
         if hydra_config.mode == RunMode.RUN and not _traceback_wanted:
             _exit(error)  # Hydra would put a line of its own above the error's
@@ -59,9 +61,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
     try:
         job()
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+    except BrokenPipeError:
+        _hang_up()
     except KeyboardInterrupt:
         print("nnexp: interrupted", file=sys.stderr)
         sys.exit(130)
@@ -71,7 +72,13 @@ def main() -> None:
         _exit(error)
 
 
-def _exit(error: Exception) -> None:
+def _hang_up() -> NoReturn:
+    """The reader of our output, such as head, has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)  # as a process that SIGPIPE ends
+
+
+def _exit(error: Exception) -> NoReturn:
     print(f"nnexp: {_told(error)}", file=sys.stderr)
     sys.exit(1)
 
