@@ -1,0 +1,339 @@
+"""Euclidean, Manhattan and cosine distances, and how far rounding can carry each of them.
+
+Axis legend: ``N`` training rows, ``Q`` queries, ``D`` features, ``P`` pairs of a query and a row.
+
+A metric is evaluated in three ways, from cheap and rough to dear and exact:
+
+1. A scan gives every pair a *score*, in float32 or float64 arithmetic. ``Scan.reach`` turns a key
+   into the score beyond which a row is certainly farther away than that key.
+2. ``Metric.keys`` gives chosen pairs a *key* that grows with the distance, in float64 and summed in
+   one fixed order: the same bits on every device and for every chunk size. ``Metric.slack`` bounds
+   its rounding error.
+3. ``Metric.exact_keys`` gives keys as fractions, for the few pairs that 2. cannot order.
+
+Rounding errors are bounded as in Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd
+ed., chapter 3: ``n`` roundings with unit roundoff ``u`` multiply a number by a factor within
+``1 ± gamma(n)``, ``gamma(n) = n u / (1 - n u)``; so a sum of D products changes by at most
+``gamma(D) * sum |a_i b_i| <= gamma(D) |a| |b|``, in whatever order it is added up: the bound holds
+for every BLAS, on every device, with and without fused multiply-add.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DOUBLE = torch.float64
+_CACHE_BYTES = 4 * 2**20  # CPU: repeated elementwise passes over so much do not go to memory
+_UNDERFLOW = 2.0**-110  # a feature: 2^-126 for each flushed number of size 4 or less, and to spare
+
+
+def blocks(count: int, size: int) -> Iterator[slice]:
+    """Slices that cover ``range(count)``, each of at most ``size``, or of 1 if that is less."""
+    size = max(1, size)
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def gamma(roundings: int, dtype: torch.dtype) -> float:
+    """Higham's ``gamma(n)``: the relative error that ``n`` roundings can add up to."""
+    error = roundings * torch.finfo(dtype).eps / 2
+    return error / (1 - error)
+
+
+def halvings(width: int) -> int:
+    """How many additions a term passes through in :func:`fold`."""
+    return math.ceil(math.log2(width))
+
+
+def fold(terms: Tensor) -> Tensor:
+    """Sum over the last axis by halving; overwrites ``terms``.
+
+    Elementwise additions alone, so the sum of a row depends on nothing but the row: not on the
+    other rows, the device or the number of threads.
+    """
+    while (width := terms.shape[-1]) > 1:
+        half = (width + 1) // 2
+        terms[..., : width - half] += terms[..., half:]
+        terms = terms[..., :half]
+    return terms.squeeze(-1)
+
+
+class Scan(ABC):
+    """Scores of all training rows for some queries, in one float type."""
+
+    @abstractmethod
+    def scores(self, queries: Tensor, out: Tensor) -> None:
+        """Write the scores of ``queries`` [Q, D] into ``out`` [Q, N]."""
+
+    @abstractmethod
+    def reach(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Float64 scores [Q]: a row with a greater score has an exact key above ``keys`` [Q]."""
+
+
+class _ProductScan(Scan):
+    """Lower bounds of squared Euclidean distances between points, by one matrix product.
+
+    A score is ``|a|^2 - 2 a·b`` for the points a of a row and b of a query. Rounding changes it by
+    at most ``g (|a|^2 + 2 |a||b|) <= 2g |a|^2 + g |b|^2``, where g is gamma of the roundings that
+    a term passes through. With the squared norms multiplied by ``1 - 2g`` beforehand, score +
+    ``|b|^2`` is therefore never above the exact squared distance. The bound of a row depends on its
+    own norm alone: one row that is far away does not spoil it for the others.
+    """
+
+    _rows_at_a_time = 2048  # CPU: the part of ``out`` that is being written stays in cache
+
+    def __init__(
+        self,
+        rows: Tensor,
+        to_points: Callable[[Tensor], tuple[Tensor, Tensor]],
+        to_squares: Callable[[Tensor], Tensor],
+    ) -> None:
+        """``to_points`` gives points and their squared norms, ``to_squares`` distances of keys."""
+        self.to_points, self.to_squares = to_points, to_squares
+        self.points, squared_norms = to_points(rows)
+        width = rows.shape[1]
+        # D additions, the halvings in a norm, and fewer than 16: of points, products and norms when
+        # they are stored, and of ``reach``.
+        self.shrink = 1 - 2 * gamma(width + halvings(width) + 16, self.points.dtype)
+        self.norms = (squared_norms * self.shrink).to(self.points.dtype)
+
+    def scores(self, queries: Tensor, out: Tensor) -> None:
+        points, _ = self.to_points(queries)
+        step = self._rows_at_a_time if out.device.type == "cpu" else out.shape[1]
+        for part in blocks(out.shape[1], step):
+            rows = self.points[part]
+            torch.addmm(self.norms[part], points, rows.T, alpha=-2, out=out[:, part])
+
+    def reach(self, queries: Tensor, keys: Tensor) -> Tensor:
+        _, squared_norms = self.to_points(queries)
+        underflow = _UNDERFLOW * queries.shape[1]
+        return self.to_squares(keys) - self.shrink * squared_norms + underflow
+
+
+class _ManhattanScan(Scan):
+    """Manhattan distances of scaled rows: sums of D terms of one sign, off by gamma(D + 2)."""
+
+    _rows_at_a_time = 256  # CPU: the training rows being visited stay in cache
+
+    def __init__(self, rows: Tensor, scale: float, dtype: torch.dtype) -> None:
+        self.rows, self.scale = rows.to(dtype, copy=True).mul_(scale), scale
+        self.growth = 1 + 2 * gamma(rows.shape[1] + 16, dtype)
+
+    def scores(self, queries: Tensor, out: Tensor) -> None:
+        queries = queries.to(self.rows.dtype) * self.scale
+        step = self._rows_at_a_time if out.device.type == "cpu" else out.shape[1]
+        for part in blocks(out.shape[1], step):
+            out[:, part] = torch.cdist(queries, self.rows[part], p=1)
+
+    def reach(self, queries: Tensor, keys: Tensor) -> Tensor:
+        return keys * (self.scale * self.growth) + _UNDERFLOW * queries.shape[1]
+
+
+class Metric(ABC):
+    """One metric between given training rows and queries."""
+
+    exact_bits = 51  # then (|x| + |q|)^2 <= 2 (|x|^2 + |q|^2) < 2^53, an integer in float64
+    key_degree = 2  # keys grow with this power of the unit of the data
+
+    def __init__(self, train: Tensor, queries: Tensor, memory_bytes: int) -> None:
+        """``train`` [N, D] and ``queries`` [Q, D]: finite float32, on one device."""
+        self.train, self.queries = train, queries
+        self.width = train.shape[1]
+        on_cpu = train.device.type == "cpu"
+        self.block_bytes = min(memory_bytes // 4, _CACHE_BYTES if on_cpu else memory_bytes)
+
+    @abstractmethod
+    def scan(self, dtype: torch.dtype) -> Scan:
+        """A scan of the training rows in ``dtype`` arithmetic."""
+
+    @abstractmethod
+    def slack(self, keys: Tensor) -> Tensor:
+        """How far each of ``keys`` can be from its exact value, of the same shape."""
+
+    @abstractmethod
+    def distance(self, keys: Tensor) -> Tensor:
+        """The distances that belong to ``keys``, of the same shape."""
+
+    @abstractmethod
+    def _keys(self, rows: Tensor, queries: Tensor) -> Tensor:
+        """Keys [P] of float64 ``rows`` [P, D], which it may overwrite, and ``queries`` [P, D]."""
+
+    @abstractmethod
+    def _exact_key(self, row: Any, query: Any) -> Fraction:
+        """The key of two arrays of Python integers."""
+
+    def keys(self, query_index: Tensor, row_index: Tensor) -> Tensor:
+        """Float64 keys [P] of the pairs of ``query_index`` [P] and ``row_index`` [P]."""
+        keys = torch.empty(row_index.shape, dtype=DOUBLE, device=row_index.device)
+        for part in blocks(len(keys), self.block_bytes // (40 * self.width)):
+            rows = self.train.index_select(0, row_index[part]).to(DOUBLE)
+            keys[part] = self._keys(rows, self.queries.index_select(0, query_index[part]))
+        return keys
+
+    def same_rows(self, row_index: Tensor, other_index: Tensor) -> Tensor:
+        """Whether the training rows of each pair are the same numbers, [P] bool."""
+        same = torch.empty(row_index.shape, dtype=torch.bool, device=row_index.device)
+        for part in blocks(len(same), self.block_bytes // (9 * self.width)):
+            same[part] = (self.train[row_index[part]] == self.train[other_index[part]]).all(1)
+        return same
+
+    def unrounded(self, query_index: Tensor, row_index: Tensor) -> Tensor:
+        """Whether the order of keys is exact among pairs of a query for which this is true, [P].
+
+        True where there was nothing to round: all numbers of the pair are multiples of one power of
+        two, and in that unit the squared norms of both together are below ``2 ** exact_bits``.
+        """
+        result = torch.empty(row_index.shape, dtype=torch.bool, device=row_index.device)
+        for part in blocks(len(result), self.block_bytes // (60 * self.width)):
+            rows, queries = self.train[row_index[part]], self.queries[query_index[part]]
+            result[part] = self._unrounded(rows.to(DOUBLE), queries.to(DOUBLE))
+        return result
+
+    def _unrounded(self, rows: Tensor, queries: Tensor) -> Tensor:
+        numbers = torch.cat([rows, queries], dim=1)
+        _, bits = torch.frexp(numbers.square().sum(1, keepdim=True))
+        shift = (self.exact_bits - bits.long()) // 2
+        in_units = numbers * ((1023 + shift) << 52).view(DOUBLE)  # the float64 2^shift
+        return (in_units == in_units.round()).all(1)
+
+    def exact_keys(self, query: int, row_index: Tensor) -> list[Fraction]:
+        """Exact keys of one query and the training rows ``row_index`` [P]."""
+        rows, original = np.unique(self.train[row_index].cpu().numpy(), axis=0, return_inverse=True)
+        numbers = np.vstack([self.queries[query].cpu().numpy(), rows])
+        mantissas, exponents = np.frexp(numbers.astype(np.float64))
+        lowest = int(exponents.min())
+        integers = (mantissas * 2**24).astype(np.int64).astype(object)
+        integers = integers << (exponents - lowest).astype(object)
+        unit = Fraction(2) ** (lowest - 24)
+        keys = [self._exact_key(row, integers[0]) * unit**self.key_degree for row in integers[1:]]
+        return [keys[i] for i in original.reshape(-1)]
+
+    def _scale(self) -> float:
+        """The power of two that brings the largest number of train and queries to about 1."""
+        extremes = [bound for rows in (self.train, self.queries) for bound in rows.aminmax()]
+        largest = float(torch.stack(extremes).abs().max())
+        return 2.0 ** min(100, max(-126, -math.frexp(largest)[1]))
+
+    def _squared_norms(self, rows: Tensor) -> Tensor:
+        """Float64 squared norms [N] of ``rows`` [N, D]."""
+        norms = torch.empty(len(rows), dtype=DOUBLE, device=rows.device)
+        for part in blocks(len(rows), self.block_bytes // (16 * self.width)):
+            norms[part] = fold(rows[part].to(DOUBLE).square())
+        return norms
+
+
+class Euclidean(Metric):
+    """``|x - q|``; the key is its square."""
+
+    def scan(self, dtype: torch.dtype) -> Scan:
+        scale = self._scale()
+        origin = self._origin().to(dtype) * scale
+
+        def to_points(rows: Tensor) -> tuple[Tensor, Tensor]:
+            points = rows.to(dtype, copy=True).mul_(scale).sub_(origin)
+            return points, self._squared_norms(points)
+
+        return _ProductScan(self.train, to_points, lambda keys: keys * scale**2)
+
+    def _origin(self) -> Tensor:
+        """About the median of each feature [D]: any origin will do, a near one rounds less."""
+        sample = self.train[:: max(1, len(self.train) // 256)].sort(0).values
+        return sample[len(sample) // 2]
+
+    def _keys(self, rows: Tensor, queries: Tensor) -> Tensor:
+        return fold(rows.sub_(queries).square_())
+
+    def slack(self, keys: Tensor) -> Tensor:
+        return keys * gamma(halvings(self.width) + 8, DOUBLE)
+
+    def distance(self, keys: Tensor) -> Tensor:
+        return keys.sqrt()
+
+    def _exact_key(self, row: Any, query: Any) -> Fraction:
+        return Fraction(((row - query) ** 2).sum())
+
+
+class Manhattan(Metric):
+    """``sum |x - q|``; the key is the distance itself."""
+
+    key_degree = 1
+
+    def scan(self, dtype: torch.dtype) -> Scan:
+        return _ManhattanScan(self.train, self._scale(), dtype)
+
+    def _keys(self, rows: Tensor, queries: Tensor) -> Tensor:
+        return fold(rows.sub_(queries).abs_())
+
+    def slack(self, keys: Tensor) -> Tensor:
+        return keys * gamma(halvings(self.width) + 8, DOUBLE)
+
+    def distance(self, keys: Tensor) -> Tensor:
+        return keys
+
+    def _exact_key(self, row: Any, query: Any) -> Fraction:
+        return Fraction(abs(row - query).sum())
+
+
+class Cosine(Metric):
+    """``1 - x·q / (|x| |q|)``, and 1 where either is a zero vector, as in scikit-learn.
+
+    The key is ``-cos |cos|``, a fraction of integers wherever the data are integers. Distances
+    that rounding cannot tell from 0 are given as 0.
+    """
+
+    exact_bits = 16  # then different keys differ by a relative 2^-48 or more, far above rounding
+    key_degree = 0
+
+    def scan(self, dtype: torch.dtype) -> Scan:
+        """Points on the unit sphere, whose squared distance is ``1 + 1 - 2 cos``.
+
+        Zero vectors stay zero, but count as of norm 1 like all others: then cos is 0.
+        """
+
+        def to_points(rows: Tensor) -> tuple[Tensor, Tensor]:
+            points = torch.empty(rows.shape, dtype=dtype, device=rows.device)
+            for part in blocks(len(rows), self.block_bytes // (24 * self.width)):
+                vectors = rows[part].to(DOUBLE)
+                norms = fold(vectors.square()).sqrt_().unsqueeze(1)
+                points[part] = vectors.div_(norms).nan_to_num_(nan=0.0)
+            return points, torch.ones(len(rows), dtype=DOUBLE, device=rows.device)
+
+        return _ProductScan(self.train, to_points, lambda keys: 2 * self._one_minus_cos(keys))
+
+    def _keys(self, rows: Tensor, queries: Tensor) -> Tensor:
+        queries = queries.to(DOUBLE)
+        row_norms, query_norms = fold(rows.square()), fold(queries.square())
+        products = fold(rows.mul_(queries))
+        return (products * -products.abs() / row_norms / query_norms).nan_to_num_(nan=0.0)
+
+    def slack(self, keys: Tensor) -> Tensor:
+        return torch.full_like(keys, gamma(4 * halvings(self.width) + 16, DOUBLE))
+
+    def _one_minus_cos(self, keys: Tensor) -> Tensor:
+        return 1 + keys.sign() * keys.abs().sqrt()
+
+    def distance(self, keys: Tensor) -> Tensor:
+        distances = self._one_minus_cos(keys)
+        return distances.masked_fill_(keys <= self.slack(keys) - 1, 0)
+
+    def _unrounded(self, rows: Tensor, queries: Tensor) -> Tensor:
+        """Also true where no product differs from 0: vectors without a common feature."""
+        return super()._unrounded(rows, queries) | (rows * queries == 0).all(1)
+
+    def _exact_key(self, row: Any, query: Any) -> Fraction:
+        product, norms = (row * query).sum(), (row**2).sum() * (query**2).sum()
+        return Fraction(-product * abs(product), norms or 1)
+
+
+METRICS: dict[str, type[Metric]] = {
+    "euclidean": Euclidean,
+    "manhattan": Manhattan,
+    "cosine": Cosine,
+}
