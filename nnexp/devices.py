@@ -14,7 +14,7 @@ from nnexp.errors import ConfigError
 
 # Below this many floating-point operations a step, a second thread costs more than it saves; see
 # benchmarks/README.md.
-_FLOPS_FOR_THREADS = 50e6
+_FLOPS_FOR_THREADS = 30e6
 
 
 def resolve_device(name: str) -> torch.device:

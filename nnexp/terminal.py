@@ -77,9 +77,15 @@ def print_result(result: RunResult, folder: Path) -> None:
     console = Console()
     console.print(table)
     # Not through the console: a path must not be wrapped.
-    root = folder.parents[1] if folder.parents[1] != folder.parents[2] else folder
     print(f"files        {_short(folder)}")
-    print(f"tensorboard  tensorboard --logdir {shlex.quote(_short(root))}")
+    print(f"tensorboard  tensorboard --logdir {shlex.quote(_short(_logdir(folder)))}")
+
+
+def _logdir(folder: Path) -> Path:
+    """What to look at together: the sweep, or all runs in Hydra's usual place, or this run."""
+    if (folder.parent / "multirun.yaml").exists():
+        return folder.parent
+    return folder.parents[1] if folder.parents[1].name == "outputs" else folder
 
 
 def _fraction(value: float | None) -> str:
