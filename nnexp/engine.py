@@ -109,7 +109,7 @@ class Group:
         states: of the runs, to go on from; they are not changed. None starts anew.
 
     Raises:
-        ConfigError: batch norm would meet a batch of one row.
+        ConfigError: dropping the last batch leaves none, or batch norm would meet a single row.
     """
 
     def __init__(
@@ -134,6 +134,11 @@ class Group:
             raise ValueError("runs that train together must have done the same number of epochs")
         trainer = runs[0].config.trainer
         self.batches = _batches(len(runs[0].train), trainer.batch_size, trainer.drop_last)
+        if not self.batches:
+            raise ConfigError(
+                f"trainer.drop_last=true: leaves no batch of {len(runs[0].train)} training rows; "
+                f"trainer.batch_size={trainer.batch_size} is larger"
+            )
         if structure.norm == "batch" and self.batches[-1][1] == 1:
             raise ConfigError(
                 f"trainer.batch_size={trainer.batch_size}: {len(runs[0].train)} training rows end "
@@ -385,7 +390,7 @@ def _initial_state(config: Config, structure: Structure) -> RunState:
 
 def _batches(rows: int, batch_size: int, drop_last: bool) -> list[tuple[int, int]]:
     """First row and number of rows of each batch of an epoch."""
-    whole = rows // batch_size * batch_size if drop_last and rows >= batch_size else rows
+    whole = rows // batch_size * batch_size if drop_last else rows
     return [(start, min(batch_size, whole - start)) for start in range(0, whole, batch_size)]
 
 

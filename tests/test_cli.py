@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nnexp.results.record import EPOCH_KEYS, read_result
 
@@ -84,6 +87,69 @@ def test_main_job_tells_what_came_out(main_job: tuple[Path, Any]) -> None:
     assert f"k={result['baselines']['knn']['k']}" in done.stdout
     assert str(run.relative_to(run.parents[2])) in done.stdout
     assert "tensorboard --logdir outputs" in done.stdout
+
+
+def test_tensorboard_shows_the_run(main_job: tuple[Path, Any]) -> None:
+    run, _ = main_job
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0})
+    events.Reload()
+    tags = events.Tags()
+    assert {"train/loss", "train/acc", "val/loss", "val/acc", "lr", "test/loss", "test/acc"} <= set(
+        tags["scalars"]
+    )
+    losses = [(point.step, point.value) for point in events.Scalars("val/loss")]
+    assert losses == [
+        (epoch["step"], pytest.approx(epoch["val/loss"], rel=1e-6)) for epoch in epochs_of(run)
+    ]
+    result = read_result(run)
+    assert [p.value for p in events.Scalars("test/acc")] == [
+        pytest.approx(result.metrics["test/acc"])
+    ]
+    knn = events.Scalars("baseline/knn/test_acc")
+    assert [(p.step, p.value) for p in knn] == [
+        (step, pytest.approx(result.baselines["knn"]["test/acc"])) for step in (0, losses[-1][0])
+    ]
+    assert tags["images"] == ["test/confusion_matrix"]
+    assert tags["graph"] is True
+    assert events.summary_metadata["config"].plugin_data.plugin_name == "text"
+    assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+def test_pictures_and_histograms(tmp_path: Path) -> None:
+    done = nnexp(
+        tmp_path, "dataset=moons", "model=shallow", "trainer.epochs=4", "trainer.eval_every=2",
+        "trainer.histograms=true", "model.norm=layer",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run = only_run(tmp_path)
+    events = EventAccumulator(str(run))
+    events.Reload()
+    assert set(events.Tags()["images"]) == {"test/confusion_matrix", "decision_boundary"}
+    names = ("hidden.0.linear.weight", "hidden.0.linear.bias", "hidden.0.norm.weight",
+             "hidden.0.norm.bias", "output.weight", "output.bias")  # fmt: skip
+    wanted = {f"{kind}/{name}" for kind in ("weights", "gradients") for name in names}
+    assert wanted <= set(events.Tags()["tensors"])
+    assert len(events.Tensors("weights/output.weight")) == 2
+    epochs = epochs_of(run)
+    assert [epoch["val/loss"] is None for epoch in epochs] == [True, False, True, False]
+
+
+def test_the_bar_is_there_in_a_terminal_alone(tmp_path: Path, main_job: tuple[Path, Any]) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nnexp", "dataset=iris", "trainer.epochs=30"],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "160"},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # the terminal is gone when the program is
+        while part := os.read(ours, 65536):
+            seen += part
+    assert process.wait(timeout=60) == 0
+    assert b"train loss" in seen
+    assert b"val loss" in seen
+    assert "train loss" not in main_job[1].stderr + main_job[1].stdout
 
 
 def test_checkpoints_load_without_code(main_job: tuple[Path, Any]) -> None:

@@ -280,9 +280,8 @@ def test_records_count_what_was_done() -> None:
     dropped = replace(config, trainer=replace(config.trainer, drop_last=True))
     (records,) = train(group_of([dropped], SMALL, train_rows=67))
     assert [r.step for r in records] == [4, 8, 12, 16, 20]
-    # Fewer rows than a batch: drop_last must leave something to train on.
-    (records,) = train(group_of([dropped], SMALL, train_rows=9))
-    assert records[-1].step == 5
+    with pytest.raises(ConfigError, match="drop_last=true: leaves no batch of 9 training rows"):
+        group_of([dropped], SMALL, train_rows=9)
 
 
 @pytest.mark.parametrize("eval_every", [1, 3])

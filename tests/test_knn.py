@@ -467,10 +467,10 @@ def test_rows_that_do_not_fit_are_refused() -> None:
 def read_idx(path: Path) -> Tensor:
     """The numbers of an IDX file: magic, sizes as big-endian integers, bytes."""
     content = gzip.decompress(path.read_bytes())
-    shape = np.frombuffer(content, ">i4", content[3], offset=4)
-    return torch.from_numpy(
-        np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
-    )
+    num_dimensions = content[3]
+    shape = np.frombuffer(content, ">i4", num_dimensions, offset=4).tolist()
+    numbers = np.frombuffer(content, np.uint8, offset=4 + 4 * num_dimensions)
+    return torch.tensor(numbers).view(shape)
 
 
 @pytest.mark.slow

@@ -55,15 +55,18 @@ class Board:
 
     def end(self, result: RunResult) -> None:
         """Add the final metrics of the network and of its baselines."""
-        metrics = {f"best/{key.replace('/', '_')}": value for key, value in result.metrics.items()
-                   if not key.startswith("test/")}  # fmt: skip
-        metrics |= {key: value for key, value in result.metrics.items() if key.startswith("test/")}
-        for name, baseline in result.baselines.items():
-            metrics |= {
-                f"baseline/{name}/{split}_acc": baseline[f"{split}/acc"]
-                for split in ("val", "test")
-            }
-        self._writer.end(metrics, self._step, success=result.status == "completed")
+        metrics = {
+            key if key.startswith("test/") else f"best/{key.replace('/', '_')}": value
+            for key, value in result.metrics.items()
+        }
+        baselines = {
+            f"baseline/{name}/{split}_acc": baseline[f"{split}/acc"]
+            for name, baseline in result.baselines.items()
+            for split in ("val", "test")
+        }
+        self._writer.scalars(baselines, 0)  # from here to the end: a line to compare curves with
+        success = result.status == "completed"
+        self._writer.end(metrics | baselines, self._step, success=success)
 
     def pictures(self, predicted: Tensor, params: Tensor, stats: Tensor) -> None:
         """Draw the confusion matrix of the test rows and, of 2-D data, the decision boundary.

@@ -1,0 +1,179 @@
+"""Configs as Hydra composes them, without a run: conf/, the checks, the names of arms."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from nnexp.config.arm import arm_name
+from nnexp.config.compose import CONF, register, to_config
+from nnexp.config.schema import SCHEMAS, AdamWConfig, Config, SGDConfig
+from nnexp.errors import ConfigError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hydra() -> object:
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+    GlobalHydra.instance().clear()
+
+
+def composed(*overrides: str) -> DictConfig:
+    return compose("config", list(overrides))
+
+
+def config_of(*overrides: str) -> Config:
+    return to_config(composed(*overrides))
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"{group}={name}"
+        for group in ("model", "optimizer", "scheduler", "dataset", "trainer", "experiment",
+                      "debug", "baseline")
+        for name in choices(group)
+        if (group, name) != ("dataset", "csv")
+    ],
+)  # fmt: skip
+def test_every_choice_composes_to_a_checked_config(override: str) -> None:
+    config = config_of(override)
+    group, _, name = override.partition("=")
+    if group in ("model", "optimizer", "scheduler", "dataset"):
+        assert getattr(config, group).name == name
+
+
+@pytest.mark.parametrize("depth", ["shallow", "deep"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
+def test_experiments_pair_depths_with_optimizers(depth: str, optimizer: str) -> None:
+    config = config_of(f"experiment={depth}_{optimizer}")
+    assert (config.model.name, config.optimizer.name) == (depth, optimizer)
+    assert len(config.model.hidden) == {"shallow": 1, "deep": 4}[depth]
+    assert config.dataset.name == "digits"
+
+
+def test_choices_become_their_own_types() -> None:
+    assert type(config_of("optimizer=sgd").optimizer) is SGDConfig
+    adamw = config_of("optimizer=adamw", "optimizer.betas=[0.8,0.9]").optimizer
+    assert type(adamw) is AdamWConfig
+    assert adamw.betas == [0.8, 0.9]
+    assert adamw.weight_decay == 0.01
+
+
+def test_defaults_are_those_of_torch_optim() -> None:
+    """lr and SGD's momentum apart, which conf/ sets."""
+    import torch
+
+    parameter = [torch.nn.Parameter(torch.zeros(1))]
+    for name, kind in {
+        "sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad, "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop,
+    }.items():  # fmt: skip
+        defaults = kind(parameter).defaults
+        for field in dataclasses.fields(config_of(f"optimizer={name}").optimizer):
+            if field.name in ("name", "lr") or (name, field.name) == ("sgd", "momentum"):
+                continue
+            value = getattr(config_of(f"optimizer={name}").optimizer, field.name)
+            expected = defaults[field.name]
+            assert value == (list(expected) if isinstance(expected, tuple) else expected)
+
+
+def test_the_split_follows_the_seed_unless_it_is_held() -> None:
+    assert config_of("seed=7").dataset.split_seed == 7
+    assert config_of("seed=7", "dataset.split_seed=1").dataset.split_seed == 1
+
+
+def test_one_k_is_a_list_of_one() -> None:
+    knn = config_of("baseline.knn.k=3").baseline.knn
+    assert knn is not None
+    assert knn.k == [3]
+
+
+@pytest.mark.parametrize("override", ["baseline=none", "baseline=[]", "~baseline"])
+def test_no_baseline(override: str) -> None:
+    assert config_of(override).baseline.knn is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.dropout=1"], "model.dropout=1.0: must be less than 1"),
+        (["model.init_std=0"], "model.init_std=0.0: must be greater than 0"),
+        (["optimizer.betas=[0.9]"], "optimizer.betas=[0.9]: must be two numbers, not 1"),
+        (["optimizer.betas=[0.9,nan]"], "optimizer.betas=[0.9,nan]: must be a finite number"),
+        (["optimizer=sgd", "optimizer.dampening=0.5", "optimizer.momentum=0"],
+         "optimizer.dampening=0.5: has no effect without optimizer.momentum above 0"),
+        (["optimizer=rmsprop", "optimizer.alpha=1.5"], "optimizer.alpha=1.5: must be at most 1"),
+        (["scheduler=step", "scheduler.step_size=0"], "scheduler.step_size=0: must be at least 1"),
+        (["trainer.grad_clip=0"], "trainer.grad_clip=0.0: must be greater than 0"),
+        (["trainer.early_stopping.patience=0"],
+         "trainer.early_stopping.patience=0: must be at least 1"),
+        (["trainer.early_stopping.metric=val_acc"],
+         "trainer.early_stopping.metric=val_acc: must be one of val/loss, val/acc, train/loss "
+         "(did you mean 'val/acc'?)"),
+        (["trainer.precision=float16"],
+         "trainer.precision=float16: must be one of float32, bfloat16 (did you mean 'bfloat16'?)"),
+        (["baseline.knn.k=[]"], "baseline.knn.k=[]: must be a whole number or a list of them"),
+        (["baseline.knn.k=[2.5]"],
+         "baseline.knn.k=[2.5]: must be a whole number or a list of them"),
+        (["baseline.knn.k=many"], "baseline.knn.k=many: many is not a number"),
+        (["baseline.knn.metric=l2"],
+         "baseline.knn.metric=l2: must be one of euclidean, manhattan, cosine"),
+        (["dataset.val_fraction=0.5", "dataset.test_fraction=0.5"],
+         "dataset.val_fraction=0.5: leaves no training rows beside dataset.test_fraction=0.5"),
+        (["seed=-1"], "seed=-1: must be at least 0"),
+        (["++model.width=3"],
+         "model.width: no such option; model has name, hidden, activation, dropout, norm, "
+         "residual, bias, init, init_distribution, init_std"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        config_of(*overrides)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "arm"),
+    [
+        ([], "deep · adam"),
+        (["model=shallow", "optimizer=sgd", "seed=3"], "shallow · sgd"),
+        (["experiment=deep_adam", "seed=3"], "deep · adam"),
+        (["optimizer.lr=0.01", "model.hidden=[64,64]"], "deep · adam · lr=0.01 · hidden=[64,64]"),
+        (["scheduler=cosine"], "deep · adam · scheduler=cosine"),
+        (["+experiment=mnist"], "mlp · adam · mnist"),
+        (["dataset=moons", "dataset.noise=0.3", "dataset.num_train=50"],
+         "deep · adam · num_train=50"),
+        (["trainer.device=cpu", "hydra.verbose=true", "debug=fast", "baseline=none"],
+         "deep · adam"),
+    ],
+)  # fmt: skip
+def test_arm_names(overrides: list[str], arm: str) -> None:
+    tree = composed(*(o.lstrip("+") for o in overrides if not o.startswith("hydra")))
+    assert arm_name(tree, overrides) == arm
+
+
+def test_every_schema_is_reachable_from_conf() -> None:
+    """A schema that no file of conf/ names would be dead."""
+    for group, schemas in SCHEMAS.items():
+        used = {
+            line.split(":")[1].strip()
+            for path in (CONF / group).glob("*.yaml")
+            for line in path.read_text().splitlines()
+            if line.strip().startswith(f"- /schema/{group}@_here_")
+        }
+        assert used == set(schemas)
+
+
+def test_conf_is_that_of_the_checkout() -> None:
+    assert Path(__file__).resolve().parents[1] / "conf" == CONF
