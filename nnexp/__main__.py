@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nnexp.config.arm import arm_name
+from nnexp.config.arm import arm_name, identity
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.messages import one_line
 from nnexp.errors import ConfigError, NnexpError
@@ -37,7 +37,7 @@ def job(composed: DictConfig) -> float | None:
         try:
             config = to_config(composed)
         except ConfigError as error:
-            record_failure(folder, composed, arm, str(error))
+            record_failure(folder, str(error), arm=arm, **identity(composed))
             raise
         from nnexp.run import run  # torch takes its time, and a wrong config should not wait for it
 

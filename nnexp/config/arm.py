@@ -1,8 +1,9 @@
-"""The arm of a run: what it is, the seed left out, in a few words."""
+"""What a run is called: its arm in a few words, the seed left out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -38,6 +39,13 @@ def arm_name(composed: DictConfig, overrides: Sequence[str]) -> str:
             continue
         parts.append(value if key == "experiment" else f"{key.rpartition('.')[2]}={value}")
     return " · ".join(parts)
+
+
+def identity(composed: DictConfig) -> dict[str, Any]:
+    """Seed and names of a config that was refused, as far as they can be made out."""
+    seed = OmegaConf.select(composed, "seed", throw_on_resolution_failure=False)
+    names = {group: _name_of(composed, group) for group in ("model", "optimizer", "dataset")}
+    return {"seed": seed if type(seed) is int else 0, **names}
 
 
 def _name_of(composed: DictConfig, group: str) -> str:
