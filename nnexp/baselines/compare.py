@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor
 
 from nnexp.baselines.knn import KNN, Rows
 from nnexp.config.schema import BaselinesConfig, KNNConfig
+from nnexp.devices import available_cores, threads
 from nnexp.errors import ConfigError
 
 log = logging.getLogger(__name__)
+
+_PRODUCTS_FOR_THREADS = 1e9  # the neighbours are the same with any number of threads
 
 
 class Baselines:
@@ -55,7 +59,8 @@ class Baselines:
         """Fit and choose."""
         if self._knn is not None:
             began = time.perf_counter()
-            k, accs, votes = self._knn.choose_k(self._split("val"), self._ks)
+            with self._threads("val"):
+                k, accs, votes = self._knn.choose_k(self._split("val"), self._ks)
             self._results["knn"] = {
                 "k": k,
                 "metric": self._knn.metric,
@@ -72,9 +77,15 @@ class Baselines:
             assert name == "knn"
             assert self._knn is not None
             began = time.perf_counter()
-            result["test/acc"] = self._knn.predict(self._split("test"), result["k"]).acc
+            with self._threads("test"):
+                result["test/acc"] = self._knn.predict(self._split("test"), result["k"]).acc
             result["seconds"] = round(result["seconds"] + time.perf_counter() - began, 3)
         return self._results
+
+    def _threads(self, queries: str) -> AbstractContextManager[None]:
+        """One thread for small work, where several wait for each other more than they help."""
+        products = len(self._rows["train"]) * len(self._rows[queries]) * self._x.shape[1]
+        return threads(1 if products < _PRODUCTS_FOR_THREADS else available_cores())
 
     def _split(self, name: str) -> Rows:
         return Rows(self._x[self._rows[name]], self._y[self._rows[name]])
