@@ -207,8 +207,8 @@ class GeneratedConfig(DrawnDatasetConfig):
     """Points in the plane, drawn from ``seed``; every class has as many, to within one."""
 
     generator: str = choice("moons", GENERATORS)
-    rows: int = ranged(1000, ge=2)
-    noise: float = ranged(0.1, ge=0)  # standard deviation of what is added to each coordinate
+    rows: int = ranged(1000, ge=2, le=100_000_000)
+    noise: float = ranged(0.1, ge=0, le=1e6)  # standard deviation, of each coordinate
     seed: int = ranged(0, ge=0)  # another seed is another data set, with its own fingerprint
 
 
