@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 
 from nnexp.config.schema import CSVConfig
 from nnexp.data import Source, load, load_source
+from nnexp.errors import DataError
 
 
 @pytest.fixture
@@ -320,3 +322,22 @@ def test_from_file_to_data_set(tmp_path: Path) -> None:
     assert abs(trained[:, 0].mean()) < 1e-6
     assert abs(trained[:, 0].std(correction=0) - 1) < 1e-6
     assert torch.equal(dataset.x[:, 1] + dataset.x[:, 2], torch.ones(250))
+
+
+@pytest.mark.parametrize("options", [{}, {"quote": None}, {"separator": ","}])
+def test_a_cell_of_any_length(read: Any, options: dict[str, Any]) -> None:
+    """The csv module's own limit of 131072 characters is lifted, and put back."""
+    text = "word " * 100_000 + "end"
+    before = csv.field_size_limit()
+    source = read(f"a,text,label\n1,{text},x\n2,short,y\n", drop=["text"], **options)
+    assert source.x.tolist() == [[1], [2]]
+    assert csv.field_size_limit() == before
+    source = read(f"text,label\n{text},x\nshort,y\n", **options)
+    assert source.feature_names == ("text=short", f"text={text}")
+
+
+def test_the_limit_of_cells_is_put_back_after_an_error(read: Any) -> None:
+    before = csv.field_size_limit()
+    with pytest.raises(DataError, match="line 2 has 3 cells"):
+        read("a,label\n1,2,x\n")
+    assert csv.field_size_limit() == before

@@ -39,6 +39,10 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
         case("# a\n# b\n", "t.csv: empty, no rows", comment="#"),
         case("", "t.csv: empty, no rows", separator=","),
         case("a,b,label\n", "t.csv: no rows below the header", header=True),
+        case("a,b,label\n", "t.csv: no rows below the header"),
+        case(",b,label\n", "t.csv: no rows below the header"),
+        case("a,b,a\n", "t.csv: target 'column 2' has one class only, 'a'", target="2"),
+        case("1,2,a\n", "t.csv: target 'column 2' has one class only, 'a'", target="2"),
         case(
             "word\nother\n",
             "t.csv: no separator found among tab ; | , and space; give it with dataset.separator",
@@ -57,6 +61,11 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
         case(
             'a,b,label\n1,2,x\n3,"4,y\n5,6,x\n',
             "t.csv: line 3: a quoted cell that begins here is never closed "
+            "(dataset.quote=null takes quotes as they are)",
+        ),
+        case(
+            'a,b,label\n1,"2,x\n' + "3,4,y\n" * 30_000,  # beyond the limit of the csv module
+            "t.csv: line 2: a quoted cell that begins here is never closed "
             "(dataset.quote=null takes quotes as they are)",
         ),
         case(
@@ -135,6 +144,22 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
             "t.csv: line 3, column 'b': 'NA' is not a number, but 2 cells of the column are; name "
             "such cells in dataset.missing, or the column in dataset.categorical",
         ),
+        case(
+            "a,b,label\n1,2,x\n3,\0\x1b[31m\x9b\u202e Größe,y\n5,6,x\n",
+            "t.csv: line 3, column 'b': '\\x00\\x1b[31m\\x9b\\u202e Größe' is not a number",
+            numeric=["b"],
+        ),
+        case(
+            'a,"b\n\x07",label\n1,2,x\n3,"4\n\n5",y\n5,6,x\n',
+            "t.csv: line 4, column 'b\\n\\x07': '4\\n\\n5' is not a number",
+            numeric=["1"],
+        ),
+        case(
+            f"a,b,label\n1,2,x\n3,{'ab' * 200_000},y\n5,6,x\n",
+            f"t.csv: line 3, column 'b': '{'ab' * 40}...' is not a number",
+            numeric=["b"],
+        ),
+        case("a,label\n1,\0\n2,\0\n", "t.csv: target 'label' has one class only, '\\x00'"),
         case("a,label\n1,x\n2,x\n", "t.csv: target 'label' has one class only, 'x'"),
         case("a,label\n1,1\n2,1.0\n3,2\n", "t.csv: target 'label': '1' and '1.0' are one number"),
         case(
@@ -208,6 +233,14 @@ def test_options_that_do_not_fit_the_table(
     path = tmp_path / "t.csv"
     path.write_text(PLAIN)
     assert refusal(ConfigError, path, **options).startswith(message)
+
+
+def test_names_of_columns_that_cannot_be_printed(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,b\x1b[2J,c\n1,2,x\n3,4,y\n")
+    assert refusal(ConfigError, path) == (
+        "dataset.target=label: t.csv has no such column; it has a, b\\x1b[2J, c"
+    )
 
 
 def test_a_name_where_the_file_has_no_header(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import hashlib
 import http.server
 import io
@@ -14,33 +13,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 import torch
+from idx_files import NAMES, draw, idx, packed
 
 from nnexp.config.schema import IDXConfig, IDXFile
 from nnexp.data import download, load
 from nnexp.errors import DataError
 
-FILES = {
-    "train_images": "train-images.gz",
-    "train_labels": "train-labels.gz",
-    "test_images": "test-images.gz",
-    "test_labels": "test-labels.gz",
-}
-DRAW = np.random.default_rng(0)
-PIXELS = DRAW.integers(0, 256, (300, 20, 20), dtype=np.uint8).tobytes()
-LABELS = bytes(row % 3 for row in range(300))
+TRAIN_X, TRAIN_Y = draw(200, 20, 20)
+TEST_X, TEST_Y = draw(100, 20, 20)
 CONTENT = {
-    name: gzip.compress(content, mtime=0)
-    for name, content in {
-        "train-images.gz": bytes([0, 0, 8, 3, 0, 0, 0, 200, 0, 0, 0, 20, 0, 0, 0, 20])
-        + PIXELS[: 200 * 400],
-        "train-labels.gz": bytes([0, 0, 8, 1, 0, 0, 0, 200]) + LABELS[:200],
-        "test-images.gz": bytes([0, 0, 8, 3, 0, 0, 0, 100, 0, 0, 0, 20, 0, 0, 0, 20])
-        + PIXELS[200 * 400 :],
-        "test-labels.gz": bytes([0, 0, 8, 1, 0, 0, 0, 100]) + LABELS[200:],
-    }.items()
+    NAMES["train_images"]: packed(idx(TRAIN_X)),
+    NAMES["train_labels"]: packed(idx(TRAIN_Y)),
+    NAMES["test_images"]: packed(idx(TEST_X)),
+    NAMES["test_labels"]: packed(idx(TEST_Y)),
 }
 
 
@@ -88,7 +75,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def config(root: Path, *urls: str) -> IDXConfig:
     files: dict[str, Any] = {
         key: IDXFile(file=name, sha256=hashlib.sha256(CONTENT[name]).hexdigest())
-        for key, name in FILES.items()
+        for key, name in NAMES.items()
     }
     return IDXConfig(name="tiny", scaling="none", root=str(root), urls=list(urls), **files)
 
@@ -106,7 +93,8 @@ def test_files_that_are_absent_are_fetched_once(
     assert content_of(tmp_path / "data" / "tiny") == CONTENT
     assert sorted(server.requests) == sorted(f"/good/{name}" for name in CONTENT)
     assert (dataset.num_train + dataset.num_val, dataset.num_test) == (200, 100)
-    assert (dataset.x * 255).round().to(torch.uint8).numpy().tobytes() == PIXELS
+    pixels = (dataset.x * 255).round().to(torch.uint8).numpy().tobytes()
+    assert pixels == TRAIN_X.tobytes() + TEST_X.tobytes()
     again = load(settings)
     assert len(server.requests) == 4
     assert again.fingerprint == dataset.fingerprint
@@ -114,10 +102,10 @@ def test_files_that_are_absent_are_fetched_once(
 
 
 def test_only_what_is_absent_is_fetched(server: Server, tmp_path: Path) -> None:
-    for name in ("train-images.gz", "test-labels.gz"):
+    for name in (NAMES["train_images"], NAMES["test_labels"]):
         (tmp_path / name).write_bytes(CONTENT[name])
     load(config(tmp_path, f"{server.url}/good"))  # no slash at the end is as good
-    assert sorted(server.requests) == ["/good/test-images.gz", "/good/train-labels.gz"]
+    assert server.requests == [f"/good/{NAMES[key]}" for key in ("train_labels", "test_images")]
     assert content_of(tmp_path) == CONTENT
 
 
@@ -126,7 +114,7 @@ def test_the_next_mirror_is_tried(
     server: Server, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "_TIMEOUT", 0.2)
-    name = "train-images.gz"
+    name = NAMES["train_images"]
     sha256 = hashlib.sha256(CONTENT[name]).hexdigest()
     folders = [f"{server.url}/{way}/", f"{server.url}/good/", f"{server.url}/never-asked/"]
     download.fetch(name, folders, sha256, tmp_path / name)
@@ -143,10 +131,10 @@ def test_when_no_mirror_delivers_each_is_named_with_its_reason(
     urls = [*(f"{server.url}/{way}/" for way in ways), closed, "nonsense"]
     with pytest.raises(DataError) as caught:
         load(config(tmp_path, *urls))
-    content = CONTENT["train-images.gz"]
+    content = CONTENT[NAMES["train_images"]]
     wrong = hashlib.sha256(content[:-1] + bytes([content[-1] ^ 1])).hexdigest()
     right = hashlib.sha256(content).hexdigest()
-    file = "train-images.gz"
+    file = NAMES["train_images"]
     message = str(caught.value)
     assert message.startswith(f"{tmp_path}/tiny/{file}: absent, and not downloaded: ")
     reasons = message.split(": absent, and not downloaded: ")[1].split("; ")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn import datasets
 
+from nnexp.config.fields import check
 from nnexp.config.schema import GENERATORS, GeneratedConfig
 from nnexp.data import Source, load, load_source
+from nnexp.errors import ConfigError
 
 GRID = 2.0**-20  # coordinates are rounded to it
 CLASSES = {"moons": 2, "circles": 2, "blobs": 3, "xor": 2, "spirals": 2, "checkerboard": 2}
@@ -102,6 +106,30 @@ def test_the_seed_alone_decides(generator: str) -> None:
     assert one.fingerprint == source(generator, 100, noise=0.1).fingerprint
     assert one.fingerprint != source(generator, 100, noise=0.1, seed=1).fingerprint
     assert one.fingerprint != source(generator, 100, noise=0.2).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"noise": 1e308}, "dataset.noise=1e+308: must be at most 1000000.0"),
+        ({"noise": -0.1}, "dataset.noise=-0.1: must be at least 0"),
+        ({"rows": 10**9}, "dataset.rows=1000000000: must be at most 100000000"),
+        ({"rows": 1}, "dataset.rows=1: must be at least 2"),
+    ],
+)
+def test_bounds(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(GeneratedConfig(name="g", **options), "dataset")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_the_most_noise_is_still_drawn_on_the_grid(generator: str) -> None:
+    config = GeneratedConfig(name="g", generator=generator, noise=1e6)
+    check(config, "dataset")
+    steps = load_source(config).x / GRID
+    assert np.array_equal(steps, np.round(steps))
+    assert load(config).x.isfinite().all()
 
 
 def test_fingerprints_never_change() -> None:

@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from idx_files import NAMES, draw, idx, packed
 
 from nnexp.config.schema import IDXConfig, IDXFile
 from nnexp.data import load, load_source
 from nnexp.data.idx import parse_idx
 from nnexp.errors import ConfigError, DataError
 
-NAMES = {
-    "train_images": "train-images-idx3-ubyte.gz",
-    "train_labels": "train-labels-idx1-ubyte.gz",
-    "test_images": "t10k-images-idx3-ubyte.gz",
-    "test_labels": "t10k-labels-idx1-ubyte.gz",
-}
-DRAW = np.random.default_rng(0)
-TRAIN_X = DRAW.integers(0, 256, (60, 3, 4), dtype=np.uint8)
-TEST_X = DRAW.integers(0, 256, (20, 3, 4), dtype=np.uint8)
-TRAIN_Y = (np.arange(60) % 3).astype(np.uint8)
-TEST_Y = (np.arange(20) % 3).astype(np.uint8)
-
-
-def idx(values: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
-    return struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes()
-
-
+TRAIN_X, TRAIN_Y = draw(60, 3, 4)
+TEST_X, TEST_Y = draw(20, 3, 4)
 CONTENT = {
     "train_images": idx(TRAIN_X),
     "train_labels": idx(TRAIN_Y),
@@ -41,18 +26,18 @@ CONTENT = {
 }
 
 
-def write(folder: Path, packed: bool = True, **changes: bytes) -> None:
+def write(folder: Path, gz: bool = True, **changes: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for key, content in {**CONTENT, **changes}.items():
-        name = NAMES[key] if packed else NAMES[key].removesuffix(".gz")
-        (folder / name).write_bytes(gzip.compress(content, mtime=0) if packed else content)
+        name = NAMES[key] if gz else NAMES[key].removesuffix(".gz")
+        (folder / name).write_bytes(packed(content) if gz else content)
 
 
 def config(root: Path, checked: bool = True, **options: Any) -> IDXConfig:
     files = {
         key: IDXFile(
             file=name,
-            sha256=hashlib.sha256(gzip.compress(CONTENT[key], mtime=0)).hexdigest(),
+            sha256=hashlib.sha256(packed(CONTENT[key])).hexdigest(),
             sha256_unpacked=hashlib.sha256(CONTENT[key]).hexdigest(),
         )
         if checked
@@ -66,9 +51,9 @@ def config(root: Path, checked: bool = True, **options: Any) -> IDXConfig:
 # ── what comes out ────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_pixels_labels_and_official_rows(tmp_path: Path, packed: bool) -> None:
-    write(tmp_path, packed)
+@pytest.mark.parametrize("gz", [True, False])
+def test_pixels_labels_and_official_rows(tmp_path: Path, gz: bool) -> None:
+    write(tmp_path, gz)
     dataset = load(config(tmp_path, class_names=["zero", "one", "two"], val_fraction=0.2))
     expected = np.concatenate([TRAIN_X, TEST_X]).reshape(80, 12) / np.float32(255)
     assert np.array_equal(dataset.x.numpy(), expected.astype(np.float32))
@@ -100,9 +85,9 @@ def test_places_that_are_looked_in(tmp_path: Path, place: str) -> None:
 
 def test_packed_and_unpacked_files_beside_each_other(tmp_path: Path) -> None:
     write(tmp_path)
-    packed = tmp_path / NAMES["train_images"]
-    packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
-    packed.unlink()
+    path = tmp_path / NAMES["train_images"]
+    path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+    path.unlink()
     assert load(config(tmp_path)).num_test == 20
 
 
@@ -171,16 +156,16 @@ def test_damaged_gzip(tmp_path: Path) -> None:
     assert refusal(config(tmp_path)) == f"{path}: not a gzip file, in spite of its name"
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_wrong_checksum(tmp_path: Path, packed: bool) -> None:
+@pytest.mark.parametrize("gz", [True, False])
+def test_wrong_checksum(tmp_path: Path, gz: bool) -> None:
     """A well-formed file that is not the published one."""
     changed = TRAIN_X.copy()
     changed[7, 1, 1] ^= 1
-    write(tmp_path, packed, train_images=idx(changed))
-    name = NAMES["train_images"] if packed else "train-images-idx3-ubyte"
+    write(tmp_path, gz, train_images=idx(changed))
+    name = NAMES["train_images"] if gz else "train-images-idx3-ubyte"
     found = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
     file = config(tmp_path).train_images
-    expected = file.sha256 if packed else file.sha256_unpacked
+    expected = file.sha256 if gz else file.sha256_unpacked
     message = f"{tmp_path / name}: wrong checksum, sha256 {found}, expected {expected}"
     assert refusal(config(tmp_path)) == message
     again = config(tmp_path, download=True, urls=["http://127.0.0.1:9/"])

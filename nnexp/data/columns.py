@@ -1,4 +1,4 @@
-"""Cells of one column as numbers or as categories."""
+"""Cells of one column as numbers, as categories, and as words of a message."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnexp.data.types import Floats, Indices
+
+_MOST_CHARACTERS = 80  # of a cell in a message
 
 
 def is_number(cell: str) -> bool:
@@ -23,6 +25,25 @@ def _number(cell: str) -> float:
     except ValueError:
         return math.nan
     return value if math.isfinite(value) and "_" not in cell else math.nan
+
+
+def printable(text: str) -> str:
+    """A cell or a name for a message: one line of a terminal, whatever the file holds.
+
+    Unprintable characters are escaped as in Python's repr, and only the beginning of a long text
+    is given.
+    """
+    start = text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "..."
+    if start.isprintable():
+        return start
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in start
+    )
+
+
+def quoted(text: str) -> str:
+    """``printable`` in quotes."""
+    return f"'{printable(text)}'"
 
 
 @dataclass(frozen=True)

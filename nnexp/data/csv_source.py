@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nnexp.config.schema import CSVConfig
-from nnexp.data.columns import codes, in_order, is_number, one_hot, read_numbers
+from nnexp.data.columns import codes, in_order, is_number, one_hot, quoted, read_numbers
 from nnexp.data.table import Table, read_table
 from nnexp.data.types import Floats, Indices, Source
 from nnexp.errors import ConfigError, DataError
@@ -105,7 +105,7 @@ def _labels(table: Table, target: int, config: CSVConfig) -> tuple[Indices, tupl
     labels = [cell.strip(config.target_strip).strip() for cell in table.columns[target]]
     for row, (label, cell) in enumerate(zip(labels, table.columns[target], strict=True)):
         if label in config.missing or cell in config.missing:
-            raise DataError(f"{table.where(row, target)}: the label is missing ('{cell}')")
+            raise DataError(f"{table.where(row, target)}: the label is missing ({quoted(cell)})")
     names = in_order(labels)
     _require_classes(table, target, names)
     return codes(labels, names), tuple(names)
@@ -113,14 +113,14 @@ def _labels(table: Table, target: int, config: CSVConfig) -> tuple[Indices, tupl
 
 def _require_classes(table: Table, target: int, names: list[str]) -> None:
     """At least two names, which name classes rather than a quantity or the rows themselves."""
-    where = f"{table.path}: target '{table.title(target)}'"
+    where = f"{table.path}: target {quoted(table.title(target))}"
     if len(names) == 1:
-        raise DataError(f"{where} has one class only, '{names[0]}'")
+        raise DataError(f"{where} has one class only, {quoted(names[0])}")
     if all(map(is_number, names)):
         values = [float(name) for name in names]
         for name, other, a, b in zip(names, names[1:], values, values[1:], strict=False):
             if a == b:
-                raise DataError(f"{where}: '{name}' and '{other}' are one number")
+                raise DataError(f"{where}: {quoted(name)} and {quoted(other)} are one number")
         fractions = any(value != round(value) for value in values)
         if len(names) > (30 if fractions else 100) and table.num_rows < 20 * len(names):
             raise DataError(
@@ -145,10 +145,13 @@ def _official_rows(table: Table, roles: list[str]) -> tuple[Indices | None, Indi
     for row, cell in enumerate(table.columns[column]):
         part = _PARTS.get(cell.lower())
         if part is None:
-            raise DataError(f"{table.where(row, column)}: '{cell}' is none of train, val and test")
+            raise DataError(
+                f"{table.where(row, column)}: {quoted(cell)} is none of train, val and test"
+            )
         parts.append(part)
     if "test" not in parts:
-        raise DataError(f"{table.path}: column '{table.title(column)}' sets no test row apart")
+        title = quoted(table.title(column))
+        raise DataError(f"{table.path}: column {title} sets no test row apart")
     drawn = np.array(parts)
     val = np.flatnonzero(drawn == "val")
     return val if len(val) else None, np.flatnonzero(drawn == "test")
@@ -169,7 +172,8 @@ def _require_training_rows(
     for label in sorted(set(range(len(class_names))) - set(y[free].tolist())):
         row = int(np.flatnonzero(y == label)[0])
         raise DataError(
-            f"{table.where(row, target)}: no training row has the class '{class_names[label]}'"
+            f"{table.where(row, target)}: no training row has the class "
+            f"{quoted(class_names[label])}"
         )
 
 
@@ -196,7 +200,7 @@ def _encode(table: Table, column: int, role: str, config: CSVConfig) -> _Feature
     cells = table.columns[column]
     if all(cell in config.missing for cell in set(cells)):
         raise DataError(
-            f"{table.path}: column '{table.title(column)}' has no values; leave it out with "
+            f"{table.path}: column {quoted(table.title(column))} has no values; leave it out with "
             "dataset.drop"
         )
     if role == "categorical":
@@ -206,19 +210,19 @@ def _encode(table: Table, column: int, role: str, config: CSVConfig) -> _Feature
         return _numeric(table, column, numbers.values, config)
     row = next(row for row, cell in enumerate(cells) if cell in numbers.bad)
     if role == "numeric":
-        raise DataError(f"{table.where(row, column)}: '{cells[row]}' is not a number")
+        raise DataError(f"{table.where(row, column)}: {quoted(cells[row])} is not a number")
     num_texts = sum(cell in numbers.bad for cell in cells)
     if numbers.num_numbers > num_texts:
         raise DataError(
-            f"{table.where(row, column)}: '{cells[row]}' is not a number, but {numbers.num_numbers}"
-            " cells of the column are; name such cells in dataset.missing, or the column in "
-            "dataset.categorical"
+            f"{table.where(row, column)}: {quoted(cells[row])} is not a number, but "
+            f"{numbers.num_numbers} cells of the column are; name such cells in dataset.missing, "
+            "or the column in dataset.categorical"
         )
     num_categories = len(set(cells))
     if num_categories > _MOST_CATEGORIES:
         raise DataError(
-            f"{table.path}: column '{table.title(column)}' has {num_categories} different texts; "
-            "leave it out with dataset.drop, or declare it with dataset.categorical"
+            f"{table.path}: column {quoted(table.title(column))} has {num_categories} different "
+            "texts; leave it out with dataset.drop, or declare it with dataset.categorical"
         )
     return _categorical(table, column, config)
 
@@ -246,8 +250,9 @@ def _categorical(table: Table, column: int, config: CSVConfig) -> _Feature:
 
 def _refuse_missing(table: Table, column: int, rows: Indices, remedy: str) -> None:
     row = int(rows[0])
+    cell = quoted(table.columns[column][row])
     count = f", as in {len(rows)} cells of the column" if len(rows) > 1 else ""
     raise DataError(
-        f"{table.where(row, column)}: no value ('{table.columns[column][row]}'){count}; fill with "
+        f"{table.where(row, column)}: no value ({cell}){count}; fill with "
         f"dataset.{remedy}, or leave the column out with dataset.drop"
     )

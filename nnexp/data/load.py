@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 
 from nnexp.config.schema import (
@@ -21,8 +19,6 @@ from nnexp.data.scaling import apply, fill_missing, fit
 from nnexp.data.split import draw_rows
 from nnexp.data.types import Dataset, Source
 from nnexp.errors import ConfigError
-
-_SPLIT_OPTIONS = {"scaling", "num_train", "val_fraction", "test_fraction", "split_seed"}
 
 
 def load(config: DatasetConfig) -> Dataset:
@@ -50,13 +46,6 @@ def load_source(config: DatasetConfig) -> Source:
         f"dataset={config.name}: its file must begin with one of the schemas bundled, generated, "
         "idx and csv in its defaults, as in '- /schema/dataset@_here_: csv'"
     )
-
-
-def source_key(config: DatasetConfig) -> str:
-    """Equal for two configs exactly when they name the same source, so that it is read once."""
-    options = dataclasses.asdict(config)
-    chosen = {name: options[name] for name in sorted(options) if name not in _SPLIT_OPTIONS}
-    return f"{type(config).__name__}{chosen}"
 
 
 def split(source: Source, config: DatasetConfig) -> Dataset:

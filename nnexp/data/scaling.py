@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from nnexp.data.columns import quoted
 from nnexp.data.types import Features, Floats, Indices, Source
 from nnexp.errors import DataError
 
@@ -92,8 +93,8 @@ def apply(x: Features, shift: Floats, scale: Floats, source: Source) -> npt.NDAr
 def _require_finite(finite: npt.NDArray[np.bool_], source: Source, purpose: str) -> None:
     for column in np.flatnonzero(~finite)[:1]:
         raise DataError(
-            f"{source.name}: column '{source.feature_names[column]}' holds numbers too large for "
-            f"{purpose}"
+            f"{source.name}: column {quoted(source.feature_names[column])} holds numbers too large "
+            f"for {purpose}"
         )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnexp.config.schema import DatasetConfig, DrawnDatasetConfig
+from nnexp.data.columns import quoted
 from nnexp.data.types import Indices, Source
 from nnexp.errors import ConfigError, DataError
 from nnexp.randomness import Bits, random_bits
@@ -108,7 +109,7 @@ def _nested(classes: list[Indices], keys: Bits) -> Indices:
 def _require_training_rows(source: Source, classes: list[Indices]) -> None:
     for name, rows in zip(source.class_names, classes, strict=True):
         if not len(rows):
-            raise DataError(f"{source.name}: class '{name}' has no row to train on")
+            raise DataError(f"{source.name}: class {quoted(name)} has no row to train on")
 
 
 def _warn_of_rare_classes(source: Source, sizes: Indices) -> None:
@@ -118,7 +119,7 @@ def _warn_of_rare_classes(source: Source, sizes: Indices) -> None:
         log.warning(
             "%s: a single row, which is trained on and never validated, has class %s",
             source.name,
-            ", ".join(f"'{name}'" for name in single[:5]) + (", ..." if len(single) > 5 else ""),
+            ", ".join(map(quoted, single[:5])) + (", ..." if len(single) > 5 else ""),
         )
 
 

@@ -11,6 +11,7 @@ import contextlib
 import csv
 import io
 import itertools
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnexp.config.schema import CSVConfig
-from nnexp.data.columns import is_number
+from nnexp.data.columns import is_number, printable, quoted
 from nnexp.data.packed import unpack
 from nnexp.errors import ConfigError, DataError, did_you_mean
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _SEPARATORS = "\t;|, "  # by how rarely each stands inside a cell
 _SAMPLE = 200  # rows that are looked at to find the separator and the header
+_NO_LIMIT = 2**31 - 1  # the largest that the csv module takes on every platform
+_limit_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class Table:
     def where(self, row: int, column: int) -> str:
         """For messages: file, line and column of a cell."""
         in_test = self.first_test_row is not None and row >= self.first_test_row
-        title = f"column '{self.names[column]}'" if self.names else f"column {column} (from 0)"
-        return f"{self.test_path if in_test else self.path}: line {self.lines[row]}, {title}"
+        title = quoted(self.names[column]) if self.names else f"{column} (from 0)"
+        return f"{self.test_path if in_test else self.path}: line {self.lines[row]}, column {title}"
 
     def find(self, reference: str, option: str) -> int:
         """The number of the column of that name or, where none has it, of that number.
@@ -73,8 +76,9 @@ class Table:
             if self.names is None:
                 have = f"has no header, so its columns go by number, 0 to {width - 1}"
             else:
-                shown = ", ".join(self.names[:10]) + (", ..." if width > 10 else "")
-                have = f"has no such column{did_you_mean(reference, self.names)}; it has {shown}"
+                names = [printable(name) for name in self.names]
+                shown = ", ".join(names[:10]) + (", ..." if width > 10 else "")
+                have = f"has no such column{did_you_mean(reference, names)}; it has {shown}"
         else:
             if -width <= number < width:
                 return number % width
@@ -82,6 +86,22 @@ class Table:
         raise ConfigError(f"dataset.{option}={reference}: {self.path} {have}")
 
 
+@contextlib.contextmanager
+def _cells_of_any_length() -> Iterator[None]:
+    """The csv module refuses cells of more than 131072 characters, by a limit of the process.
+
+    It is lifted while a file is read: a long text may be a column to drop, and a quote that is
+    never closed is told by the line where it begins rather than by the limit it runs into.
+    """
+    with _limit_lock:
+        limit = csv.field_size_limit(_NO_LIMIT)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(limit)
+
+
+@_cells_of_any_length()
 def read_table(config: CSVConfig) -> Table:
     """The table of ``config.path``, its separator and header found out where they are not given.
 
@@ -132,7 +152,8 @@ def _read_test_rows(
     if sorted(header) != sorted(names):
         strange = next((name for name in header if name not in names), header[0])
         raise DataError(
-            f"{path}: line {line} is not the header of {config.path}: it has no column '{strange}'"
+            f"{path}: line {line} is not the header of {config.path}: it has no column "
+            f"{quoted(strange)}"
         )
     if len(rows) == 1:
         raise DataError(f"{path}: no rows below the header")
@@ -266,7 +287,7 @@ def _require_unique(names: Sequence[str], path: str, line: int) -> None:
             second = names.index(name, first + 1)
             raise DataError(
                 f"{path}: line {line}: columns {first} and {second} (from 0) are both named "
-                f"'{name}'"
+                f"{quoted(name)}"
             )
 
 
@@ -276,7 +297,8 @@ def _looks_like_header(
     """Whether a file's first row names its columns.
 
     It does not if it is all numbers, has a missing value, or has a text that comes again in its
-    column. Else its texts are names; numbers beside them are names if they count up by one.
+    column. Else its texts are names; numbers beside them are names if they count up by one. A
+    first row without others names columns only if it holds no number.
 
     Raises:
         DataError: a text stands above numbers, but numbers beside it look like values.
@@ -292,11 +314,11 @@ def _looks_like_header(
             above_numbers = True
     numbers = [float(name) for name in first if is_number(name)]
     texts = [name for name in first if name and not is_number(name)]
-    if not body or not texts:
+    if not texts:
         return False
     if not numbers:
         return above_numbers or len(set(texts)) == len(texts)
-    if len(numbers) > 1 and all(b - a == 1 for a, b in itertools.pairwise(numbers)):
+    if body and len(numbers) > 1 and all(b - a == 1 for a, b in itertools.pairwise(numbers)):
         return True
     if above_numbers:
         raise DataError(
