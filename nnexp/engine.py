@@ -78,6 +78,13 @@ class RunState:
     stale: int = 0  # evaluations since it improved
     status: str = "running"  # completed or diverged in the end
 
+    @property
+    def best(self) -> tuple[Tensor, Tensor] | None:
+        """Parameters [P] and statistics [S] of the best epoch, once there has been one."""
+        if self.best_params is None or self.best_stats is None:
+            return None
+        return self.best_params, self.best_stats
+
     def to(self, device: torch.device) -> RunState:
         """A state of its own on ``device``; tensors that are there already are shared."""
 
@@ -186,9 +193,7 @@ class Group:
     def predict(self, run: int, rows: Tensor, *, best: bool = True) -> Tensor:
         """Logits [N, C] of one run on rows of the table, with its best weights or its last."""
         state = self.states[run]
-        params, stats = state.params, state.stats
-        if best and state.best_params is not None and state.best_stats is not None:
-            params, stats = state.best_params, state.best_stats
+        params, stats = (state.best if best else None) or (state.params, state.stats)
         mlp = MLP(self.structure, params[None], stats[None], dtype=self._dtype)
         with threads(self._num_threads):
             return self._logits(mlp, rows[None])[0]
@@ -319,14 +324,18 @@ class Group:
         if is_best and val_loss is not None:
             state.best_loss, state.best_epoch = val_loss, state.epoch
             state.best_params, state.best_stats = state.params.clone(), state.stats.clone()
+        values = {"val/loss": val_loss, "val/acc": val_acc, "train/loss": train_loss}
+        required = trainer.require_train_loss
         if not math.isfinite(train_loss) or not math.isfinite(val_loss or 0.0):
             state.status = "diverged"
-        elif state.epoch == trainer.epochs:
+        elif state.epoch == trainer.epochs or (
+            evaluated is not None
+            and (
+                (required is not None and train_loss <= required)
+                or _stops(state, trainer.early_stopping, values)
+            )
+        ):
             state.status = "completed"
-        elif evaluated is not None:
-            values = {"val/loss": val_loss, "val/acc": val_acc, "train/loss": train_loss}
-            if _stops(state, trainer.early_stopping, values):
-                state.status = "completed"
         return Epoch(
             i, state.epoch, state.step, train_loss, train_acc,
             val_loss, val_acc, lr, seconds, is_best,

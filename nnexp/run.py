@@ -10,18 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from nnexp.baselines.compare import Baselines
 from nnexp.config.schema import Config
-from nnexp.data.load import load
-from nnexp.data.types import Dataset
-from nnexp.devices import (
-    device_name,
-    resolve_device,
-    resolve_precision,
-    resolve_threads,
-)
+from nnexp.data import Dataset, load
+from nnexp.devices import device_name, resolve_device, resolve_precision, resolve_threads
 from nnexp.engine import Epoch, Group, Run
 from nnexp.errors import DivergedError, NnexpError
 from nnexp.models.loss import cross_entropy
@@ -47,8 +39,10 @@ def run(config: Config, folder: Path, arm: str) -> RunResult:
     """Train one network, compare it with its baselines, and leave a run's files in ``folder``.
 
     Raises:
-        NnexpError: bad input, a diverged run, or a training loss above ``require_train_loss``.
-            Whatever is raised, ``result.json`` says so.
+        NnexpError: bad input, a diverged run, a training loss that stays above
+            ``require_train_loss``, or checkpoints that cannot be written. Whatever is raised,
+            ``result.json`` says so.
+        OSError: ``result.json`` cannot be written.
     """
     job = _Job(config, folder, arm)
     try:
@@ -56,10 +50,13 @@ def run(config: Config, folder: Path, arm: str) -> RunResult:
     except BaseException as error:
         job.abandon(error)
         raise
-    print_result(job.result, folder)
+    try:
+        write_result(folder, job.result)
+    finally:
+        print_result(job.result, folder)
     if job.result.status == "diverged":
         raise DivergedError(job.result.error)
-    if job.result.status == "failed":
+    if job.result.error is not None:
         raise NnexpError(job.result.error)
     return job.result
 
@@ -85,6 +82,9 @@ class _Job:
         self._began = time.perf_counter()
         self._config = config
         self._folder = folder
+        self._exit = contextlib.ExitStack()
+        self._board: Board | None = None
+        self._group: Group | None = None
         self.result = RunResult(
             status="failed",
             seed=config.seed,
@@ -95,24 +95,23 @@ class _Job:
         )
 
     def do(self) -> None:
-        """Load, train, compare, write."""
+        """Load, train, compare; all that is left is to write the result."""
         earlier = set_aside(self._folder)
         if earlier:
             log.info("the files of an earlier run in this folder were moved to %s", earlier)
-        self._load()
-        with contextlib.closing(
-            Board(self._folder, self._config, self._dataset, self._structure)
-        ) as board:
-            self._train(board)
+        with self._exit:
+            group = self._load()
+            board = self._board = Board(self._folder, self._config, self._dataset, self._structure)
+            self._exit.callback(self._end_board)
+            self._train(group, board)
+            problem = self._save(group)
+            self._note(error=self.result.error or problem)
             self._baselines.choose()
-            self._test(board)
-            self._save()
+            self._test(group, board)
             self._note(seconds=self._seconds())
-            board.end(self.result)
-        write_result(self._folder, self.result)
 
     def abandon(self, error: BaseException) -> None:
-        """Leave a ``result.json`` that says why there is no more."""
+        """Leave a ``result.json`` that says why there is no more, and the weights so far."""
         interrupted = isinstance(error, KeyboardInterrupt)
         text = "interrupted" if interrupted else " ".join(str(error).split())
         self._note(
@@ -126,11 +125,16 @@ class _Job:
     def _note(self, **fields: Any) -> None:
         self.result = dataclasses.replace(self.result, **fields)
 
-    def _seconds(self) -> dict[str, float | None]:
+    def _seconds(self, **more: float) -> dict[str, float | None]:
         total = time.perf_counter() - self._began
-        return {**self.result.seconds, "total": round(total, 3)}
+        return {**self.result.seconds, "total": round(total, 3), **more}
 
-    def _load(self) -> None:
+    def _end_board(self) -> None:
+        assert self._board is not None
+        self._board.end(self.result)
+        self._board.close()
+
+    def _load(self) -> Group:
         config = self._config
         device = resolve_device(config.trainer.device)
         dtype = resolve_precision(config.trainer.precision, device)
@@ -138,25 +142,20 @@ class _Job:
         self._structure = structure = structure_of(config, dataset)
         num_threads = resolve_threads(config.trainer, structure.flops_per_row())
         num_parameters = parameter_layout(structure).num_numbers
+        summary = {f.name: getattr(dataset, f.name) for f in dataclasses.fields(DatasetSummary)}
         self._note(
-            dataset=DatasetSummary(
-                **{
-                    field.name: getattr(dataset, field.name)
-                    for field in dataclasses.fields(DatasetSummary)
-                }
-            ),
+            dataset=DatasetSummary(**summary),
             num_parameters=num_parameters,
             device=device_name(device),
             threads=num_threads,
         )
-        rows = {name: getattr(dataset, name).to(device) for name in _SPLITS}
-        x, y = dataset.x.to(device), dataset.y.to(device)
-        self._rows, self._y = rows, y
-        self._baselines = Baselines(config.baseline, x, y, rows, dataset.num_classes)
-        self._group = Group(
-            [Run(config, rows["train"], rows["val"])],
+        self._rows = {name: getattr(dataset, name).to(device) for name in _SPLITS}
+        x, self._y = dataset.x.to(device), dataset.y.to(device)
+        self._baselines = Baselines(config.baseline, x, self._y, self._rows, dataset.num_classes)
+        group = Group(
+            [Run(config, self._rows["train"], self._rows["val"])],
             x,
-            y,
+            self._y,
             structure,
             dtype=dtype,
             num_threads=num_threads,
@@ -168,27 +167,29 @@ class _Job:
             dataset.num_features, dataset.num_classes, num_parameters, device, num_threads,
             "s" if num_threads > 1 else "",
         )  # fmt: skip
+        return group
 
-    def _train(self, board: Board) -> None:
-        group, trainer = self._group, self._config.trainer
-        state = group.states[0]
+    def _train(self, group: Group, board: Board) -> None:
+        trainer, state = self._config.trainer, group.states[0]
         began = saved = time.perf_counter()
-        with (
-            contextlib.closing(MetricsLog(self._folder)) as metrics,
-            epoch_bar(trainer.epochs) as bar,
-        ):
-            for (epoch,) in group.train():
-                self._record(epoch, metrics, board, bar)
-                if time.perf_counter() - saved > trainer.checkpoint_seconds:
-                    self._save_while_training()
-                    saved = time.perf_counter()
-        trained = round(time.perf_counter() - began, 3)
-        self._note(
-            status=state.status,
-            epochs=state.epoch,
-            best_epoch=state.best_epoch,
-            seconds={**self.result.seconds, "train": trained},
-        )
+        epoch = None
+        try:
+            with (
+                contextlib.closing(MetricsLog(self._folder)) as metrics,
+                epoch_bar(trainer.epochs) as bar,
+            ):
+                for (epoch,) in group.train():
+                    self._record(epoch, group, metrics, board, bar)
+                    if time.perf_counter() - saved > trainer.checkpoint_seconds:
+                        self._save(group)
+                        saved = time.perf_counter()
+        except KeyboardInterrupt:
+            self._save(group, last=False)  # the last weights are those of half an epoch
+            raise
+        finally:
+            self._note(seconds=self._seconds(train=round(time.perf_counter() - began, 3)))
+        assert epoch is not None
+        self._note(status=state.status)
         required = trainer.require_train_loss
         if state.status == "diverged":
             self._note(error=_divergence(epoch))
@@ -198,8 +199,15 @@ class _Job:
                 error=f"trainer.require_train_loss={required}: the training loss ended at "
                 f"{epoch.train_loss:.4g} after {epoch.epoch} epochs",
             )
+        elif required is not None:
+            log.info(
+                "the training loss is down to %.4g in epoch %d, as trainer.require_train_loss=%g "
+                "wants it", epoch.train_loss, epoch.epoch, required,
+            )  # fmt: skip
 
-    def _record(self, epoch: Epoch, metrics: MetricsLog, board: Board, bar: EpochBar) -> None:
+    def _record(
+        self, epoch: Epoch, group: Group, metrics: MetricsLog, board: Board, bar: EpochBar
+    ) -> None:
         line = {
             "epoch": epoch.epoch,
             "step": epoch.step,
@@ -213,22 +221,21 @@ class _Job:
         metrics.append(line)
         board.epoch(line)
         bar.update(epoch)
+        self._note(epochs=epoch.epoch)
         if epoch.is_best:
             best = {key: line[key] for key in RESULT_METRICS if key in line}
-            self._note(metrics={**self.result.metrics, **best})
+            self._note(best_epoch=epoch.epoch, metrics={**self.result.metrics, **best})
         if self._config.trainer.histograms and epoch.val_loss is not None:
             layout = parameter_layout(self._structure)
-            views = [
-                layout.views(flat)
-                for flat in (self._group.states[0].params[None], self._group.grads)
-            ]
-            board.histograms(*views)
+            flats = (group.states[0].params[None], group.grads)
+            board.histograms(*(layout.views(flat) for flat in flats))
 
-    def _test(self, board: Board) -> None:
+    def _test(self, group: Group, board: Board) -> None:
         """Read the test rows, once: every choice has been made."""
-        if self.result.best_epoch is not None:
+        best = group.states[0].best
+        if best is not None:
             test = self._rows["test"]
-            logits = self._group.predict(0, test)[None]
+            logits = group.predict(0, test)[None]
             losses, rights = cross_entropy(logits, self._y[test][None])
             tested = {
                 "test/loss": float(losses.double().mean()),
@@ -236,30 +243,24 @@ class _Job:
             }
             self._note(metrics={**self.result.metrics, **tested})
             if self._config.trainer.pictures:
-                state = self._group.states[0]
-                board.pictures(logits[0].argmax(1), *_best(state.best_params, state.best_stats))
+                board.pictures(logits[0].argmax(1), *best)
         self._note(baselines=self._baselines.test())
 
-    def _save(self) -> None:
+    def _save(self, group: Group, *, last: bool = True) -> str | None:
+        """Write the checkpoints. If that fails the run goes on; returns what is wrong."""
         folder = self._folder / "checkpoints"
-        folder.mkdir(exist_ok=True)
-        state = self._group.states[0]
-        about = (self._config, self._structure, self._dataset, state)
-        if state.best_params is not None:
-            save_best(folder / "best.pt", *about)
-        save_last(folder / "last.pt", *about)
-
-    def _save_while_training(self) -> None:
+        about = (self._config, self._structure, self._dataset, group.states[0])
         try:
-            self._save()
+            folder.mkdir(exist_ok=True)
+            if group.states[0].best is not None:
+                save_best(folder / "best.pt", *about)
+            if last:
+                save_last(folder / "last.pt", *about)
         except OSError as error:
-            log.warning("no checkpoint this time, training goes on: %s", error)
-
-
-def _best(params: Tensor | None, stats: Tensor | None) -> tuple[Tensor, Tensor]:
-    assert params is not None
-    assert stats is not None
-    return params, stats
+            problem = f"no checkpoint: {error.filename or folder}: {error.strerror}"
+            log.warning("%s", problem)
+            return problem
+        return None
 
 
 def _divergence(epoch: Epoch) -> str:

@@ -11,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from nnexp.engine import Epoch
 from nnexp.results.record import RunResult
@@ -50,14 +51,13 @@ def epoch_bar(epochs: int) -> Iterator[EpochBar]:
 
 def print_result(result: RunResult, folder: Path) -> None:
     """The last table of a run, and where its files are, on standard output."""
-    data = result.dataset
     table = Table(
         box=SIMPLE_HEAD,
-        title=f"{result.arm} on {data.name}, seed {result.seed}",
+        title=Text(f"{result.arm} on {result.dataset.name}, seed {result.seed}"),  # not markup
         title_justify="left",
     )
-    table.add_column("learner")
-    for name in (f"val acc ({data.num_val} rows)", f"test acc ({data.num_test} rows)", "seconds"):
+    table.add_column("learner", no_wrap=True)
+    for name in ("val acc", "test acc", "seconds"):
         table.add_column(name, justify="right")
     metrics, seconds = result.metrics, result.seconds
     table.add_row(
@@ -74,8 +74,7 @@ def print_result(result: RunResult, folder: Path) -> None:
             _fraction(baseline["test/acc"]),
             f"{baseline['seconds']:.2f}",
         )
-    console = Console()
-    console.print(table)
+    Console().print(table)
     # Not through the console: a path must not be wrapped.
     print(f"files        {_short(folder)}")
     print(f"tensorboard  tensorboard --logdir {shlex.quote(_short(_logdir(folder)))}")

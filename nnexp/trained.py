@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from nnexp.config.compose import plain
 from nnexp.config.schema import Config
 from nnexp.data.types import Dataset
 from nnexp.engine import RunState
@@ -28,30 +28,31 @@ class TrainedNetwork:
 
     module: nn.Module  # scaled features [B, D] to logits [B, C], in evaluation mode
     class_names: tuple[str, ...]
-    feature_names: tuple[str, ...]
-    shift: Tensor  # [D] float64
-    scale: Tensor  # [D] float64
+    feature_names: tuple[str, ...] = field(repr=False)
+    shift: Tensor = field(repr=False)  # [D] float64
+    scale: Tensor = field(repr=False)  # [D] float64
 
     @torch.no_grad()
-    def probabilities(self, raw: Tensor) -> Tensor:
-        """[B, C] of features [B, D] as the data set has them before scaling."""
-        scaled = ((raw.double() - self.shift) * self.scale).float()
+    def probabilities(self, raw: ArrayLike | Tensor) -> Tensor:
+        """[B, C] of features [B, D] as the data set has them before scaling, in the order of
+        ``feature_names``: a tensor, an array or a list of rows."""
+        rows = torch.as_tensor(raw, dtype=torch.float64)
+        scaled = ((rows - self.shift) * self.scale).float()
         return self.module(scaled).softmax(1)  # type: ignore[no-any-return]
 
-    def predict(self, raw: Tensor) -> list[str]:
-        """The likeliest class's name for each row of features [B, D] before scaling."""
+    def predict(self, raw: ArrayLike | Tensor) -> list[str]:
+        """The likeliest class's name for each row of features [B, D], as ``probabilities``."""
         return [self.class_names[i] for i in self.probabilities(raw).argmax(1).tolist()]
 
 
 def save_best(
     path: Path, config: Config, structure: Structure, dataset: Dataset, state: RunState
 ) -> None:
-    """Write the weights of the best epoch."""
-    assert state.best_params is not None
-    assert state.best_stats is not None
+    """Write the weights of the best epoch, of which there must have been one."""
+    assert state.best is not None
     content = _common(config, structure, dataset)
     content["epoch"] = state.best_epoch
-    content["model"] = named_tensors(structure, state.best_params, state.best_stats)
+    content["model"] = named_tensors(structure, *state.best)
     save_checkpoint(path, content)
 
 
@@ -98,7 +99,7 @@ def load_network(path: str | Path) -> TrainedNetwork:
 def _common(config: Config, structure: Structure, dataset: Dataset) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "config": plain(config),
+        "config": dataclasses.asdict(config),
         "structure": dataclasses.asdict(structure),
         "class_names": list(dataset.class_names),
         "feature_names": list(dataset.feature_names),

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# As the program sets it: threads that wait for each other sleep. Must come before torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from nnexp.results.checkpoints import load_checkpoint
 from nnexp.results.record import EPOCH_KEYS, read_result
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -170,7 +172,8 @@ def test_a_checkpoint_predicts_as_the_run_did(main_job: tuple[Path, Any]) -> Non
     trained = load_network(run / "checkpoints" / "best.pt")
     config = BundledConfig(name="digits", source="digits", scaling="none", split_seed=0)
     dataset, source = load(config), load_source(config)
-    raw = torch.from_numpy(source.x[dataset.test.numpy()])
+    raw = source.x[dataset.test.numpy()]
+    assert trained.predict(raw[:2]) == trained.predict(raw[:2].tolist())
     names = [dataset.class_names[i] for i in dataset.y[dataset.test].tolist()]
     right = sum(a == b for a, b in zip(trained.predict(raw), names, strict=True))
     assert right / len(names) == pytest.approx(read_result(run).metrics["test/acc"], abs=1e-12)
@@ -225,8 +228,11 @@ def test_an_earlier_run_in_the_folder_is_kept(tmp_path: Path) -> None:
     assert read_result(here / "previous" / "1").seed == 0
 
 
-def test_debug_overfit_reaches_zero_training_loss(tmp_path: Path) -> None:
-    assert nnexp(tmp_path, "debug=overfit").returncode == 0
+@pytest.mark.parametrize(
+    "arguments", ["", "experiment=shallow_sgd", "dataset=xor model=shallow optimizer=adagrad"]
+)
+def test_debug_overfit_reaches_zero_training_loss(tmp_path: Path, arguments: str) -> None:
+    assert nnexp(tmp_path, "debug=overfit", *arguments.split()).returncode == 0
     assert epochs_of(only_run(tmp_path))[-1]["train/loss"] < 0.01
 
 
@@ -264,8 +270,31 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "nnexp: interrupted\n"
-    assert read_result(tmp_path / "run").status == "interrupted"
-    assert len(epochs_of(tmp_path / "run")) > 3
+    run = tmp_path / "run"
+    result = read_result(run)
+    assert result.status == result.error == "interrupted"
+    epochs = epochs_of(run)
+    assert 3 < len(epochs) <= result.epochs + 1 <= len(epochs) + 1
+    assert result.best_epoch is not None
+    assert result.metrics["val/loss"] == epochs[result.best_epoch - 1]["val/loss"]
+    assert load_checkpoint(run / "checkpoints" / "best.pt")["epoch"] >= result.best_epoch
+
+
+def test_checkpoints_that_do_not_fit_lose_nothing_else(tmp_path: Path) -> None:
+    """No file may be longer than 200 kB; the network takes 1 MB."""
+    done = subprocess.run(
+        [sys.executable, "-m", "nnexp", "dataset=iris", "debug=fast", "model.hidden=[512,512]",
+         "hydra.run.dir=run"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    line = f"no checkpoint: {tmp_path / 'run' / 'checkpoints' / 'best.pt'}: File too large"
+    assert done.stderr == f"nnexp: {line}\n"
+    result = read_result(tmp_path / "run")
+    assert (result.status, result.error) == ("completed", line)
+    assert f"{result.metrics['test/acc']:.4f}" in done.stdout
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
 
 
 # ── Hydra's own ways ──────────────────────────────────────────────────────────────────────────

@@ -132,6 +132,8 @@ def test_no_baseline(override: str) -> None:
         (["dataset.val_fraction=0.5", "dataset.test_fraction=0.5"],
          "dataset.val_fraction=0.5: leaves no training rows beside dataset.test_fraction=0.5"),
         (["seed=-1"], "seed=-1: must be at least 0"),
+        (["scheduler.warmup_epochs=5", "trainer.epochs=5"],
+         "scheduler.warmup_epochs=5.0: must be less than trainer.epochs=5"),
         (["++model.width=3"],
          "model.width: no such option; model has name, hidden, activation, dropout, norm, "
          "residual, bias, init, init_distribution, init_std"),
@@ -149,13 +151,16 @@ def test_what_is_refused(overrides: list[str], message: str) -> None:
         ([], "deep · adam"),
         (["model=shallow", "optimizer=sgd", "seed=3"], "shallow · sgd"),
         (["experiment=deep_adam", "seed=3"], "deep · adam"),
-        (["optimizer.lr=0.01", "model.hidden=[64,64]"], "deep · adam · lr=0.01 · hidden=[64,64]"),
+        (["optimizer.lr=0.01", "model.hidden=[64,64]"], "deep · adam · hidden=[64,64] · lr=0.01"),
+        (["model.hidden=[64, 64]", "optimizer.lr=1e-2"], "deep · adam · hidden=[64,64] · lr=0.01"),
+        (["dataset.val_fraction=0.3", "dataset.split_seed=4"],
+         "deep · adam · split_seed=4 · val_fraction=0.3"),
         (["scheduler=cosine"], "deep · adam · scheduler=cosine"),
         (["+experiment=mnist"], "mlp · adam · mnist"),
         (["dataset=moons", "dataset.noise=0.3", "dataset.num_train=50"],
          "deep · adam · num_train=50"),
         (["trainer.device=cpu", "hydra.verbose=true", "debug=fast", "baseline=none"],
-         "deep · adam"),
+         "deep · adam · debug=fast"),
     ],
 )  # fmt: skip
 def test_arm_names(overrides: list[str], arm: str) -> None:

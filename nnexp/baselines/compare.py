@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -11,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from nnexp.baselines.knn import KNN, Rows
+from nnexp.baselines.neighbors import least_memory
 from nnexp.config.schema import BaselinesConfig, KNNConfig
 from nnexp.devices import available_cores, threads
 from nnexp.errors import ConfigError
@@ -31,7 +33,8 @@ class Baselines:
         rows: int64 indices into the table by split: train, val, test.
 
     Raises:
-        ConfigError: every ``baseline.knn.k`` exceeds the number of training rows.
+        ConfigError: every ``baseline.knn.k`` exceeds the number of training rows, or
+            ``baseline.knn.memory_mb`` is too little for them.
     """
 
     def __init__(
@@ -47,6 +50,12 @@ class Baselines:
         self._knn = None
         if config.knn is not None:
             self._ks = _usable(config.knn, len(rows["train"]))
+            least = math.ceil(least_memory(len(rows["train"])) / 2**20)
+            if config.knn.memory_mb < least:
+                raise ConfigError(
+                    f"baseline.knn.memory_mb={config.knn.memory_mb}: must be at least {least} "
+                    f"for {len(rows['train'])} training rows"
+                )
             self._knn = KNN(
                 self._split("train"),
                 num_classes,
@@ -58,6 +67,7 @@ class Baselines:
     def choose(self) -> None:
         """Fit and choose."""
         if self._knn is not None:
+            log.info("KNN chooses k on the %d validation rows", len(self._rows["val"]))
             began = time.perf_counter()
             with self._threads("val"):
                 k, accs, votes = self._knn.choose_k(self._split("val"), self._ks)
@@ -73,9 +83,8 @@ class Baselines:
 
     def test(self) -> dict[str, dict[str, Any]]:
         """By baseline: its chosen settings, ``val/acc``, ``test/acc`` and ``seconds``."""
-        for name, result in self._results.items():
-            assert name == "knn"
-            assert self._knn is not None
+        if self._knn is not None:
+            result = self._results["knn"]
             began = time.perf_counter()
             with self._threads("test"):
                 result["test/acc"] = self._knn.predict(self._split("test"), result["k"]).acc

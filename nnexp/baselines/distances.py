@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 DOUBLE = torch.float64
-_CACHE_BYTES = 4 * 2**20  # CPU: repeated elementwise passes over so much do not go to memory
+_CACHE_BYTES = 16 * 2**20  # CPU: repeated elementwise passes over so much rarely go to memory
 _UNDERFLOW = 2.0**-110  # a feature: 2^-126 for each flushed number of size 4 or less, and to spare
 
 

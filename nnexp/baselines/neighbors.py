@@ -31,6 +31,11 @@ SPARE = 8  # candidates beyond k: on MNIST and Fashion-MNIST no query needs a se
 _PAIR_BYTES = 192  # of index, key and sorting buffers while a pair is being ranked
 
 
+def least_memory(num_rows: int) -> int:
+    """The least ``memory_bytes`` of :func:`nearest` for so many training rows."""
+    return num_rows * _PAIR_BYTES
+
+
 def nearest(
     train: Tensor,
     queries: Tensor,
@@ -57,7 +62,7 @@ def nearest(
         hint = did_you_mean(metric, METRICS)
         raise ConfigError(f"metric={metric}{hint}: use one of {', '.join(METRICS)}")
     check_k(k, len(train))
-    if memory_bytes < (least := len(train) * _PAIR_BYTES):
+    if memory_bytes < (least := least_memory(len(train))):
         raise ConfigError(
             f"{memory_bytes / 2**20:.3g} MiB of memory: KNN needs at least {least / 2**20:.3g} MiB "
             f"for {len(train)} training rows"

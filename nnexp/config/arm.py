@@ -7,11 +7,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-# Overrides that say nothing about what is compared: the data set, which has a field of its own,
-# and where and how it is all computed and shown.
+# Overrides that say nothing about what is compared: where and how it is computed and shown.
 _SILENT = (
     "seed",
-    "debug",
     "model",
     "optimizer",
     "trainer.device",
@@ -21,24 +19,48 @@ _SILENT = (
     "trainer.pictures",
 )
 _SILENT_PREFIXES = ("~", "baseline", "hydra", "dataset")
-_SPOKEN = ("dataset.num_train", "dataset.scaling")
+# What data a run sees is told by the data set's name and fingerprint, but for what is done to them.
+_SPOKEN = tuple(
+    f"dataset.{name}"
+    for name in (
+        "num_train",
+        "scaling",
+        "val_fraction",
+        "test_fraction",
+        "split_seed",
+        "impute_numeric",
+        "impute_categorical",
+    )
+)
 
 
 def arm_name(composed: DictConfig, overrides: Sequence[str]) -> str:
-    """For example ``deep · adam · lr=0.01``.
+    """For example ``deep · adam · lr=0.01``: model, optimizer, and what was overridden, sorted.
 
     Args:
         overrides: the job's overrides as Hydra gives them; what the arm was told apart by.
     """
     parts = [_name_of(composed, group) for group in ("model", "optimizer")]
     pair = "_".join(parts)
+    told = {}
     for override in overrides:
-        key, _, value = override.lstrip("+").partition("=")
-        silent = key in _SILENT or key.startswith(_SILENT_PREFIXES)
-        if (silent and key not in _SPOKEN) or (key == "experiment" and value == pair):
-            continue
-        parts.append(value if key == "experiment" else f"{key.rpartition('.')[2]}={value}")
+        key, _, text = override.lstrip("+").partition("=")
+        if key in _SPOKEN or not (key in _SILENT or key.startswith(_SILENT_PREFIXES)):
+            told[key] = text
+    for key, text in sorted(told.items()):
+        if key == "experiment":
+            parts += [text] if text not in (pair, "null") else []
+        else:
+            parts.append(f"{key.rpartition('.')[2]}={_value(composed, key, text)}")
     return " · ".join(parts)
+
+
+def _value(composed: DictConfig, key: str, text: str) -> str:
+    """The value as it was composed, so that 1e-2 and 0.01 are one arm; ``text`` for a choice."""
+    value = OmegaConf.select(composed, key, throw_on_resolution_failure=False)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return text if value is None or isinstance(value, DictConfig) else str(value).replace(" ", "")
 
 
 def identity(composed: DictConfig) -> dict[str, Any]:

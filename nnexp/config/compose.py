@@ -72,8 +72,3 @@ def _refuse_unknown_keys(node: DictConfig, schema: type[Any], path: str) -> None
             child_type = OmegaConf.get_type(child) or types[name]
             if dataclasses.is_dataclass(child_type):
                 _refuse_unknown_keys(child, child_type, key)
-
-
-def plain(config: Any) -> dict[str, Any]:
-    """A dataclass tree as plain values, for files."""
-    return dataclasses.asdict(config)

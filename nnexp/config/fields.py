@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ def check(config: Any, path: str = "") -> None:
     """Check every field of a tree of dataclasses, and what a dataclass checks itself.
 
     A dataclass with rules across its fields has a method ``check_rules()`` that yields
-    ``(field name, problem)``.
+    ``(field name, problem)``; a name with dots is that of a field further down.
 
     Raises:
         ConfigError: naming the key, its value and what is allowed.
@@ -69,7 +70,7 @@ def check(config: Any, path: str = "") -> None:
     if hasattr(config, "check_rules"):
         for name, problem in config.check_rules():
             key = f"{path}.{name}" if path else name
-            raise ConfigError(f"{key}={_show(getattr(config, name))}: {problem}")
+            raise ConfigError(f"{key}={_show(operator.attrgetter(name)(config))}: {problem}")
 
 
 def _problems(value: Any, metadata: Any) -> Iterator[str]:

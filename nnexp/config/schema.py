@@ -303,7 +303,7 @@ class TrainerConfig:
     device: str = "auto"  # auto, cpu, cuda or cuda:N
     precision: str = choice("float32", PRECISIONS)
     threads: int | None = ranged(None, ge=1)  # of the CPU; null: one for small steps, else all
-    require_train_loss: float | None = ranged(None, gt=0)  # the run fails if it ends above it
+    require_train_loss: float | None = ranged(None, gt=0)  # ends the run; fails it if not reached
     checkpoint_seconds: float = ranged(30.0, gt=0)  # least time between two checkpoints
     histograms: bool = False  # of weights and gradients, to TensorBoard, at every evaluation
     pictures: bool = True  # confusion matrix and decision boundary, to TensorBoard
@@ -353,6 +353,12 @@ class Config:
     dataset: DatasetConfig = MISSING
     trainer: TrainerConfig = MISSING
     baseline: BaselinesConfig = field(default_factory=BaselinesConfig)
+
+    def check_rules(self) -> Problems:
+        """Rules across the groups."""
+        if self.scheduler.warmup_epochs >= self.trainer.epochs:
+            reason = f"must be less than trainer.epochs={self.trainer.epochs}"
+            yield "scheduler.warmup_epochs", reason
 
 
 SCHEMAS: dict[str, dict[str, type[Any]]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Mapping
@@ -13,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnexp.config.compose import plain
 from nnexp.config.schema import Config
 from nnexp.data.types import Dataset
 from nnexp.models.module import as_module, named_tensors
@@ -21,9 +21,9 @@ from nnexp.models.structure import Structure
 from nnexp.results.events import EventWriter
 from nnexp.results.record import RunResult
 
-# Of the config, what a comparison of runs may want to sort and colour by.
-_TRAINER_HPARAMS = ("epochs", "batch_size", "label_smoothing", "grad_clip", "precision")
-_DATASET_HPARAMS = ("scaling", "num_train", "split_seed")
+# Options that say where files lie or how a run is computed, not what is compared.
+_NO_HPARAMS = ("name", "root", "path", "test_path", "download", "device", "threads",
+               "checkpoint_seconds", "histograms", "pictures", "require_train_loss")  # fmt: skip
 
 
 class Board:
@@ -37,7 +37,9 @@ class Board:
         self._structure = structure
         self._writer = EventWriter(folder)
         self._writer.start(hparams(config, dataset))
-        self._writer.text("config", f"```json\n{json.dumps(plain(config), indent=2)}\n```")
+        self._writer.text(
+            "config", f"```json\n{json.dumps(dataclasses.asdict(config), indent=2)}\n```"
+        )
         self._writer.graph(as_module(structure), torch.zeros(1, structure.num_features))
         self._started = time.time()
         self._step = 0
@@ -112,11 +114,12 @@ class Board:
 
 def hparams(config: Config, dataset: Dataset) -> dict[str, bool | int | float | str | None]:
     """The hyperparameters as TensorBoard's HParams table takes them: flat, lists as text."""
-    whole = plain(config)
-    values: dict[str, Any] = {"seed": config.seed}
+    values: dict[str, Any] = {"seed": config.seed, "dataset.name": dataset.name}
     for group in ("model", "optimizer", "scheduler"):
-        values |= {f"{group}.{key}": value for key, value in whole[group].items()}
-    values["dataset.name"] = dataset.name  # of a table, that of its file
-    values |= {f"dataset.{key}": whole["dataset"][key] for key in _DATASET_HPARAMS}
-    values |= {f"trainer.{key}": whole["trainer"][key] for key in _TRAINER_HPARAMS}
-    return {key: str(value) if isinstance(value, list) else value for key, value in values.items()}
+        values[f"{group}.name"] = getattr(config, group).name
+    for group in ("model", "optimizer", "scheduler", "dataset", "trainer"):
+        for key, value in dataclasses.asdict(getattr(config, group)).items():
+            if key not in _NO_HPARAMS and not isinstance(value, dict):
+                values[f"{group}.{key}"] = str(value) if isinstance(value, list) else value
+    stopping = dataclasses.asdict(config.trainer.early_stopping)
+    return values | {f"trainer.early_stopping.{key}": value for key, value in stopping.items()}

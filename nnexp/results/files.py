@@ -19,7 +19,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     The content goes to ``<name>.tmp`` in the same folder, which is made if absent, is forced to the
     disk, and takes the place of ``path`` by a rename, which is forced to the disk as well.
 
-    Raises OSError (disk full, no permission); the old file is then untouched.
+    Raises OSError (disk full, no permission) that names ``path``; the old file is then untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
@@ -29,9 +29,11 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):  # of a full disk, write() says no name
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     with contextlib.suppress(OSError):  # some file systems cannot sync a folder
         folder = os.open(path.parent, os.O_RDONLY)

@@ -134,7 +134,7 @@ class RunResult:
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name: the chosen settings and :data:`BASELINE_KEYS`."""
     seconds: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(RESULT_SECONDS))
-    """:data:`RESULT_SECONDS`: of the whole run, and of its training alone."""
+    """:data:`RESULT_SECONDS`: of the whole run; of its training, evaluation and logging in it."""
     group_size: int = 1
     """How many runs were trained as one computation with this one, itself included."""
     device: str | None = None
