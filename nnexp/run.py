@@ -96,6 +96,7 @@ class _Job:
 
     def do(self) -> None:
         """Load, train, compare; all that is left is to write the result."""
+        self._folder.mkdir(parents=True, exist_ok=True)
         earlier = set_aside(self._folder)
         if earlier:
             log.info("the files of an earlier run in this folder were moved to %s", earlier)

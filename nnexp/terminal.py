@@ -11,7 +11,6 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 from nnexp.engine import Epoch
 from nnexp.results.record import RunResult
@@ -51,11 +50,7 @@ def epoch_bar(epochs: int) -> Iterator[EpochBar]:
 
 def print_result(result: RunResult, folder: Path) -> None:
     """The last table of a run, and where its files are, on standard output."""
-    table = Table(
-        box=SIMPLE_HEAD,
-        title=Text(f"{result.arm} on {result.dataset.name}, seed {result.seed}"),  # not markup
-        title_justify="left",
-    )
+    table = Table(box=SIMPLE_HEAD)
     table.add_column("learner", no_wrap=True)
     for name in ("val acc", "test acc", "seconds"):
         table.add_column(name, justify="right")
@@ -74,8 +69,9 @@ def print_result(result: RunResult, folder: Path) -> None:
             _fraction(baseline["test/acc"]),
             f"{baseline['seconds']:.2f}",
         )
+    # Not through the console: names are no markup, and a path must not be wrapped.
+    print(f"\n{result.arm} on {result.dataset.name}, seed {result.seed}")
     Console().print(table)
-    # Not through the console: a path must not be wrapped.
     print(f"files        {_short(folder)}")
     print(f"tensorboard  tensorboard --logdir {shlex.quote(_short(_logdir(folder)))}")
 

@@ -1,0 +1,46 @@
+"""What the experiments of conf/ reach on real data."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from nnexp.config.compose import CONF, register, to_config
+from nnexp.results.record import RunResult
+from nnexp.run import run
+
+
+def result_of(folder: Path, *overrides: str) -> RunResult:
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = to_config(compose("config", ["trainer.pictures=false", *overrides]))
+    return run(config, folder, "arm")
+
+
+@pytest.mark.slow
+def test_digits_over_five_seeds(tmp_path: Path) -> None:
+    results = [
+        result_of(tmp_path / str(seed), "experiment=deep_adam", f"seed={seed}") for seed in range(5)
+    ]
+    network = [result.metrics["test/acc"] or 0.0 for result in results]
+    knn = [result.baselines["knn"]["test/acc"] for result in results]
+    assert statistics.mean(network) >= 0.970
+    assert statistics.mean(knn) >= 0.975
+    assert len({result.metrics["test/acc"] for result in results}) > 1  # seeds do differ
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+@pytest.mark.parametrize(("name", "least"), [("mnist", 0.983), ("fashion_mnist", 0.885)])
+def test_official_images(tmp_path: Path, shared_data: Path, name: str, least: float) -> None:
+    result = result_of(
+        tmp_path, f"experiment={name}", f"dataset.root={shared_data}", "dataset.download=false",
+        "baseline=none",
+    )  # fmt: skip
+    assert result.num_parameters == 784 * 512 + 512 * 256 + 256 * 10 + 3 * (512 + 256) + 10
+    assert result.dataset.num_test == 10000
+    assert result.epochs == 20
+    assert (result.metrics["test/acc"] or 0.0) >= least
