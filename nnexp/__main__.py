@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
+import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from nnexp.config.arm import arm_name, identity
 from nnexp.config.compose import CONF, register, to_config
-from nnexp.config.messages import one_line
-from nnexp.errors import ConfigError, NnexpError
+from nnexp.config.messages import told
+from nnexp.errors import ConfigError
 from nnexp.results.failure import record_failure
 
 _traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
+# Hydra's flags that take the next argument.
+_VALUED_FLAGS = (
+    "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
+    "--experimental-rerun",
+)  # fmt: skip
+
+_main_process = 0
+_failures: list[str] = []  # one line for each failed job of a sweep
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, with which schedulers end a job: as Ctrl-C, but for the word and the exit code."""
+
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def job(composed: DictConfig) -> float | None:
-    """One job of Hydra's: a run. Returns the least validation loss, for sweepers that minimise."""
+    """One job of Hydra's: a run. Returns the least validation loss, for sweepers that minimise.
+
+    A run that fails in a sweep has an infinite loss, so that the sweep goes on; ``main`` tells the
+    failures at its end. Where a launcher trains in other processes, Hydra brings the error home.
+    """
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     # As typed: a reference such as ${seed} is no concern of the arm's name.
@@ -45,17 +63,25 @@ def job(composed: DictConfig) -> float | None:
     except BrokenPipeError:
         _hang_up()
     except Exception as error:
-        if hydra_config.mode == RunMode.RUN and not _traceback_wanted:
+        if _traceback_wanted:
+            raise
+        if hydra_config.mode == RunMode.RUN:
             _exit(error)  # Hydra would put a line of its own above the error's
-        logging.getLogger("nnexp").error("%s", _told(error))
-        raise
+        logging.getLogger("nnexp").error("%s", told(error))
+        if os.getpid() != _main_process:
+            raise
+        name = " ".join(["job", str(hydra_config.job.num), *cast(list[str], overrides)])
+        _failures.append(f"{name}: {told(error)}")
+        return math.inf
     return result.metrics["val/loss"]
 
 
 def main() -> None:
     """Run Hydra; tell errors in one line unless ``HYDRA_FULL_ERROR=1`` asks for more."""
-    # The defaults list names both groups (as null), so Hydra wants no plus sign; users type it.
-    sys.argv[1:] = [re.sub(r"^\+(experiment|debug)=", r"\1=", arg) for arg in sys.argv[1:]]
+    global _main_process
+    _main_process = os.getpid()
+    sys.argv[1:] = arranged(sys.argv[1:])
+    signal.signal(signal.SIGTERM, _terminate)
     register()
     logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
@@ -63,13 +89,39 @@ def main() -> None:
         job()
     except BrokenPipeError:
         _hang_up()
-    except KeyboardInterrupt:
-        print("nnexp: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        _tell(*_failures, "terminated" if isinstance(stop, Terminated) else "interrupted")
+        sys.exit(143 if isinstance(stop, Terminated) else 130)
     except Exception as error:
         if _traceback_wanted:
             raise
+        _tell(*_failures)
         _exit(error)
+    if _failures:
+        _tell(*_failures)
+        sys.exit(1)
+
+
+def arranged(arguments: Sequence[str]) -> list[str]:
+    """The command line as Hydra takes it: flags first, and groups that are null in conf/ as such.
+
+    argparse stumbles over ``seed=1 -m lr=0.1``, overrides on both sides of a flag. The defaults
+    list names ``experiment`` and ``debug`` (as null), so Hydra wants no plus sign, and no null.
+    """
+    flags: list[str] = []
+    overrides: list[str] = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        is_override = not argument.startswith("-") and ("=" in argument or argument[:1] == "~")
+        if before in _VALUED_FLAGS or not is_override:
+            flags.append(argument)
+        elif not re.fullmatch(r"\+*(experiment|debug)=null", argument):
+            overrides.append(re.sub(r"^\+(experiment|debug)=", r"\1=", argument))
+    return flags + overrides
+
+
+def _terminate(*_: Any) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # timeout(1) sends it twice
+    raise Terminated
 
 
 def _hang_up() -> NoReturn:
@@ -78,19 +130,14 @@ def _hang_up() -> NoReturn:
     sys.exit(141)  # as a process that SIGPIPE ends
 
 
+def _tell(*lines: str) -> None:
+    for line in lines:
+        print(f"nnexp: {line}", file=sys.stderr)
+
+
 def _exit(error: Exception) -> NoReturn:
-    print(f"nnexp: {_told(error)}", file=sys.stderr)
+    _tell(told(error, sys.argv[1:]))
     sys.exit(1)
-
-
-def _told(error: Exception) -> str:
-    """The error in one line; one that nobody foresaw says how to see where it comes from."""
-    line = one_line(error)
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    if isinstance(error, NnexpError | HydraException | OmegaConfBaseException | OSError):
-        return line
-    return f"unexpected {type(error).__name__}: {line} (HYDRA_FULL_ERROR=1 shows the traceback)"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nnexp.config.fields import check
-from nnexp.config.messages import one_line
+from nnexp.config.messages import needs_a_kind, one_line
 from nnexp.config.schema import SCHEMAS, Config
 from nnexp.errors import ConfigError, did_you_mean
 
@@ -28,6 +28,9 @@ CONF = next(
 def register() -> None:
     """Make the schemas known to Hydra: ``nnexp`` is the whole, ``schema/<group>`` the parts."""
     store = ConfigStore.instance()
+    # Hydra copies its sources, and with them the whole store, for every list of choices and every
+    # job of a sweep, 8 ms each. It need not: what a store hands out is a copy already.
+    vars(store)["__deepcopy__"] = lambda memo: store
     store.store(name="nnexp", node=Config, provider="nnexp")
     for group, schemas in SCHEMAS.items():
         for name, schema in schemas.items():
@@ -46,8 +49,13 @@ def to_config(composed: DictConfig) -> Config:
         for group in SCHEMAS:
             if OmegaConf.is_missing(composed, group) or group not in composed:
                 raise ConfigError(f"{group}: a run needs one, choose with {group}=<name>")
+            if OmegaConf.get_type(composed, group) not in SCHEMAS[group].values():
+                raise ConfigError(f"{group}: {needs_a_kind(group)}")
+        if "seed" not in composed:
+            raise ConfigError("seed: a run needs one, such as seed=0")
         for key in sorted(OmegaConf.missing_keys(composed)):
-            raise ConfigError(f"{key}: a value is needed here, and none is given")
+            hint = "; a config of your own has one, such as 'name: mine'" * key.endswith(".name")
+            raise ConfigError(f"{key}: a value is needed here, and none is given{hint}")
         config = OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
         raise ConfigError(one_line(error)) from error

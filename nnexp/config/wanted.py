@@ -1,0 +1,90 @@
+"""What an option takes, in words, read from the type of its field."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from nnexp.config.schema import SCHEMAS, Config
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_PLURALS = {int: "whole numbers", float: "numbers", bool: "true or false", str: "texts"}
+
+
+def wanted(key: str) -> str | None:
+    """For example ``must be a number or null`` for ``trainer.grad_clip``; None for no option.
+
+    ``model.hidden[0]`` is an item of the list ``model.hidden``.
+    """
+    if key in SCHEMAS:
+        return (
+            f"is chosen by its name: {key}=<name> on the command line, "
+            f"'override /{key}: <name>' in the defaults list of an experiment"
+        )
+    option, bracket, _ = key.partition("[")
+    kind = dict(_options()).get(option)
+    if kind is None:
+        return None
+    if bracket:
+        (kind,) = typing.get_args(_without_none(kind)[0])
+    inner, optional = _without_none(kind)
+    or_null = " or null" if optional else ""
+    if dataclasses.is_dataclass(inner):
+        options = ", ".join(f"{key}.{field.name}" for field in dataclasses.fields(inner))
+        return f"has options of its own: {options}" + (", or is null" if optional else "")
+    if typing.get_origin(inner) is list:
+        return f"must be a list of {_PLURALS[typing.get_args(inner)[0]]}: [...]{or_null}"
+    if inner not in _WORDS:
+        return None
+    return f"must be {_WORDS[inner]}{or_null}"
+
+
+def all_keys() -> list[str]:
+    """Every option of every component, as ``trainer.epochs``."""
+    return sorted({key for key, _ in _options()})
+
+
+def keys_of_type(name: str) -> list[str]:
+    """The keys that take options of the dataclass of this name."""
+    for group, schemas in SCHEMAS.items():
+        if any(name in (c.__name__ for c in schema.__mro__) for schema in schemas.values()):
+            return [group]
+    return sorted(
+        key for key, kind in dict(_options()).items() if _without_none(kind)[0].__name__ == name
+    )
+
+
+def kinds_with(group: str, option: str | None = None) -> list[str]:
+    """The kinds of a group, if any those that have the option."""
+    kinds = SCHEMAS[group]
+    having = [
+        name
+        for name, schema in kinds.items()
+        if option in [field.name for field in dataclasses.fields(schema)]
+    ]
+    return having or list(kinds)
+
+
+def _options() -> Iterator[tuple[str, Any]]:
+    yield from _options_of(Config, "")
+    for group, schemas in SCHEMAS.items():
+        for schema in schemas.values():
+            yield from _options_of(schema, f"{group}.")
+
+
+def _options_of(schema: type[Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, kind in typing.get_type_hints(schema).items():
+        yield f"{prefix}{name}", kind
+        inner, _ = _without_none(kind)
+        if dataclasses.is_dataclass(inner) and f"{prefix}{name}" not in SCHEMAS:
+            yield from _options_of(typing.cast(type[Any], inner), f"{prefix}{name}.")
+
+
+def _without_none(kind: Any) -> tuple[Any, bool]:
+    if isinstance(kind, types.UnionType):
+        (inner,) = (part for part in typing.get_args(kind) if part is not types.NoneType)
+        return inner, True
+    return kind, False
