@@ -201,7 +201,8 @@ def test_multirun_with_the_basic_launcher(tmp_path: Path) -> None:
     assert [(r["optimizer"], r["seed"], r["epochs"]) for r in results] == [
         ("sgd", 0, 1), ("sgd", 1, 1), ("adam", 0, 1), ("adam", 1, 1),
     ]  # fmt: skip
-    assert {r["arm"] for r in results} == {"deep · sgd", "deep · adam"}
+    arms = [f"deep · {name} · debug=fast" for name in ("sgd", "adam")]
+    assert [r["arm"] for r in results] == [arms[0], arms[0], arms[1], arms[1]]
     assert "tensorboard --logdir multirun" in done.stdout
 
 
