@@ -268,8 +268,8 @@ def peak_bytes(work: Callable[[], object]) -> int:
 @pytest.mark.parametrize("metric", ALL_METRICS)
 @pytest.mark.parametrize("kind", ["normal", "grid", "constant"])
 def test_memory_stays_within_the_bound(kind: str, metric: str) -> None:
-    num_rows, k = 1500, 5
-    train, queries = draw(kind, num_rows, 10, 0), draw(kind, 60, 10, 1)
+    num_rows, k = 1000, 5
+    train, queries = draw(kind, num_rows, 10, 0), draw(kind, 40, 10, 1)
     least = num_rows * 192
     copies = 2 * train.nbytes + 2 * (len(queries) * k * 16)  # float64 rows; keys and distances
     peaks = []

@@ -1,0 +1,166 @@
+"""Exact nearest neighbours: nnexp beside its peers, in one process.
+
+    python benchmarks/knn.py [--root FOLDER] [-k 5] [--rounds 3] [--device cpu]
+
+``--root`` names a folder with the four IDX files of MNIST or Fashion-MNIST (raw pixels); without
+it, rows are drawn from a normal distribution. The peers are
+
+- GEMM: the matrix product of queries and training rows alone, which all of them need;
+- torch: squared distances by a matrix product, then topk, 256 queries at a time;
+- scikit-learn: NearestNeighbors(algorithm="brute");
+- FAISS: IndexFlatL2, where it is installed.
+
+All take turns for the given number of rounds, with the same number of threads. The table quotes the
+shortest time, its ratio to that of the GEMM, and for how many queries the indices are those of exact
+arithmetic with ties to the lowest row, which is what nnexp returns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import gzip
+import importlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nnexp.baselines.distances import METRICS, blocks
+from nnexp.baselines.neighbors import nearest
+from nnexp.data.idx import parse_idx
+from nnexp.devices import available_cores, resolve_device, threads
+
+Learner = Callable[[Tensor, Tensor, int], Tensor | None]
+
+
+def idx_images(path: Path) -> Tensor:
+    """Raw pixels [N, D] of a compressed IDX file."""
+    images = parse_idx(gzip.decompress(path.read_bytes()), 3, path.name)
+    return torch.tensor(images).flatten(1).float()
+
+
+def gemm(train: Tensor, queries: Tensor, k: int) -> None:
+    """Tiles that suit caches on the CPU, else 256 MiB at a time."""
+    size, step = (512, 2048) if train.device.type == "cpu" else (2**26 // len(train), len(train))
+    out = torch.empty(size, len(train), device=train.device)
+    for part in blocks(len(queries), size):
+        for rows in blocks(len(train), step):
+            tile = out[: part.stop - part.start, rows]
+            torch.mm(queries[part], train[rows].T, out=tile)
+
+
+def torch_topk(train: Tensor, queries: Tensor, k: int) -> Tensor:
+    """The lines that everybody writes."""
+    norms = train.square().sum(1)
+    return torch.cat(
+        [
+            torch.addmm(norms, queries[part], train.T, alpha=-2).topk(k, largest=False).indices
+            for part in blocks(len(queries), 256)
+        ]
+    )
+
+
+def scikit_learn(train: Tensor, queries: Tensor, k: int, metric: str) -> Tensor:
+    """Brute force in scikit-learn."""
+    from sklearn.neighbors import NearestNeighbors
+
+    model = NearestNeighbors(n_neighbors=k, algorithm="brute", metric=metric)
+    indices = model.fit(train.numpy()).kneighbors(queries.numpy(), return_distance=False)
+    return torch.from_numpy(indices)
+
+
+def faiss_flat(train: Tensor, queries: Tensor, k: int) -> Tensor:
+    """Brute force in FAISS."""
+    faiss = importlib.import_module("faiss")
+    index = faiss.IndexFlatL2(train.shape[1])
+    index.add(train.numpy())
+    return torch.from_numpy(index.search(queries.numpy(), k)[1])
+
+
+def nnexp(train: Tensor, queries: Tensor, k: int, metric: str, memory_bytes: int) -> Tensor:
+    """Exact, whatever the data."""
+    return nearest(train, queries, k, metric=metric, memory_bytes=memory_bytes)[1]
+
+
+def learners(metric: str, device: torch.device, memory_bytes: int) -> dict[str, Learner]:
+    """By name, those that can do this on this device and are installed."""
+    found: dict[str, Learner] = {
+        "nnexp": functools.partial(nnexp, metric=metric, memory_bytes=memory_bytes),
+        "GEMM": gemm,
+    }
+    if metric == "euclidean":
+        found["torch"] = torch_topk
+    if device.type == "cpu":
+        found["scikit-learn"] = functools.partial(scikit_learn, metric=metric)
+        if metric == "euclidean":
+            try:
+                faiss = importlib.import_module("faiss")
+                faiss.omp_set_num_threads(torch.get_num_threads())
+                found["FAISS"] = faiss_flat
+            except ImportError:
+                print("FAISS is not installed (pip install faiss-cpu)")
+    return found
+
+
+def measure(
+    learner: Learner, train: Tensor, queries: Tensor, k: int
+) -> tuple[float, Tensor | None]:
+    """Seconds, and the indices [Q, k] found."""
+    began = time.perf_counter()
+    indices = learner(train, queries, k)
+    if train.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - began, indices
+
+
+def main() -> None:
+    """Measure all and print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, help="folder of the IDX files; none: random rows")
+    parser.add_argument("--rows", type=int, default=60_000, help="training rows, at most")
+    parser.add_argument("--queries", type=int, default=10_000, help="queries, at most")
+    parser.add_argument("--features", type=int, default=784, help="of random rows")
+    parser.add_argument("--metric", choices=METRICS, default="euclidean")
+    parser.add_argument("-k", type=int, default=5)
+    parser.add_argument("--memory-mb", type=int, default=256, help="nnexp's bound, MiB")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each")
+    parser.add_argument("--threads", type=int, default=available_cores(), help="of the CPU")
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    device = resolve_device(arguments.device)
+    if arguments.root:
+        train = idx_images(arguments.root / "train-images-idx3-ubyte.gz")[: arguments.rows]
+        queries = idx_images(arguments.root / "t10k-images-idx3-ubyte.gz")[: arguments.queries]
+    else:
+        stream = torch.Generator().manual_seed(0)
+        train = torch.randn(arguments.rows, arguments.features, generator=stream)
+        queries = torch.randn(arguments.queries, arguments.features, generator=stream)
+    train, queries = train.to(device), queries.to(device)
+    with threads(arguments.threads):
+        print(
+            f"torch {torch.__version__}, {device}, {arguments.threads} threads: {len(queries)} "
+            f"queries, {len(train)} x {train.shape[1]}, k={arguments.k}, {arguments.metric}"
+        )
+        peers = learners(arguments.metric, device, arguments.memory_mb * 2**20)
+        seconds = dict.fromkeys(peers, float("inf"))
+        indices: dict[str, Tensor | None] = {}
+        for _ in range(arguments.rounds):
+            for name, learner in peers.items():
+                took, indices[name] = measure(learner, train, queries, arguments.k)
+                seconds[name] = min(seconds[name], took)
+    print("| | seconds | / GEMM | exact for |")
+    print("|---|---|---|---|")
+    proved = indices["nnexp"]
+    assert proved is not None
+    for name in sorted(peers, key=seconds.__getitem__):
+        found = indices[name]
+        same = "" if found is None else f"{int((found == proved).all(1).sum())} queries"
+        ratio = seconds[name] / seconds["GEMM"]
+        print(f"| {name} | {seconds[name]:.2f} | {ratio:.2f} | {same} |")
+
+
+if __name__ == "__main__":
+    main()
