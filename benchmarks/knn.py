@@ -10,8 +10,8 @@ it, rows are drawn from a normal distribution. The peers are
 - scikit-learn: NearestNeighbors(algorithm="brute");
 - FAISS: IndexFlatL2, where it is installed.
 
-All take turns for the given number of rounds, with the same number of threads. The table quotes the
-shortest time, its ratio to that of the GEMM, and for how many queries the indices are those of exact
+All take turns for the given number of rounds, with as many threads. The table quotes the shortest
+time, its ratio to that of the GEMM, and for how many queries the indices are those of exact
 arithmetic with ties to the lowest row, which is what nnexp returns.
 """
 
