@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,11 +20,28 @@ from torch.profiler import ProfilerActivity, profile
 from nnexp.baselines import distances, neighbors
 from nnexp.baselines import knn as knn_module
 from nnexp.baselines.distances import METRICS, fold
-from nnexp.baselines.knn import KNN, Rows, check_ks, knn
+from nnexp.baselines.knn import KNN, Rows, Votes, check_ks
 from nnexp.baselines.neighbors import nearest
 from nnexp.errors import ConfigError, DataError
 
 ALL_METRICS = ("euclidean", "manhattan", "cosine")
+
+
+@dataclass(frozen=True)
+class Result:
+    k: int
+    val_acc_by_k: dict[int, float]
+    val: Votes
+    test: Votes
+
+
+def knn(
+    train: Rows, val: Rows, test: Rows, *, num_classes: int, ks: list[int], **settings: Any
+) -> Result:
+    """Choose k on the validation rows, then read the test rows."""
+    model = KNN(train, num_classes, **settings)
+    k, val_acc_by_k, votes = model.choose_k(val, ks)
+    return Result(k, val_acc_by_k, votes, model.predict(test, k))
 
 
 def exact_key(row: list[Fraction], query: list[Fraction], metric: str) -> Fraction:

@@ -6,7 +6,6 @@ Axis legend: ``N`` training rows, ``Q`` queries, ``D`` features, ``C`` classes.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -37,45 +36,6 @@ class Votes:
     """Classes with the most votes [Q], int64; the lowest among equals."""
     acc: float
     """The share of right predictions; NaN where there are no rows."""
-
-
-@dataclass(frozen=True, eq=False)
-class KNNResult:
-    """KNN with the k that the validation rows chose."""
-
-    k: int
-    metric: str
-    weights: str
-    val_acc_by_k: dict[int, float]
-    val: Votes
-    test: Votes
-    seconds: float
-    """From the training rows to the votes on the test rows."""
-
-
-def knn(
-    train: Rows,
-    val: Rows,
-    test: Rows,
-    *,
-    num_classes: int,
-    ks: Sequence[int],
-    metric: str = "euclidean",
-    weights: str = "uniform",
-    memory_bytes: int = MEMORY_BYTES,
-) -> KNNResult:
-    """Choose k on the validation rows, then read the test rows, once.
-
-    All rows are on the device that does the work. ``metric`` and ``memory_bytes``: see
-    :func:`~nnexp.baselines.neighbors.nearest`, whose errors this raises, too; ``ks`` and
-    ``weights``: see :class:`KNN`.
-    """
-    began = time.perf_counter()
-    model = KNN(train, num_classes, metric, weights, memory_bytes)
-    k, val_acc_by_k, val_votes = model.choose_k(val, ks)
-    test_votes = model.predict(test, k)
-    seconds = time.perf_counter() - began
-    return KNNResult(k, metric, weights, val_acc_by_k, val_votes, test_votes, seconds)
 
 
 def check_ks(ks: Sequence[int], num_train: int, num_val: int) -> list[int]:
