@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nnexp.baselines.compare import Baselines
+from nnexp.config.messages import told
 from nnexp.config.schema import Config
 from nnexp.data import Dataset, load
 from nnexp.devices import device_name, resolve_device, resolve_precision, resolve_threads
@@ -113,11 +114,11 @@ class _Job:
 
     def abandon(self, error: BaseException) -> None:
         """Leave a ``result.json`` that says why there is no more, and the weights so far."""
+        told_error = told(error) if isinstance(error, Exception) else "interrupted"
         interrupted = isinstance(error, KeyboardInterrupt)
-        text = "interrupted" if interrupted else " ".join(str(error).split())
         self._note(
             status="interrupted" if interrupted else "failed",
-            error=text or type(error).__name__,
+            error=told_error,
             seconds=self._seconds(),
         )
         with contextlib.suppress(OSError):  # the error that is being raised matters more

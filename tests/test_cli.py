@@ -360,6 +360,7 @@ def test_own_configs_from_a_folder(tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         ("optimizer.lrr=1", "optimizer.lrr: no such option (did you mean 'lr'?)"),
+        ("lr=0.1", "lr: no such option (did you mean 'optimizer.lr'?)"),
         ("optimzer=adam", "optimzer: no such option (did you mean 'optimizer'?)"),
         ("+trainer.speed=9", "trainer.speed: no such option"),
         ("++optimizer.momentum=0.9", "optimizer.momentum: no such option"),

@@ -134,6 +134,11 @@ def test_no_baseline(override: str) -> None:
         (["seed=-1"], "seed=-1: must be at least 0"),
         (["scheduler.warmup_epochs=5", "trainer.epochs=5"],
          "scheduler.warmup_epochs=5.0: must be less than trainer.epochs=5"),
+        (["+trainer.patience=3"],
+         "trainer.patience: no such option (did you mean 'trainer.early_stopping.patience'?); "
+         "trainer has epochs, batch_size, drop_last, label_smoothing, grad_clip, early_stopping, "
+         "eval_every, device, precision, threads, require_train_loss, checkpoint_seconds, "
+         "histograms, pictures"),
         (["++model.width=3"],
          "model.width: no such option; model has name, hidden, activation, dropout, norm, "
          "residual, bias, init, init_distribution, init_std"),

@@ -14,7 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 from nnexp.config.fields import check
 from nnexp.config.messages import needs_a_kind, one_line
 from nnexp.config.schema import SCHEMAS, Config
-from nnexp.errors import ConfigError, did_you_mean
+from nnexp.config.wanted import nearest_option
+from nnexp.errors import ConfigError
 
 _HERE = Path(__file__).resolve().parent
 
@@ -72,7 +73,7 @@ def _refuse_unknown_keys(node: DictConfig, schema: type[Any], path: str) -> None
         key = f"{path}.{name}" if path else name
         if name not in names:
             raise ConfigError(
-                f"{key}: no such option{did_you_mean(name, names)}; "
+                f"{key}: no such option{nearest_option(name, names)}; "
                 f"{path or 'the config'} has {', '.join(names)}"
             )
         child = node._get_node(name)

@@ -25,7 +25,7 @@ from omegaconf.errors import (
 )
 
 from nnexp.config.schema import SCHEMAS
-from nnexp.config.wanted import all_keys, keys_of_type, kinds_with, wanted
+from nnexp.config.wanted import all_keys, keys_of_type, kinds_with, nearest_option, wanted
 from nnexp.errors import NnexpError, did_you_mean
 
 _GLOBAL = ("experiment", "debug")  # groups whose files speak of the whole config
@@ -120,6 +120,10 @@ def _plainer(sentence: str) -> str:
             r"Could not append to config\. An item is already at '(.*?)'.*",
             r"+\1: is there already; change it with \1=<value>",
         ),
+        (
+            r"Ambiguous value for argument '(.*?)'.*",
+            r"\1: several values make a sweep, with -m; a list is written [a,b]",
+        ),
         (r"Could not delete (?:from config\. )?'(.*?)'.*", r"~\1: there is nothing of that name"),
     ):
         sentence = re.sub(pattern, words, sentence)
@@ -178,7 +182,7 @@ def _unknown_key(error: OmegaConfBaseException) -> str | None:
     key = str(error.key)
     parent = str(error.full_key).removesuffix(key).rstrip(".")
     return (
-        f"{error.full_key}: no such option{did_you_mean(key, names)}; "
+        f"{error.full_key}: no such option{nearest_option(key, names)}; "
         f"{parent or 'the config'} has {', '.join(names)}"
     )
 

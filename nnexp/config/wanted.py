@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nnexp.config.schema import SCHEMAS, Config
+from nnexp.errors import did_you_mean
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _PLURALS = {int: "whole numbers", float: "numbers", bool: "true or false", str: "texts"}
@@ -45,6 +46,15 @@ def wanted(key: str) -> str | None:
 def all_keys() -> list[str]:
     """Every option of every component, as ``trainer.epochs``."""
     return sorted({key for key, _ in _options()})
+
+
+def nearest_option(name: str, siblings: Sequence[str]) -> str:
+    """``" (did you mean 'x'?)"``: one of the siblings, else options elsewhere of the same name."""
+    hint = did_you_mean(name, siblings)
+    namesakes = [key for key in all_keys() if key.rpartition(".")[2] == name]
+    if not hint and namesakes:
+        hint = f" (did you mean {' or '.join(map(repr, namesakes))}?)"
+    return hint
 
 
 def keys_of_type(name: str) -> list[str]:
