@@ -10,8 +10,9 @@ Axes: r runs of one optimizer, P numbers a run, S steps of an epoch.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,15 +27,13 @@ from nnexp.config.schema import (
 )
 
 
-class Optimizer:
+class Optimizer(ABC):
     """The state of r runs and its update.
 
     ``state`` holds the buffers by torch.optim's names, each [r, P]. Runs of one optimizer share
     what decides which passes are made (``passes``), so a run's arithmetic is the same in any
     company: one with weight decay is not beside one without.
     """
-
-    state_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, configs: Sequence[Any], params: Tensor, grads: Tensor) -> None:
         self.configs = configs
@@ -49,6 +48,7 @@ class Optimizer:
         """What runs must have in common to be updated together."""
         return (type(config).__name__, config.weight_decay > 0)
 
+    @abstractmethod
     def prepare(self, first: int, rates: Tensor) -> None:
         """Get ready for the steps of an epoch.
 
@@ -56,11 +56,10 @@ class Optimizer:
             first: number of the epoch's first step, counted from 0 over the run.
             rates: learning rates [S, r], float64, on the CPU.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self, index: int) -> None:
         """Update parameters and state from the gradients; ``index`` counts within the epoch."""
-        raise NotImplementedError
 
     def _add(self, name: str, value: float | Tensor = 0.0) -> Tensor:
         self.state[name] = torch.zeros_like(self.params).add_(value)
