@@ -1,0 +1,51 @@
+"""The README speaks of files that are there and of commands that compose."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from nnexp.__main__ import arranged
+from nnexp.config.compose import CONF, register, to_config
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+_JOINED = README.replace("\\\n", " ")  # lines that end in a backslash go on
+COMMANDS = sorted(
+    command
+    for command in re.findall(r"^(?:\| `)?nnexp ([^`\n]*=[^`\n]*)", _JOINED, re.MULTILINE)
+    if "--" not in command
+)
+
+
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) >= 9
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_compose(command: str) -> None:
+    register()
+    overrides = [word for word in arranged(shlex.split(command)) if word != "-m"]
+    if "-m" in shlex.split(command):
+        overrides = [o.split(",")[0] for o in overrides if "range(" not in o]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        to_config(compose("config", overrides))
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)", README))
+def test_links_lead_somewhere(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_the_map_names_what_is_there() -> None:
+    table = README[README.index("## Map") : README.index("## Contributing")]
+    places = [cell for row in re.findall(r"^\| (.+?) \|", table, re.M) for cell in
+              re.findall(r"`([^`]+)`", row)]  # fmt: skip
+    assert len(places) > 12
+    for place in places:
+        assert (ROOT / place).exists() or (ROOT / "nnexp" / place).exists(), place
