@@ -91,8 +91,3 @@ def named_tensors(structure: Structure, params: Tensor, stats: Tensor) -> dict[s
     views = parameter_layout(structure).views(params[None])
     views |= statistics_layout(structure).views(stats[None])
     return {name: view[0].detach().clone() for name, view in views.items()}
-
-
-def state_dict(module: nn.Module) -> dict[str, torch.Tensor]:
-    """A module of ``as_module`` as tensors by the layout's names: the inverse of loading them."""
-    return {name.replace(".layer.", "."): value for name, value in module.state_dict().items()}
