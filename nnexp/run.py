@@ -83,9 +83,6 @@ class _Job:
         self._began = time.perf_counter()
         self._config = config
         self._folder = folder
-        self._exit = contextlib.ExitStack()
-        self._board: Board | None = None
-        self._group: Group | None = None
         self.result = RunResult(
             status="failed",
             seed=config.seed,
@@ -101,19 +98,24 @@ class _Job:
         earlier = set_aside(self._folder)
         if earlier:
             log.info("the files of an earlier run in this folder were moved to %s", earlier)
-        with self._exit:
-            group = self._load()
-            board = self._board = Board(self._folder, self._config, self._dataset, self._structure)
-            self._exit.callback(self._end_board)
+        group = self._load()
+        board = Board(self._folder, self._config, self._dataset, self._structure)
+        try:
             self._train(group, board)
             problem = self._save(group)
             self._note(error=self.result.error or problem)
             self._baselines.choose()
             self._test(group, board)
             self._note(seconds=self._seconds())
+        except BaseException:
+            self._note(status="failed")  # also where training itself was completed
+            raise
+        finally:
+            board.end(self.result)
+            board.close()
 
     def abandon(self, error: BaseException) -> None:
-        """Leave a ``result.json`` that says why there is no more, and the weights so far."""
+        """Leave a ``result.json`` that says why there is no more."""
         told_error = told(error) if isinstance(error, Exception) else "interrupted"
         interrupted = isinstance(error, KeyboardInterrupt)
         self._note(
@@ -130,11 +132,6 @@ class _Job:
     def _seconds(self, **more: float) -> dict[str, float | None]:
         total = time.perf_counter() - self._began
         return {**self.result.seconds, "total": round(total, 3), **more}
-
-    def _end_board(self) -> None:
-        assert self._board is not None
-        self._board.end(self.result)
-        self._board.close()
 
     def _load(self) -> Group:
         config = self._config
