@@ -196,7 +196,7 @@ class Group:
         params, stats = (state.best if best else None) or (state.params, state.stats)
         mlp = MLP(self.structure, params[None], stats[None], dtype=self._dtype)
         with threads(self._num_threads):
-            return self._logits(mlp, rows[None])[0]
+            return self._logits(mlp, rows[None])[0].T
 
     # ── one epoch ─────────────────────────────────────────────────────────────────────────────
 
@@ -246,7 +246,7 @@ class Group:
         return torch.from_numpy(np.stack(rates, axis=1))
 
     def _deal(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor, int]]:
-        """Of each batch: its rows [R * M] in the table, their classes [R, M, 1], and B.
+        """Of each batch: its rows [R * M] in the table, their classes [R, 1, M], and B.
 
         Cut for all whole batches at once: a step then takes a view that is ready.
         """
@@ -257,13 +257,13 @@ class Group:
                 rows = part.view(len(part), -1, min(size, part.shape[1])).transpose(0, 1)
                 count = rows.shape[2]
                 rows = _padded(rows, self.structure.padded_rows(count))
-                labels = self._y[rows].unsqueeze(3)
+                labels = self._y[rows].unsqueeze(2)
                 flat = rows.reshape(len(rows), -1)
                 yield from zip(flat.unbind(), labels.unbind(), itertools.repeat(count))
 
     def _fetch(self, rows: Tensor, labels: Tensor) -> Tensor:
-        """Features [R, M, D] of rows [R * M]; ``labels`` [R, M, 1] gives the shape."""
-        runs, height, _ = labels.shape
+        """Features [R, M, D] of rows [R * M]; ``labels`` [R, 1, M] gives the shape."""
+        runs, _, height = labels.shape
         if height not in self._fetched:
             self._fetched[height] = self._x.new_empty(runs, height, self._x.shape[1])
         fetched = self._fetched[height]
@@ -294,14 +294,14 @@ class Group:
         return means[0], means[1]
 
     def _logits(self, mlp: MLP, rows: Tensor) -> Tensor:
-        """[R, N, C] of rows [R, N]."""
+        """[R, C, N] of rows [R, N]."""
         parts = []
         for chunk in torch.split(rows, _EVALUATED_ROWS[self._x.device.type], dim=1):
             size = chunk.shape[1]
             height = self.structure.padded_rows(size)
             x = self._x[_padded(chunk, height)]
-            parts.append(mlp.forward(x, size)[:, :size])
-        return torch.cat(parts, 1)
+            parts.append(mlp.forward(x, size)[:, :, :size])
+        return torch.cat(parts, 2)
 
     # ── the runs' own fates ───────────────────────────────────────────────────────────────────
 

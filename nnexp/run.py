@@ -234,15 +234,15 @@ class _Job:
         best = group.states[0].best
         if best is not None:
             test = self._rows["test"]
-            logits = group.predict(0, test)[None]
-            losses, rights = cross_entropy(logits, self._y[test][None])
+            logits = group.predict(0, test)
+            losses, rights = cross_entropy(logits.T[None], self._y[test][None])
             tested = {
                 "test/loss": float(losses.double().mean()),
                 "test/acc": float(rights.double().mean()),
             }
             self._note(metrics={**self.result.metrics, **tested})
             if self._config.trainer.pictures:
-                board.pictures(logits[0].argmax(1), *best)
+                board.pictures(logits.argmax(1), *best)
         self._note(baselines=self._baselines.test())
 
     def _save(self, group: Group, *, last: bool = True) -> str | None:

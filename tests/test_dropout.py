@@ -208,7 +208,7 @@ def test_network_multiplies_by_the_masks(activation: str, norm: str) -> None:
     params = torch.randn(3, layout.size, generator=stream) / 3
     stats = torch.stack([initial_statistics(structure)] * 3)
     x = torch.randn(3, 32, 6, generator=stream)
-    labels = torch.randint(3, (3, 32, 1), generator=stream)
+    labels = torch.randint(3, (3, 1, 32), generator=stream)
     rates, step, rows = [0.5, 0.0, 0.2], 9, 17
     dropout = Dropout([0, 1, 2], rates, structure.hidden, CPU)
     mlp = MLP(structure, params, stats.clone(), dropout)
@@ -220,7 +220,7 @@ def test_network_multiplies_by_the_masks(activation: str, norm: str) -> None:
         tensors = named_tensors(structure, params[run], stats[run])
         net = Reference(structure, {name: t.double() for name, t in tensors.items()})
         logits = net(x[run, :rows].double(), [mask[run].double() for mask in masks])
-        each = F.cross_entropy(logits, labels[run, :rows, 0], reduction="none")
+        each = F.cross_entropy(logits, labels[run, 0, :rows], reduction="none")
         each.mean().backward()
         torch.testing.assert_close(losses[run].double(), each.detach(), rtol=1e-5, atol=1e-5)
         for name, wanted in net.named(structure, "grads").items():

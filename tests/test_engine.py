@@ -341,7 +341,7 @@ def test_best_epoch_is_the_lowest_validation_loss(eval_every: int) -> None:
     for best, wanted in ((True, losses[state.best_epoch]), (False, losses[20])):
         logits = group.predict(0, run.val, best=best)
         assert logits.shape == (40, 4)
-        found = cross_entropy(logits[None], TABLE.y[run.val][None])[0].double().mean()
+        found = cross_entropy(logits.T[None], TABLE.y[run.val][None])[0].double().mean()
         assert found.item() == wanted
 
 

@@ -90,8 +90,8 @@ def test_training_pass_equals_torch_modules(structure: Structure) -> None:
     padded = torch.zeros(3, x.shape[1], structure.num_classes)
     padded[:, :ROWS] = grad
 
-    logits = mlp.forward(x, ROWS, step=0)
-    mlp.backward(padded)
+    logits = mlp.forward(x, ROWS, step=0).mT
+    mlp.backward(padded.mT)
 
     grads = parameter_layout(structure).views(mlp.grads)
     for run, net in enumerate(nets):
@@ -108,7 +108,7 @@ def test_evaluation_equals_torch_modules(structure: Structure) -> None:
     params, stats = random_networks(structure)
     mlp = MLP(structure, params, stats.clone())
     x, _, _ = batch(structure)
-    logits = mlp.forward(x, ROWS)
+    logits = mlp.forward(x, ROWS).mT
     for run, net in enumerate(references(structure, params, stats)):
         expected = net.eval()(x[run, :ROWS].double()).detach()
         assert_near(logits[run, :ROWS], expected, "logits")
@@ -127,12 +127,12 @@ def test_as_module_is_the_same_network(structure: Structure) -> None:
     module = as_module(structure, tensors)
 
     evaluated = module.eval()(x[0, :ROWS])
-    assert_near(mlp.forward(x, ROWS)[0, :ROWS], evaluated.detach(), "evaluation")
+    assert_near(mlp.forward(x, ROWS).mT[0, :ROWS], evaluated.detach(), "evaluation")
     logits = module.train()(x[0, :ROWS])
-    assert_near(mlp.forward(x, ROWS, step=0)[0, :ROWS], logits.detach(), "training")
+    assert_near(mlp.forward(x, ROWS, step=0).mT[0, :ROWS], logits.detach(), "training")
 
     logits.backward(grad[0])
-    mlp.backward(padded)
+    mlp.backward(padded.mT)
     grads = parameter_layout(structure).views(mlp.grads)
     for name, parameter in module.named_parameters():
         name = name.replace(".layer.", ".")
@@ -155,8 +155,8 @@ def test_linear_model() -> None:
     grad = torch.randn(2, 8, 4, generator=torch.Generator().manual_seed(1))
     views = parameter_layout(structure).views(params)
     weight, bias = views["output.weight"], views["output.bias"]
-    assert_near(mlp.forward(x, 8), x @ weight.mT + bias[:, None], "logits")
-    mlp.backward(grad)
+    assert_near(mlp.forward(x, 8).mT, x @ weight.mT + bias[:, None], "logits")
+    mlp.backward(grad.mT)
     grads = parameter_layout(structure).views(mlp.grads)
     assert_near(grads["output.weight"], grad.mT @ x, "weight")
     assert_near(grads["output.bias"], grad.sum(1), "bias")
@@ -179,7 +179,7 @@ def test_running_statistics_follow_the_batches() -> None:
             net.train()(x[run, :rows].double())
     kept = statistics_layout(structure).views(mlp.stats)
     x, _, _ = batch(structure)
-    logits = mlp.forward(x, ROWS)
+    logits = mlp.forward(x, ROWS).mT
     for run, net in enumerate(nets):
         for name, wanted in net.named(structure, "stats").items():
             assert_near(kept[name][run], wanted, name)
@@ -191,7 +191,7 @@ def test_runs_do_not_mix() -> None:
     structure = Structure(6, (10, 10, 7), 3, norm="batch", residual=True)
     params, stats = random_networks(structure)
     x, _, _ = batch(structure)
-    grad = torch.ones(3, x.shape[1], 3)
+    grad = torch.ones(3, 3, x.shape[1])
     passes = []
     for broken in (False, True):
         mlp = MLP(structure, params.clone(), stats.clone())
@@ -248,27 +248,27 @@ def test_step_passes_gradients_straight_through() -> None:
 def test_training_loss_is_torchs_cross_entropy(smoothing: tuple[float, ...]) -> None:
     """Values, gradients and answers of runs with their own label smoothing, and padding rows."""
     stream = torch.Generator().manual_seed(3)
-    logits = 4 * torch.randn(3, 20, 5, generator=stream)
-    labels = torch.randint(5, (3, 20, 1), generator=stream)
+    logits = 4 * torch.randn(3, 5, 20, generator=stream)
+    labels = torch.randint(5, (3, 1, 20), generator=stream)
     before = logits.clone()
     grad, losses, rights = TrainingLoss(torch.tensor(smoothing))(logits, labels, 17)
     for run, eps in enumerate(smoothing):
-        exact = logits[run, :17].double().requires_grad_()
-        wanted = labels[run, :17, 0]
+        exact = logits[run, :, :17].T.double().requires_grad_()
+        wanted = labels[run, 0, :17]
         each = F.cross_entropy(exact, wanted, label_smoothing=eps, reduction="none")
         each.mean().backward()
         assert_near(losses[run], each.detach(), "losses")
-        assert_near(17 * grad[run, :17], 17 * exact.grad, "gradient")
-        assert torch.equal(rights[run], logits[run, :17].argmax(1) == wanted)
-    assert not grad[:, 17:].any()
+        assert_near(17 * grad[run, :, :17].T, 17 * exact.grad, "gradient")
+        assert torch.equal(rights[run], logits[run, :, :17].argmax(0) == wanted)
+    assert not grad[:, :, 17:].any()
     assert torch.equal(logits, before)
 
 
 def test_smoothing_of_one_run_leaves_the_others_alone() -> None:
     """Bit for bit, also where a class has probability zero."""
-    logits = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
-    logits[0, 1, 2] = -torch.inf
-    labels = torch.zeros(2, 4, 1, dtype=torch.int64)
+    logits = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    logits[0, 2, 1] = -torch.inf
+    labels = torch.zeros(2, 1, 4, dtype=torch.int64)
     beside = TrainingLoss(torch.tensor([0.0, 0.1]))(logits, labels, 4)
     alone = TrainingLoss(torch.tensor([0.0]))(logits[:1], labels[:1], 4)
     for together, single in zip(beside, alone, strict=True):
@@ -278,18 +278,18 @@ def test_smoothing_of_one_run_leaves_the_others_alone() -> None:
 
 def test_evaluation_loss() -> None:
     stream = torch.Generator().manual_seed(4)
-    logits = torch.randn(2, 11, 4, generator=stream)
+    logits = torch.randn(2, 4, 11, generator=stream)
     labels = torch.randint(4, (2, 11), generator=stream)
     losses, rights = cross_entropy(logits, labels)
     for run in range(2):
-        expected = F.cross_entropy(logits[run], labels[run], reduction="none")
+        expected = F.cross_entropy(logits[run].T, labels[run], reduction="none")
         torch.testing.assert_close(losses[run], expected)
-        assert rights[run].tolist() == (logits[run].argmax(1) == labels[run]).tolist()
+        assert rights[run].tolist() == (logits[run].argmax(0) == labels[run]).tolist()
     # The first of equally likely classes is the answer.
-    _, ties = cross_entropy(torch.zeros(1, 2, 3), torch.tensor([[0, 1]]))
+    _, ties = cross_entropy(torch.zeros(1, 3, 2), torch.tensor([[0, 1]]))
     assert ties.tolist() == [[True, False]]
     # ln 4 nats of four equally likely classes.
-    even, _ = cross_entropy(torch.zeros(1, 1, 4), torch.zeros(1, 1, dtype=torch.int64))
+    even, _ = cross_entropy(torch.zeros(1, 4, 1), torch.zeros(1, 1, dtype=torch.int64))
     assert even.item() == pytest.approx(1.3862943611)
 
 
@@ -308,7 +308,7 @@ def test_bfloat16_products(activation: str, norm: str) -> None:
     stats = torch.stack([initial_statistics(structure)] * 2)
     stream = torch.Generator().manual_seed(5)
     x = torch.randn(2, 64, 20, generator=stream)
-    labels = torch.randint(5, (2, 64, 1), generator=stream)
+    labels = torch.randint(5, (2, 1, 64), generator=stream)
     loss = TrainingLoss(torch.zeros(2))
     grads = {}
     for dtype in (torch.float32, torch.bfloat16):
