@@ -27,6 +27,12 @@ from nnexp.config.schema import (
 )
 
 
+# Added to squared gradients. No update sees it, for it is far below any eps and is rounded away where
+# a gradient exceeds 1e-13; but torch's square root takes 5 times as long where it meets a zero, of
+# which a network with units that never fire has many.
+_FLOOR = 1e-34
+
+
 class Optimizer(ABC):
     """The state of r runs and its update.
 
@@ -41,6 +47,7 @@ class Optimizer(ABC):
         self.grads = grads
         self.state: dict[str, Tensor] = {}
         self._scratch = torch.empty_like(params)
+        self._floor = params.new_tensor(_FLOOR)
         self._decay = self._column("weight_decay") if configs[0].weight_decay else None
 
     @staticmethod
@@ -79,6 +86,9 @@ class Optimizer(ABC):
     def _put_eps(self, eps: Tensor) -> Tensor:
         # With eps=0 a number that has never had a gradient, such as padding, stays: 0 / tiny is 0.
         return self._put(eps.clamp(min=torch.finfo(self.params.dtype).tiny))
+
+    def _squared_grads(self, out: Tensor) -> Tensor:
+        return torch.addcmul(self._floor, self.grads, self.grads, out=out)
 
     def _add_weight_decay(self) -> None:
         if self._decay is not None:
@@ -130,7 +140,7 @@ class Adagrad(Optimizer):
 
     def __init__(self, configs: Sequence[AdagradConfig], params: Tensor, grads: Tensor) -> None:
         super().__init__(configs, params, grads)
-        self._sum = self._add("sum", self._column("initial_accumulator_value"))
+        self._sum = self._add("sum", self._column("initial_accumulator_value").clamp_(min=_FLOOR))
         self._eps = self._put_eps(self._hyper("eps"))
 
     def prepare(self, first: int, rates: Tensor) -> None:
@@ -179,8 +189,7 @@ class Adam(Optimizer):
         self._add_weight_decay()
         scratch = self._scratch
         self._mean.lerp_(self.grads, self._mean_weight)
-        torch.mul(self.grads, self.grads, out=scratch)
-        self._square.lerp_(scratch, self._square_weight)
+        self._square.lerp_(self._squared_grads(out=scratch), self._square_weight)
         if self._max is None:
             torch.sqrt(self._square, out=scratch)
         else:
@@ -234,8 +243,7 @@ class RMSprop(Optimizer):
         """See ``Optimizer.step``."""
         self._add_weight_decay()
         scratch = self._scratch
-        torch.mul(self.grads, self.grads, out=scratch)
-        self._square.lerp_(scratch, self._weight)
+        self._square.lerp_(self._squared_grads(out=scratch), self._weight)
         if self._mean is None:
             torch.sqrt(self._square, out=scratch)
         else:

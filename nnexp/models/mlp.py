@@ -24,7 +24,6 @@ from nnexp.models.dropout import Dropout
 from nnexp.models.norms import Affine, BatchNorm, LayerNorm, Norm
 from nnexp.models.structure import Structure, parameter_layout, statistics_layout
 
-
 # Weights of at most so many numbers get their gradients from one product of all runs and a copy;
 # larger ones, run by run, where the copy would cost more than the calls.
 _BATCHED_GRADIENT = 4096
