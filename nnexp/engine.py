@@ -167,8 +167,7 @@ class Group:
         Yields the epoch's records, a run each. Between two epochs ``states`` is up to date.
         """
         began = time.perf_counter()
-        # Runs whose optimizers make the same passes lie side by side.
-        order = sorted(range(len(self.runs)), key=lambda i: passes(self.runs[i].config.optimizer))
+        order = sorted(range(len(self.runs)), key=self._kinship)
         members = [i for i in order if self.states[i].status == "running"]
         while members:
             self._assemble(members)
@@ -197,6 +196,11 @@ class Group:
         mlp = MLP(self.structure, params[None], stats[None], dtype=self._dtype)
         with threads(self._num_threads):
             return self._logits(mlp, rows[None])[0].T
+
+    def _kinship(self, i: int) -> tuple[Any, ...]:
+        """Runs whose optimizers make the same passes lie side by side, and of these the like."""
+        config = self.runs[i].config
+        return *passes(config.optimizer), repr(config.optimizer), repr(config.scheduler)
 
     # ── one epoch ─────────────────────────────────────────────────────────────────────────────
 
@@ -273,7 +277,10 @@ class Group:
     def _clip_gradients(self) -> None:
         """Scale each run's gradient to its largest allowed norm, as clip_grad_norm_ alone would."""
         if self._max_norm is not None:
-            norm = torch.linalg.vector_norm(self._mlp.grads, dim=1, keepdim=True)
+            # In two stages: a sum to a single number would be cut by the number of threads.
+            grads = self._mlp.grads.view(len(self._mlp.grads), 32, -1)
+            parts = torch.linalg.vector_norm(grads, dim=2)
+            norm = torch.linalg.vector_norm(parts, dim=1, keepdim=True)
             # fmin leaves a run without a limit as it is even where its norm is not finite.
             self._mlp.grads.mul_(torch.fmin(self._max_norm / (norm + 1e-6), self._one))
 

@@ -5,13 +5,17 @@ and every hyperparameter is a tensor over those rows. What changes from step to 
 number to number (learning rate, bias corrections) is worked out for a whole epoch beforehand, in
 float64, so that a step is a handful of passes over the rows and needs nothing from the host.
 
+On the CPU an optimizer takes as many rows as stay in a core's cache from one pass to the next, and
+Adam's passes over long rows are torch's fused kernel. Which of the two ways a run is updated
+follows from its own size, so the bits do not depend on its company.
+
 Axes: r runs of one optimizer, P numbers a run, S steps of an epoch.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -26,11 +30,18 @@ from nnexp.config.schema import (
     SGDConfig,
 )
 
-
-# Added to squared gradients. No update sees it, for it is far below any eps and is rounded away where
-# a gradient exceeds 1e-13; but torch's square root takes 5 times as long where it meets a zero, of
-# which a network with units that never fire has many.
+# Added to squared gradients. No update sees it, for it is far below any eps and is rounded away
+# where a gradient exceeds 1e-13; but torch's square root takes 5 times as long where it meets a
+# zero, of which a network with units that never fire has many.
 _FLOOR = 1e-34
+
+# With eps=0 a number that has never had a gradient, such as padding, stays: 0 / tiny is 0.
+_SMALLEST_EPS = torch.finfo(torch.float32).tiny
+
+# Numbers of a run from which the fused kernel, called run by run, beats passes over many runs.
+_LONG_ROW = 8192
+# Numbers that an optimizer updates at once on the CPU, with gradients and state some 2 MiB.
+_CACHED_NUMBERS = 96 * 1024
 
 
 class Optimizer(ABC):
@@ -84,8 +95,7 @@ class Optimizer(ABC):
         return self._put(self._hyper(name))
 
     def _put_eps(self, eps: Tensor) -> Tensor:
-        # With eps=0 a number that has never had a gradient, such as padding, stays: 0 / tiny is 0.
-        return self._put(eps.clamp(min=torch.finfo(self.params.dtype).tiny))
+        return self._put(eps.clamp(min=_SMALLEST_EPS))
 
     def _squared_grads(self, out: Tensor) -> Tensor:
         return torch.addcmul(self._floor, self.grads, self.grads, out=out)
@@ -176,13 +186,15 @@ class Adam(Optimizer):
 
     def prepare(self, first: int, rates: Tensor) -> None:
         """See ``Optimizer.prepare``."""
-        # The update lr / c1 * m / (sqrt(v / c2) + eps), where c1 and c2 correct the moments'
-        # bias, is made as lr sqrt(c2) / c1 * m / (sqrt(v) + sqrt(c2) eps): one pass less.
+        # The update lr / c1 * m / (sqrt(v / c2) + eps), where c1 and c2 correct the moments' bias,
+        # is made as m / (s sqrt(v) + s sqrt(c2) eps), s = c1 / (lr sqrt(c2)): two passes less.
         count = torch.arange(first + 1, first + 1 + len(rates), dtype=torch.float64).view(-1, 1)
         first_correction = 1 - self._betas[0] ** count  # [S, r]
         second_root = (1 - self._betas[1] ** count).sqrt()
-        self._rates = self._put(rates * second_root / first_correction)
-        self._eps = self._put_eps(self._hyper("eps") * second_root)
+        stretch = first_correction / (rates * second_root)
+        eps = (self._hyper("eps") * second_root).clamp(min=_SMALLEST_EPS)
+        self._stretch = self._put(stretch)
+        self._eps = self._put(stretch * eps)
 
     def step(self, index: int) -> None:
         """See ``Optimizer.step``."""
@@ -195,9 +207,8 @@ class Adam(Optimizer):
         else:
             torch.maximum(self._max, self._square, out=self._max)
             torch.sqrt(self._max, out=scratch)
-        scratch.add_(self._eps[index])
-        torch.div(self._mean, scratch, out=scratch)
-        self.params.sub_(scratch.mul_(self._rates[index]))
+        torch.addcmul(self._eps[index], scratch, self._stretch[index], out=scratch)
+        self.params.sub_(torch.div(self._mean, scratch, out=scratch))
 
 
 class AdamW(Adam):
@@ -257,6 +268,58 @@ class RMSprop(Optimizer):
         self.params.sub_(scratch.mul_(self._rates[index]))
 
 
+class FusedAdam(Optimizer):
+    """Adam and AdamW by the kernel of ``torch.optim.Adam(fused=True)``: one pass instead of eight.
+
+    It takes one set of hyperparameters a call, so a call updates neighbouring rows that share them.
+    """
+
+    def __init__(self, configs: Sequence[AdamConfig], params: Tensor, grads: Tensor) -> None:
+        super().__init__(configs, params, grads)
+        self._add("exp_avg")
+        self._add("exp_avg_sq")
+        if configs[0].amsgrad:
+            self._add("max_exp_avg_sq")
+        decoupled = isinstance(configs[0], AdamWConfig)
+        self._update: Callable[..., None] = torch._fused_adamw_ if decoupled else torch._fused_adam_
+
+    passes = Adam.passes
+
+    def prepare(self, first: int, rates: Tensor) -> None:
+        """See ``Optimizer.prepare``."""
+        self._steps = torch.arange(first + 1.0, first + 1 + len(rates)).unbind()
+        self._calls = []
+        start = 0
+        for stop in range(1, len(self.configs) + 1):
+            alike = stop < len(self.configs) and self.configs[stop] == self.configs[start]
+            if not alike or not torch.equal(rates[:, stop], rates[:, start]):
+                self._calls.append(self._call(slice(start, stop), rates[:, start].tolist()))
+                start = stop
+
+    def _call(
+        self, rows: slice, rates: list[float]
+    ) -> tuple[list[Any], dict[str, Any], list[float]]:
+        config = self.configs[rows.start]
+        state = [[value[rows]] for value in self.state.values()]
+        if not config.amsgrad:
+            state.append([])
+        hyper = {
+            "beta1": config.betas[0],
+            "beta2": config.betas[1],
+            "weight_decay": config.weight_decay,
+            "eps": max(config.eps, _SMALLEST_EPS),
+            "amsgrad": config.amsgrad,
+            "maximize": False,
+        }
+        return [[self.params[rows]], [self.grads[rows]], *state], hyper, rates
+
+    def step(self, index: int) -> None:
+        """See ``Optimizer.step``."""
+        count = [self._steps[index]]
+        for tensors, hyper, rates in self._calls:
+            self._update(*tensors, count, lr=rates[index], **hyper)
+
+
 _OPTIMIZERS: dict[type[OptimizerConfig], type[Optimizer]] = {
     SGDConfig: SGD,
     AdagradConfig: Adagrad,
@@ -274,18 +337,27 @@ def passes(config: OptimizerConfig) -> tuple[Any, ...]:
 def make_optimizers(
     configs: Sequence[OptimizerConfig], params: Tensor, grads: Tensor
 ) -> list[tuple[slice, Optimizer]]:
-    """One optimizer for each stretch of runs with the same ``passes``, and its rows.
+    """Optimizers for stretches of runs with the same ``passes``, each with its rows.
 
     Args:
         configs: of the R runs, in the order of the rows.
         params, grads: [R, P]; the optimizers keep views.
     """
     made = []
+    most = len(configs)
+    if params.device.type == "cpu":
+        most = max(1, _CACHED_NUMBERS // params.shape[1])
     start = 0
     for stop in range(1, len(configs) + 1):
-        if stop == len(configs) or passes(configs[stop]) != passes(configs[start]):
+        alike = stop < len(configs) and passes(configs[stop]) == passes(configs[start])
+        if not alike or stop - start == most:
             rows = slice(start, stop)
-            kind = _OPTIMIZERS[type(configs[start])]
+            kind = _kind(configs[start], params)
             made.append((rows, kind(configs[rows], params[rows], grads[rows])))
             start = stop
     return made
+
+
+def _kind(config: OptimizerConfig, params: Tensor) -> type[Optimizer]:
+    long = params.device.type == "cpu" and params.shape[1] >= _LONG_ROW
+    return FusedAdam if long and isinstance(config, AdamConfig) else _OPTIMIZERS[type(config)]
