@@ -21,15 +21,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.graph_pb2 import GraphDef
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import Tensor, nn
 
-from nnexp.results import files
+from nnexp.config.compose import CONF, register, to_config
+from nnexp.config.schema import Config
+from nnexp.data import Dataset, load
+from nnexp.models.module import as_module
+from nnexp.models.structure import Structure
+from nnexp.results import files, summaries
+from nnexp.results.board import Board, _graph
+from nnexp.results.crc32c import crc32c
 from nnexp.results.events import EventWriter
 from nnexp.results.graph import layer_graph
+from nnexp.results.png import png
 
 STARTED = 1_700_000_000.0
 EPOCHS = [
@@ -79,12 +91,16 @@ def a_picture() -> NDArray[np.uint8]:
     return np.arange(40 * 30 * 3, dtype=np.uint8).reshape(40, 30, 3)
 
 
+def a_graph() -> bytes:
+    return bytes(layer_graph(Network(), torch.zeros(5, 4)).SerializeToString())
+
+
 def write_run(folder: Path, arm: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     writer = EventWriter(folder)
     writer.start(HPARAMS[arm])
     writer.text("config", "```yaml\nlr: 0.001\n```")
-    writer.graph(Network(), torch.zeros(5, 4))
+    writer.graph(a_graph)
     writer.epochs(EPOCHS, STARTED)
     for n in (0, 1):
         writer.histogram("weights/output.weight", torch.linspace(-1, 1, 101) * (n + 1), step=45 * n)
@@ -132,6 +148,7 @@ def test_curves_are_those_of_the_record(tmp_path: Path, at_once: bool) -> None:
     writer = EventWriter(tmp_path)
     for epochs in [EPOCHS] if at_once else [[epoch] for epoch in EPOCHS]:
         writer.epochs(epochs, STARTED)
+    writer.close()
     assert scalars(tmp_path) == {tag: expected(tag) for tag in CURVES}
     times = [event.wall_time for event in events(tmp_path)[1:]]
     assert times == [STARTED + 0.25 * n for n in range(1, 11)]
@@ -140,12 +157,15 @@ def test_curves_are_those_of_the_record(tmp_path: Path, at_once: bool) -> None:
 def test_what_is_not_finite_has_no_point(tmp_path: Path) -> None:
     writer = EventWriter(tmp_path)
     writer.scalars({"nan": math.nan, "inf": math.inf, "none": None, "one": 1.0}, step=3)
+    writer.close()
     assert scalars(tmp_path) == {"one": [(3, 1.0)]}
 
 
 def test_histogram_counts_each_finite_value_once(tmp_path: Path) -> None:
     values = torch.cat([torch.linspace(-2, 3, 1001), torch.tensor([math.nan, math.inf])])
-    EventWriter(tmp_path).histogram("weights", values.view(17, 59), step=1)
+    writer = EventWriter(tmp_path)
+    writer.histogram("weights", values.view(17, 59), step=1)
+    writer.close()
     (value,) = events(tmp_path)[1].summary.value
     bins = np.frombuffer(value.tensor.tensor_content).reshape(-1, 3)
     counts, edges = np.histogram(values[:-2].numpy().astype(np.float64), bins=len(bins))
@@ -163,6 +183,7 @@ from nnexp.results.events import EventWriter
 writer = EventWriter(Path(sys.argv[1]))
 for n in range(1, 10**9):
     writer.scalars({"n": n}, step=n)
+    writer.flush()
     print(n, flush=True)
 """
     command = [sys.executable, "-c", endless, str(tmp_path)]
@@ -177,6 +198,63 @@ for n in range(1, 10**9):
     assert len(steps) >= reported
 
 
+# The bytes
+
+
+@pytest.mark.parametrize("step", [0, 1, 127, 128, 16_384, 2**40 + 5, 2**63 - 1])
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({tag: 0.1 * n for n, tag in enumerate(CURVES)}, id="curves"),
+        pytest.param(
+            {"zero": 0.0, "minus zero": -0.0, "tiny": 1e-50, "huge": 1e300}, id="extremes"
+        ),
+        pytest.param({"größe/" + "x" * 300: -1 / 3, "": 1, "true": True}, id="tags"),
+        pytest.param({f"tag {n}": n / 7 for n in range(200)}, id="many"),
+        pytest.param({"none": None, "nan": math.nan}, id="nothing"),
+    ],
+)
+def test_scalars_are_the_bytes_of_the_message(values: dict[str, float | None], step: int) -> None:
+    kept = {tag: v for tag, v in values.items() if v is not None and math.isfinite(v)}
+    summary = Summary(value=[Summary.Value(tag=tag, simple_value=v) for tag, v in kept.items()])
+    message = Event(wall_time=STARTED, step=step, summary=summary)
+    assert summaries.scalars(values, step, STARTED) == message.SerializeToString()
+
+
+def test_checksums_are_those_of_the_standard() -> None:
+    known = {  # RFC 3720, appendix B.4, and the check value of the catalogue of CRCs
+        bytes(32): 0x8A9136AA,
+        b"\xff" * 32: 0x62A8AB43,
+        bytes(range(32)): 0x46DD794E,
+        bytes(reversed(range(32))): 0x113FDB5C,
+        b"123456789": 0xE3069283,
+        b"": 0,
+    }
+    assert crc32c(list(known)) == list(known.values())
+    assert crc32c([]) == []
+
+
+def test_records_are_those_of_tensorboard() -> None:
+    lengths = [*range(1, 20), *range(250, 262), 511, 512, 513, 5000, 0, 100_001]
+    random = np.random.default_rng(0)
+    entries = [random.bytes(length) for length in lengths]
+    buffer = io.BytesIO()
+    writer = RecordWriter(buffer)
+    for entry in entries:
+        writer.write(entry)
+    assert summaries.records(entries) == buffer.getvalue()
+    assert summaries.records([]) == b""
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (40, 30), (3, 700)])
+def test_pictures_are_read_back_pixel_by_pixel(shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    for array in (picture, picture[::-1, ::-1]):  # the second is not contiguous
+        with Image.open(io.BytesIO(png(array))) as image:
+            assert image.mode == "RGB"
+            np.testing.assert_array_equal(np.asarray(image), array)
+
+
 # Trouble
 
 
@@ -187,6 +265,7 @@ def test_a_full_disk_only_delays_the_file(tmp_path: Path, caplog: pytest.LogCapt
     try:
         for epoch in EPOCHS:
             writer.epochs([epoch], STARTED)
+            writer.flush()
             assert 0 < len(events(tmp_path)) < 10
         writer.image("picture", a_picture, step=1)
     finally:
@@ -207,11 +286,13 @@ def test_a_folder_that_is_gone_stops_nothing(
     (path,) = (tmp_path / "gone").iterdir()
     header = path.stat().st_size
     writer.epochs(EPOCHS, STARTED)
+    writer.flush()
     size = path.stat().st_size - header
     path.unlink()
     (tmp_path / "gone").rmdir()
     for _ in range(100):
         writer.epochs(EPOCHS, STARTED)
+        writer.flush()
     writer.close()
     assert [re.sub(r".*gone/\S+ ", "", text) for text in caplog.messages] == [
         "cannot be written (No such file or directory); the run goes on and tries again",
@@ -229,10 +310,13 @@ def test_what_cannot_be_shown_is_told_once_and_the_rest_goes_on(
         def forward(self, x: Tensor) -> Tensor:
             return x if x.sum() > 0 else -x
 
+    def no_graph() -> bytes:
+        return bytes(layer_graph(Untraceable(), torch.zeros(1, 2)).SerializeToString())
+
     writer = EventWriter(tmp_path)
     for step in (1, 2):
         writer.image("picture", no_picture, step)
-        writer.graph(Untraceable(), torch.zeros(1, 2))
+        writer.graph(no_graph)
         writer.histogram("nothing", torch.full((3,), math.nan), step)
         writer.start({"lr": object()})  # type: ignore[dict-item]
         writer.epochs([{"epoch": 1}], STARTED)
@@ -276,6 +360,47 @@ def test_graph_leaves_the_network_and_the_random_numbers_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert [module.training for module in network.modules()] == modes
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_runs_of_one_structure_share_one_tracing() -> None:
+    first, again, other = (_graph(Structure(4, (width,), 3)) for width in (8, 8, 9))
+    assert again is first
+    assert other != first
+    example = torch.zeros(1, 4)
+    assert GraphDef.FromString(first) == layer_graph(as_module(Structure(4, (8,), 3)), example)
+
+
+# The board
+
+
+@pytest.fixture
+def iris() -> tuple[Config, Dataset]:
+    """What a board is made of."""
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = to_config(compose("config", ["dataset=iris", "debug=fast"]))
+    return config, load(config.dataset)
+
+
+def test_what_is_known_of_a_run_is_on_disk_before_its_first_epoch(
+    tmp_path: Path, iris: tuple[Config, Dataset]
+) -> None:
+    Board(tmp_path, *iris, Structure(4, (8,), 3))
+    version, hparams, config, graph = events(tmp_path)
+    assert version.file_version
+    assert hparams.summary.value[0].tag == "_hparams_/session_start_info"
+    assert config.summary.value[0].tag == "config"
+    assert graph.graph_def
+
+
+def test_a_boards_epochs_are_on_disk_when_it_is_flushed(
+    tmp_path: Path, iris: tuple[Config, Dataset]
+) -> None:
+    board = Board(tmp_path, *iris, Structure(4, (8,), 3))
+    for epoch in EPOCHS:
+        board.epoch(epoch)
+    board.flush()
+    assert scalars(tmp_path) == {tag: expected(tag) for tag in CURVES}
 
 
 # The server

@@ -13,16 +13,14 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
-from nnexp.results.figures import (
-    GRID,
-    PALETTE,
-    ROWS_SHOWN,
-    Picture,
-    confusion_matrix_picture,
-    decision_boundary_picture,
-)
+from nnexp.results import boundary as boundaries
+from nnexp.results import confusion
+from nnexp.results.boundary import GRID, PALETTE, ROWS_SHOWN, decision_boundary_picture
+from nnexp.results.confusion import confusion_matrix_picture
+from nnexp.results.figures import Picture, drawn
 
 
 def area(picture: Picture, colour: Any) -> int:
@@ -66,18 +64,12 @@ def boundary(axis: int = 0, x: Tensor = CORNERS, **changes: Any) -> Picture:
     return decision_boundary_picture(**arguments)
 
 
-@pytest.fixture
-def texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is written into axes while the test runs."""
-    written: list[str] = []
-    write = Axes.text
-
-    def spy(self: Axes, x: float, y: float, s: str, **rest: Any) -> Any:
-        written.append(s)
-        return write(self, x, y, s, **rest)
-
-    monkeypatch.setattr(Axes, "text", spy)
-    return written
+@pytest.fixture(autouse=True)
+def nothing_drawn_before() -> None:
+    """What the runs of a process share is drawn anew in each test."""
+    confusion._plate.cache_clear()
+    confusion._ink.cache_clear()
+    boundaries._frame.cache_clear()
 
 
 # Confusion matrix
@@ -104,12 +96,88 @@ def test_the_true_class_goes_down_and_the_predicted_across() -> None:
     assert abs(half_columns.min() - whole_columns.min()) < 5
 
 
-def test_counts_are_written_where_there_is_room(texts: list[str]) -> None:
-    confusion_matrix_picture(torch.tensor([[12, 3], [0, 45]]), ["a", "b"], "few classes")
-    assert texts == ["12", "3", "45"]
-    texts.clear()
-    confusion_matrix_picture(torch.eye(21).long(), [str(i) for i in range(21)], "many classes")
-    assert texts == []
+def drawn_by_matplotlib(counts: Tensor, names: list[str], title: str) -> Picture:
+    """The picture as matplotlib draws it from the first line to the last, counts and all."""
+    table = counts.numpy()
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    with confusion._figure_of(len(names)) as figure:
+        axes = confusion._draw(figure, shares, names, title).axes
+        size = min(9.0, 26 / len(str(table.max())))
+        for (row, column), count in np.ndenumerate(table):
+            if count and len(names) <= 20:
+                colour = "white" if shares[row, column] > 0.35 else "#222222"
+                place = {"ha": "center", "va": "center", "fontsize": size, "color": colour}
+                axes.text(column, row, str(count), **place)
+        return drawn(figure)[..., :3]
+
+
+def some_counts(classes: int, largest: int) -> Tensor:
+    generator = torch.Generator().manual_seed(classes)
+    counts = torch.randint(-largest, largest, (classes, classes), generator=generator)
+    return counts.clamp(min=0) + torch.diag(torch.full((classes,), largest))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 26, 61, 130])
+def test_cells_are_painted_as_matplotlib_draws_them(
+    classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confusion, "_ink", lambda *_: np.zeros((2, 2, 1), np.float32))
+    counts, names = some_counts(classes, 9), [f"class {n}" for n in range(classes)]
+    painted = confusion_matrix_picture(counts, names, "painted")
+    monkeypatch.setattr(Axes, "text", lambda *_, **__: None)
+    np.testing.assert_allclose(painted, drawn_by_matplotlib(counts, names, "painted"), atol=2)
+
+
+def ink(cell: NDArray[np.uint8]) -> tuple[float, NDArray[np.float64]]:
+    """How much of what is no background there is in a cell, and where its centre lies."""
+    strength = np.abs(cell - np.median(cell, axis=(0, 1))).sum(axis=-1)
+    total = strength.sum()
+    places = np.stack(np.indices(strength.shape), axis=-1)
+    return total, (places * strength[..., None]).sum(axis=(0, 1)) / max(total, 1)
+
+
+@pytest.mark.parametrize(("classes", "largest"), [(2, 400), (5, 98_000), (10, 40), (20, 3)])
+def test_counts_are_written_where_matplotlib_writes_them(classes: int, largest: int) -> None:
+    counts, names = some_counts(classes, largest), [f"class {n}" for n in range(classes)]
+    painted = confusion_matrix_picture(counts, names, "counted")
+    wanted = drawn_by_matplotlib(counts, names, "counted")
+    plate = confusion._plate(tuple(names), "counted")
+    for row, column in np.ndindex(classes, classes):
+        inside = (
+            slice(plate.down[row] + 3, plate.down[row + 1] - 3),
+            slice(plate.across[column] + 3, plate.across[column + 1] - 3),
+        )
+        (amount, place), (right_amount, right_place) = ink(painted[inside]), ink(wanted[inside])
+        assert (amount > 0) == (counts[row, column] > 0)
+        assert amount == pytest.approx(right_amount, rel=0.1)
+        np.testing.assert_allclose(place, right_place, atol=0.75)  # pixels
+
+
+def test_of_many_classes_no_counts_are_written() -> None:
+    picture = confusion_matrix_picture(torch.eye(21).long(), [str(n) for n in range(21)], "many")
+    plate = confusion._plate(tuple(str(n) for n in range(21)), "many")
+    for n in range(21):
+        cell = picture[plate.down[n] + 3 : plate.down[n + 1] - 3,
+                       plate.across[n] + 3 : plate.across[n + 1] - 3]  # fmt: skip
+        assert np.ptp(cell, axis=(0, 1)).max() == 0
+
+
+def test_what_runs_share_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Any] = []
+    for module in (confusion, boundaries):
+        real = module.empty_figure  # type: ignore[attr-defined]
+        monkeypatch.setattr(
+            module, "empty_figure", lambda *size, real=real: figures.append(size) or real(*size)
+        )
+    pictures = []
+    for n in (1, 2, 1):
+        counts = torch.tensor([[n, 0], [1, 1]])
+        pictures.append((confusion_matrix_picture(counts, ["a", "b"], "shared"), boundary(n % 2)))
+    assert len(figures) == 1 + 2 + 2  # the plate, the inks of 1 and 2, the frames of two sets of y
+    for first, again in zip(pictures[0], pictures[2], strict=True):
+        np.testing.assert_array_equal(first, again)
+    for first, other in zip(pictures[0], pictures[1], strict=True):
+        assert (first != other).any()
 
 
 def test_a_class_without_rows_stays_pale() -> None:
@@ -245,6 +313,9 @@ def test_the_same_picture_whatever_the_users_settings() -> None:
     before = confusion_matrix_picture(torch.eye(3).long(), list("abc"), "x"), boundary()
     with mpl.rc_context({"axes.facecolor": "red", "font.size": 30, "text.usetex": True}):
         settings = dict(mpl.rcParams)
+        confusion._plate.cache_clear()
+        confusion._ink.cache_clear()
+        boundaries._frame.cache_clear()
         after = confusion_matrix_picture(torch.eye(3).long(), list("abc"), "x"), boundary()
         assert dict(mpl.rcParams) == settings
     np.testing.assert_array_equal(before[0], after[0])
@@ -255,7 +326,8 @@ def test_neither_pyplot_nor_the_global_random_numbers_are_touched() -> None:
     script = """
 import random, sys
 import numpy as np, torch
-from nnexp.results.figures import *
+from nnexp.results.boundary import *
+from nnexp.results.confusion import *
 states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
 confusion_matrix_picture(torch.eye(3).long(), list("abc"), "x")
 decision_boundary_picture(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import time
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from nnexp.data.types import Dataset
 from nnexp.models.module import as_module, named_tensors
 from nnexp.models.structure import Structure
 from nnexp.results.events import EventWriter
+from nnexp.results.graph import layer_graph
 from nnexp.results.record import RunResult
 
 # Options that say where files lie or how a run is computed, not what is compared.
@@ -27,7 +29,10 @@ _NO_HPARAMS = ("name", "root", "path", "test_path", "download", "device", "threa
 
 
 class Board:
-    """Writes a run's curves, texts and pictures to its event file; no call raises."""
+    """Writes a run's curves, texts and pictures to its event file; no call raises.
+
+    See :class:`~nnexp.results.events.EventWriter`.
+    """
 
     def __init__(
         self, folder: Path, config: Config, dataset: Dataset, structure: Structure
@@ -40,7 +45,8 @@ class Board:
         self._writer.text(
             "config", f"```json\n{json.dumps(dataclasses.asdict(config), indent=2)}\n```"
         )
-        self._writer.graph(as_module(structure), torch.zeros(1, structure.num_features))
+        self._writer.graph(lambda: _graph(structure))
+        self._writer.flush()  # what is known of a run before its first epoch, however long that is
         self._started = time.time()
         self._step = 0
 
@@ -77,7 +83,8 @@ class Board:
             predicted: classes of the test rows [N].
             params, stats: the network's flat rows [P] and [S].
         """
-        from nnexp.results import figures  # matplotlib takes its time
+        from nnexp.results.boundary import decision_boundary_picture  # matplotlib takes its time
+        from nnexp.results.confusion import confusion_matrix_picture
 
         dataset = self._dataset
         truth = dataset.y[dataset.test]
@@ -87,7 +94,7 @@ class Board:
             pairs = truth * size + predicted.cpu()
             counts = torch.bincount(pairs, minlength=size * size).view(size, size)
             title = f"{dataset.name}: {dataset.num_test} test rows"
-            return figures.confusion_matrix_picture(counts, dataset.class_names, title)
+            return confusion_matrix_picture(counts, dataset.class_names, title)
 
         def boundary() -> NDArray[np.uint8]:
             tensors = named_tensors(self._structure, params.cpu(), stats.cpu())
@@ -95,10 +102,11 @@ class Board:
 
             @torch.no_grad()
             def predict(points: Tensor) -> Tensor:
-                return module(points).softmax(1)  # type: ignore[no-any-return]
+                parts = torch.split(points, 1024)  # whose activations stay in cache
+                return torch.cat([module(part).softmax(1) for part in parts])
 
             rows = dataset.train
-            return figures.decision_boundary_picture(
+            return decision_boundary_picture(
                 predict, dataset.x[rows], dataset.y[rows], dataset.class_names,
                 f"{dataset.name}: training rows and decision boundary", dataset.feature_names,
             )  # fmt: skip
@@ -107,9 +115,20 @@ class Board:
         if dataset.num_features == 2:
             self._writer.image("decision_boundary", boundary, self._step)
 
+    def flush(self) -> None:
+        """Write what is still being collected: at the end of training, say."""
+        self._writer.flush()
+
     def close(self) -> None:
-        """Write what a full disk held back."""
+        """Write what is not written yet."""
         self._writer.close()
+
+
+@functools.lru_cache(maxsize=64)
+def _graph(structure: Structure) -> bytes:
+    """The serialised GraphDef of a structure: traced once for all runs that share it."""
+    example = torch.zeros(1, structure.num_features)
+    return bytes(layer_graph(as_module(structure), example).SerializeToString())
 
 
 def hparams(config: Config, dataset: Dataset) -> dict[str, bool | int | float | str | None]:

@@ -13,13 +13,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from torch import Tensor, nn
+from torch import Tensor
 
 from nnexp.results import summaries
 from nnexp.results.files import Journal
-from nnexp.results.graph import layer_graph
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +27,9 @@ _serial = itertools.count()
 class EventWriter:
     """Writes the one event file of a run into ``folder``.
 
-    What is written has reached the operating system when the call returns, and survives a kill; a
-    full disk delays it (see :class:`~nnexp.results.files.Journal`). What cannot be drawn, traced or
-    encoded is left out and told once. No call raises.
+    Events are collected for a moment before they are written, and then survive a kill; a full disk
+    delays them (see :class:`~nnexp.results.files.Journal`). What cannot be drawn, traced or encoded
+    is left out and told once. No call raises.
 
     Steps are optimizer steps, as in ``metrics.jsonl``.
     """
@@ -39,9 +37,9 @@ class EventWriter:
     def __init__(self, folder: Path) -> None:
         now = time.time()
         name = f"{int(now):010d}.{socket.gethostname()}.{os.getpid()}.{next(_serial)}"
-        self._file = Journal(folder / f"events.out.tfevents.{name}")
+        self._file = Journal(folder / f"events.out.tfevents.{name}", summaries.records)
         self._told: set[str] = set()
-        self._file.append(summaries.encoded([summaries.file_version(now)]))
+        self._file.append(summaries.file_version(now))
 
     def epochs(self, epochs: Iterable[Mapping[str, float | None]], started: float) -> None:
         """Write the curves of epochs as ``metrics.jsonl`` has them, one or all of them at once.
@@ -49,18 +47,17 @@ class EventWriter:
         ``started`` is the time at which training began, in seconds since 1970.
         """
         with self._spared("curves"):
-            events = []
             for epoch in epochs:
                 step, seconds = epoch["step"], epoch["seconds"]
                 assert step is not None
                 assert seconds is not None
                 curves = {k: v for k, v in epoch.items() if k not in ("epoch", "step", "seconds")}
-                events.append(_event(summaries.scalars(curves), int(step), started + seconds))
-            self._file.append(summaries.encoded(events))
+                self._file.append(summaries.scalars(curves, int(step), started + seconds))
 
     def scalars(self, values: Mapping[str, float | None], step: int) -> None:
         """Write one point a tag; None and what is not finite are left out."""
-        self._write("scalars", lambda: summaries.scalars(values), step)
+        with self._spared("scalars"):
+            self._file.append(summaries.scalars(values, step, time.time()))
 
     def text(self, tag: str, markdown: str) -> None:
         """Write a text, which TensorBoard renders as Markdown."""
@@ -76,12 +73,10 @@ class EventWriter:
             tag, lambda: summaries.histogram(tag, values.detach().float().cpu().numpy()), step
         )
 
-    def graph(self, network: nn.Module, example: Tensor) -> None:
-        """Write the layers of ``network`` as they treat ``example`` [B, D]."""
+    def graph(self, graph: Callable[[], bytes]) -> None:
+        """Write the serialised GraphDef that ``graph`` returns."""
         with self._spared("graph"):
-            graph = layer_graph(network, example).SerializeToString()
-            event = Event(wall_time=time.time(), graph_def=graph)
-            self._file.append(summaries.encoded([event]))
+            self._file.append(summaries.graph_event(graph(), time.time()))
 
     def start(self, hparams: Mapping[str, summaries.Hparam | None]) -> None:
         """Enter the run into TensorBoard's HParams table."""
@@ -95,13 +90,17 @@ class EventWriter:
         self.scalars(metrics, step)
         self._write("hparams", lambda: summaries.session_end(success, time.time()))
 
+    def flush(self) -> None:
+        """Write the events that are still being collected."""
+        self._file.flush()
+
     def close(self) -> None:
-        """Write what a full disk held back, or tell that it is lost."""
+        """Write what is not written yet, or tell that it is lost."""
         self._file.close()
 
     def _write(self, what: str, build: Callable[[], Summary], step: int = 0) -> None:
         with self._spared(what):
-            self._file.append(summaries.encoded([_event(build(), step, time.time())]))
+            self._file.append(summaries.event(build(), step, time.time()))
 
     @contextlib.contextmanager
     def _spared(self, what: str) -> Iterator[None]:
@@ -113,7 +112,3 @@ class EventWriter:
                 self._told.add(what)
                 reason = (str(error) or type(error).__name__).splitlines()[0]
                 log.warning("TensorBoard goes without %s: %s", what, reason)
-
-
-def _event(summary: Summary, step: int, wall_time: float) -> Event:
-    return Event(summary=summary, step=step, wall_time=wall_time)

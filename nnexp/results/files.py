@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 HELD_BACK_LIMIT = 4 * 2**20
 """Bytes that one journal keeps in memory while its file cannot be written."""
+WRITE_EVERY = 0.5
+"""Seconds from one writing of a journal to the next."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file that is afterwards either the old one or the new one, never a mixture.
 
     The content goes to ``<name>.tmp`` in the same folder, which is made if absent, is forced to the
@@ -24,9 +29,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
+        with temporary.open("wb", buffering=0) as file:
+            _write_all(file.write, content)
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
@@ -46,33 +50,64 @@ def write_atomically(path: Path, content: bytes) -> None:
 class Journal:
     """A file of whole entries that only grows, and that a full disk cannot stop.
 
-    An entry is handed to the operating system before :meth:`append` returns, so that it survives a
-    kill of the process. If the file cannot be written, this is told once, a partly written entry is
-    cut off again, and the entries wait in memory for the next call. No handle stays open: a group
-    of a thousand runs has two thousand journals, more than the usual limit on open files.
+    An entry is written at once if the last writing is ``WRITE_EVERY`` seconds ago. Else it waits
+    for the first entry after that time, for :meth:`flush` or for :meth:`close`: so a slow run's
+    entries are on disk as they come, and a fast one's are not an opening of the file each. What has
+    been written has been handed to the operating system, and survives a kill of the process.
+
+    If the file cannot be written, this is told once, a partly written entry is cut off again, and
+    the entries wait in memory for the next writing. No handle stays open: a group of a thousand
+    runs has two thousand journals, more than the usual limit on open files.
+
+    Args:
+        path: of the file; it may exist.
+        frame: makes entries the bytes of the file.
+        clock: in seconds, from any start.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        frame: Callable[[Sequence[bytes]], bytes] = b"".join,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.path = path
+        self._frame = frame
+        self._clock = clock
+        self._tried = -math.inf  # when the file was last written, or could not be
+        self._waiting: list[bytes] = []
+        self._held_back = bytearray()  # framed, and refused by the disk
         self._whole = path.stat().st_size if path.exists() else 0  # bytes of whole entries
-        self._held_back = bytearray()
+        self._torn = False
         self._dropped = 0
         self._told = False
 
-    def append(self, entries: bytes) -> None:
-        """Write what was held back, then ``entries``; what cannot be written is held back."""
-        if len(self._held_back) + len(entries) <= HELD_BACK_LIMIT:
-            self._held_back += entries
-        else:
-            self._dropped += len(entries)
+    def append(self, entry: bytes) -> None:
+        """Add an entry, and write it with all that waits if it is time to."""
+        self._waiting.append(entry)
+        if self._clock() - self._tried >= WRITE_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write all entries now; what cannot be written is held back."""
+        if not (self._waiting or self._held_back):
+            return
+        new = self._frame(self._waiting)
+        self._held_back += new
+        self._waiting.clear()
         try:
-            self._cut_torn_end()
+            if self._torn:
+                self._cut_torn_end()
             with self.path.open("ab", buffering=0) as file:
-                rest = bytes(self._held_back)
-                while rest:
-                    rest = rest[file.write(rest) :]
-                end = file.tell()
+                self._torn = True  # also if Ctrl-C comes now
+                _write_all(file.write, bytes(self._held_back))
+                self._whole = file.tell()
+                self._torn = False
+            self._held_back.clear()
         except OSError as error:
+            if len(self._held_back) > HELD_BACK_LIMIT:
+                del self._held_back[len(self._held_back) - len(new) :]
+                self._dropped += len(new)
             with contextlib.suppress(OSError):
                 self._cut_torn_end()
             if not self._told:
@@ -82,14 +117,11 @@ class Journal:
                     self.path,
                     error.strerror,
                 )
-        else:
-            self._whole = end
-            self._held_back.clear()
+        self._tried = self._clock()
 
     def close(self) -> None:
-        """Try once more to write what was held back, and tell how much is lost for good."""
-        if self._held_back:
-            self.append(b"")
+        """Write what waits or was held back, and tell how much is lost for good."""
+        self.flush()
         lost = len(self._held_back) + self._dropped
         if lost:
             log.warning("%s lacks %d bytes that could not be written", self.path, lost)
@@ -97,3 +129,11 @@ class Journal:
     def _cut_torn_end(self) -> None:
         if self.path.exists() and self.path.stat().st_size > self._whole:
             os.truncate(self.path, self._whole)
+        self._torn = False
+
+
+def _write_all(write: Callable[[memoryview], int], content: bytes | memoryview) -> None:
+    """Call ``write``, which may take only a part at a time, until all is written."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[write(rest) :]

@@ -6,6 +6,7 @@ Both are strict JSON: a number that is not finite is written as ``null``.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import platform
@@ -50,7 +51,8 @@ RECORDED_PACKAGES = ("nnexp", "torch", "numpy", "scikit-learn", "hydra-core", "o
 class MetricsLog:
     """Appends one line an epoch to ``metrics.jsonl``; see :class:`~nnexp.results.files.Journal`.
 
-    A reported line survives a kill of the process; a full disk delays it and stops nothing.
+    Lines are collected for a moment before they are written, and then survive a kill of the
+    process; a full disk delays them and stops nothing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,8 +64,12 @@ class MetricsLog:
             raise ValueError(f"an epoch has the keys {EPOCH_KEYS}, got {tuple(epoch)}")
         self._journal.append(_strict_json({key: epoch[key] for key in EPOCH_KEYS}) + b"\n")
 
+    def flush(self) -> None:
+        """Write the lines that are still being collected."""
+        self._journal.flush()
+
     def close(self) -> None:
-        """Write what a full disk held back, or tell that it is lost."""
+        """Write what is not written yet, or tell that it is lost."""
         self._journal.close()
 
 
@@ -84,6 +90,11 @@ def read_metrics(folder: Path) -> list[dict[str, float | None]]:
 
 def installed_versions() -> dict[str, str]:
     """The versions of Python and of the packages that decide a run's numbers."""
+    return dict(_installed_versions())
+
+
+@functools.cache
+def _installed_versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for package in RECORDED_PACKAGES:
         try:
@@ -171,17 +182,17 @@ def set_aside(folder: Path) -> Path | None:
     The next run then finds the folder empty of results, and nothing that was written is lost. None
     if there was nothing to move. ``result.json`` goes first: a folder that still has it is whole.
     """
-    leftovers = [folder / name for name in (RESULT_FILE, METRICS_FILE, "checkpoints")]
-    leftovers = [path for path in leftovers if path.exists()]
-    leftovers += sorted(folder.glob("events.out.tfevents.*"))
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    leftovers = [name for name in (RESULT_FILE, METRICS_FILE, "checkpoints") if name in names]
+    leftovers += [name for name in names if name.startswith("events.out.tfevents.")]
     if not leftovers:
         return None
     number = 1
     while (place := folder / "previous" / str(number)).exists():
         number += 1
     place.mkdir(parents=True)
-    for path in leftovers:
-        path.rename(place / path.name)
+    for name in leftovers:
+        (folder / name).rename(place / name)
     return place
 
 
@@ -201,7 +212,7 @@ def _result_from(fields: dict[str, Any]) -> RunResult:
 def _typed(kind: Any, fields: object) -> Any:
     """An instance of the dataclass ``kind``, its fields checked against their annotations."""
     values = {}
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     _require(kind.__name__, fields, hints)
     assert isinstance(fields, dict)
     for name, hint in hints.items():
@@ -215,6 +226,9 @@ def _typed(kind: Any, fields: object) -> Any:
                 raise ValueError(f"{name} is {value!r}, which is no {kinds}")
         values[name] = value
     return kind(**values)
+
+
+_hints = functools.cache(typing.get_type_hints)
 
 
 def _require(where: str, fields: object, keys: Iterable[str]) -> None:
@@ -245,9 +259,19 @@ def _refuse(constant: str) -> None:
 
 
 def _strict_json(value: object, indent: int | None = None) -> bytes:
-    text = json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    encoder = _ENCODERS[indent]
+    try:
+        text = encoder.encode(value)
+    except ValueError:  # a number that is not finite
+        text = encoder.encode(_finite(value))
     # A lone surrogate (from a file name that is no UTF-8) becomes its JSON escape, \\udcXX.
     return text.encode("utf-8", errors="backslashreplace")
+
+
+_ENCODERS = {
+    indent: json.JSONEncoder(indent=indent, allow_nan=False, ensure_ascii=False)
+    for indent in (None, 2)
+}
 
 
 def _finite(value: Any) -> Any:
