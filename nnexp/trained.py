@@ -15,8 +15,8 @@ from nnexp.config.schema import Config
 from nnexp.data.types import Dataset
 from nnexp.engine import RunState
 from nnexp.errors import DataError
-from nnexp.models.module import as_module, named_tensors
-from nnexp.models.structure import Structure, parameter_layout
+from nnexp.models.module import as_module
+from nnexp.models.structure import Layout, Structure, parameter_layout, statistics_layout
 from nnexp.results.checkpoints import load_checkpoint, save_checkpoint
 
 FORMAT = 1
@@ -52,7 +52,7 @@ def save_best(
     assert state.best is not None
     content = _common(config, structure, dataset)
     content["epoch"] = state.best_epoch
-    content["model"] = named_tensors(structure, *state.best)
+    content["model"] = _network(structure, *state.best)
     save_checkpoint(path, content)
 
 
@@ -65,12 +65,9 @@ def save_last(
         key: getattr(state, key)
         for key in ("epoch", "step", "best_epoch", "best_loss", "stopping_best", "stale", "status")
     }
-    content["model"] = named_tensors(structure, state.params, state.stats)
+    content["model"] = _network(structure, state.params, state.stats)
     layout = parameter_layout(structure)
-    content["optimizer"] = {
-        name: {key: view[0] for key, view in layout.views(flat[None]).items()}
-        for name, flat in state.optimizer.items()
-    }
+    content["optimizer"] = {name: _named(layout, flat) for name, flat in state.optimizer.items()}
     save_checkpoint(path, content)
 
 
@@ -94,6 +91,16 @@ def load_network(path: str | Path) -> TrainedNetwork:
         content["shift"],
         content["scale"],
     )
+
+
+def _network(structure: Structure, params: Tensor, stats: Tensor) -> dict[str, Tensor]:
+    """One run's flat rows [P] and [S] by name."""
+    return _named(parameter_layout(structure), params) | _named(statistics_layout(structure), stats)
+
+
+def _named(layout: Layout, flat: Tensor) -> dict[str, Tensor]:
+    """The tensors in a flat row by name, as views: saving them copies them."""
+    return {name: view[0] for name, view in layout.views(flat[None]).items()}
 
 
 def _common(config: Config, structure: Structure, dataset: Dataset) -> dict[str, Any]:

@@ -37,11 +37,13 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """
     buffer = io.BytesIO()
     torch.save(_portable(state, path.name), buffer)
-    archive = buffer.getvalue()
-    if archive[-2:] != b"\0\0":
+    buffer.seek(-2, io.SEEK_END)
+    if buffer.read() != b"\0\0":
         raise RuntimeError("torch.save wrote an archive that has a comment already")
-    sealed = archive[:-2] + struct.pack("<H", _SEAL_LENGTH)  # the length of the zip comment
-    write_atomically(path, sealed + _seal_of(sealed))
+    buffer.seek(-2, io.SEEK_END)
+    buffer.write(struct.pack("<H", _SEAL_LENGTH))  # the length of the zip comment
+    buffer.write(_seal_of(buffer.getbuffer()))
+    write_atomically(path, buffer.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -66,14 +68,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return dict(state)
 
 
-def _seal_of(content: bytes) -> bytes:
+def _seal_of(content: bytes | memoryview) -> bytes:
     return _SEAL + hashlib.sha256(content).hexdigest().encode()
 
 
 def _portable(value: Any, where: str) -> Any:
     """``value`` with its tensors on the CPU and compact; TypeError names what is not plain."""
     if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True).contiguous()
+        tensor = value.detach()
+        whole = tensor.is_contiguous() and tensor.nbytes == tensor.untyped_storage().nbytes()
+        return tensor.to("cpu", copy=not whole).contiguous()
     if isinstance(value, Mapping):
         return {_portable(k, where): _portable(v, f"{where}: {k}") for k, v in value.items()}
     if isinstance(value, list | tuple):
