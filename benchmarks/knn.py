@@ -31,7 +31,8 @@ from torch import Tensor
 from nnexp.baselines.distances import METRICS, blocks
 from nnexp.baselines.neighbors import nearest
 from nnexp.data.idx import parse_idx
-from nnexp.devices import available_cores, resolve_device, threads
+from nnexp.devices import resolve_device, threads
+from nnexp.environment import available_cores
 
 Learner = Callable[[Tensor, Tensor, int], Tensor | None]
 

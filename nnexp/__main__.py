@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from nnexp.config.arm import arm_name, identity
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.messages import told
+from nnexp.environment import prepare
 from nnexp.errors import ConfigError
 from nnexp.results.failure import record_failure
 
@@ -83,9 +84,7 @@ def main() -> None:
     sys.argv[1:] = arranged(sys.argv[1:])
     signal.signal(signal.SIGTERM, _terminate)
     register()
-    # Threads that wait for each other sleep, must be said before torch is loaded: where something
-    # else has the cores, spinning has made a step take 100 times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare()
     logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
     try:

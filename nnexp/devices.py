@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Iterator
 
 import torch
 
 from nnexp.config.schema import TrainerConfig
+from nnexp.environment import available_cores
 from nnexp.errors import ConfigError
 
 # Below this many floating-point operations a step, a second thread costs more than it saves; see
@@ -81,11 +81,6 @@ def device_name(device: torch.device) -> str:
     if device.type == "cpu":
         return "cpu"
     return f"{device} ({torch.cuda.get_device_name(device)})"
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -153,13 +153,12 @@ class Group:
                 "batch size or trainer.drop_last=true"
             )
 
-    @property
-    def grads(self) -> Tensor:
-        """The last gradients [R, P] of the runs that are training, optimizers side by side.
+    def grads(self, run: int) -> Tensor:
+        """The last gradients [P] of a run that has just trained, clipped if they are to be.
 
-        As the optimizer has used them: clipped, with the weight decay that it adds.
+        Some optimizers add the weight decay to them.
         """
-        return self._mlp.grads
+        return self._mlp.grads[self._members.index(run)]
 
     def train(self) -> Iterator[list[Epoch]]:
         """Train to the end, an epoch of every run at a time.
@@ -189,13 +188,17 @@ class Group:
                 yield sorted(records, key=lambda record: record.run)
             members = [i for i in members if self.states[i].status == "running"]
 
-    def predict(self, run: int, rows: Tensor, *, best: bool = True) -> Tensor:
-        """Logits [N, C] of one run on rows of the table, with its best weights or its last."""
-        state = self.states[run]
-        params, stats = (state.best if best else None) or (state.params, state.stats)
-        mlp = MLP(self.structure, params[None], stats[None], dtype=self._dtype)
+    def predict(self, runs: Sequence[int], rows: Tensor, *, best: bool = True) -> Tensor:
+        """Logits [r, N, C] of r runs on rows [r, N] of the table, with their best weights or last.
+
+        A run that has had no best epoch predicts with its last weights.
+        """
+        states = [self.states[run] for run in runs]
+        pairs = [(state.best if best else None) or (state.params, state.stats) for state in states]
+        params, stats = (torch.stack(flats) for flats in zip(*pairs, strict=True))
+        mlp = MLP(self.structure, params, stats, dtype=self._dtype)
         with threads(self._num_threads):
-            return self._logits(mlp, rows[None])[0].T
+            return self._logits(mlp, rows).mT
 
     def _kinship(self, i: int) -> tuple[Any, ...]:
         """Runs whose optimizers make the same passes lie side by side, and of these the like."""
@@ -350,7 +353,7 @@ class Group:
 
     def _assemble(self, members: Sequence[int]) -> None:
         """Stack the runs' states into the buffers that train."""
-        self._members = members
+        self._members = list(members)
         states = [self.states[i] for i in members]
         configs = [self.runs[i].config for i in members]
         device = self._x.device

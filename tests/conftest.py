@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-# As the program sets it: threads that wait for each other sleep. Must come before torch.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from nnexp.environment import prepare
+
+prepare()  # must come before torch
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,12 @@ import torch
 
 from nnexp.config.schema import TrainerConfig
 from nnexp.devices import (
-    available_cores,
     resolve_device,
     resolve_precision,
     resolve_threads,
     threads,
 )
+from nnexp.environment import available_cores
 from nnexp.errors import ConfigError
 from nnexp.models.structure import Structure
 

@@ -339,7 +339,7 @@ def test_best_epoch_is_the_lowest_validation_loss(eval_every: int) -> None:
 
     run = group.runs[0]
     for best, wanted in ((True, losses[state.best_epoch]), (False, losses[20])):
-        logits = group.predict(0, run.val, best=best)
+        logits = group.predict([0], run.val[None], best=best)[0]
         assert logits.shape == (40, 4)
         found = cross_entropy(logits.T[None], TABLE.y[run.val][None])[0].double().mean()
         assert found.item() == wanted
@@ -350,13 +350,13 @@ def test_predict_beside_others_and_before_training() -> None:
     configs = [make_config(SMALL, adam(), seed=seed) for seed in range(3)]
     group = group_of(configs, SMALL)
     rows = torch.arange(300)
-    before = group.predict(1, rows)
+    before = group.predict([1], rows[None])
     train(group)
     for i, config in enumerate(configs):
         alone = group_of([config], SMALL)
-        assert torch.equal(alone.predict(0, rows), before) == (i == 1)
+        assert torch.equal(alone.predict([0], rows[None]), before) == (i == 1)
         train(alone)
-        assert torch.equal(alone.predict(0, rows), group.predict(i, rows))
+        assert torch.equal(alone.predict([0], rows[None]), group.predict([i], rows[None]))
 
 
 def test_divergence_is_one_runs_own() -> None:
@@ -648,4 +648,4 @@ def test_cuda_goes_on_from_states_of_the_cpu() -> None:
     resumed = on_cuda([config], SMALL, states=states)
     assert told(train(resumed)[0]) == told(whole[2:])
     assert resumed.states[0].best_params.device.type == "cuda"
-    assert resumed.predict(0, resumed.runs[0].val).device.type == "cuda"
+    assert resumed.predict([0], resumed.runs[0].val[None]).device.type == "cuda"

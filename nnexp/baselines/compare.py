@@ -14,7 +14,8 @@ from torch import Tensor
 from nnexp.baselines.knn import KNN, Rows
 from nnexp.baselines.neighbors import least_memory
 from nnexp.config.schema import BaselinesConfig, KNNConfig
-from nnexp.devices import available_cores, threads
+from nnexp.devices import threads
+from nnexp.environment import available_cores
 from nnexp.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -33,8 +34,7 @@ class Baselines:
         rows: int64 indices into the table by split: train, val, test.
 
     Raises:
-        ConfigError: every ``baseline.knn.k`` exceeds the number of training rows, or
-            ``baseline.knn.memory_mb`` is too little for them.
+        ConfigError: as ``check_baselines``.
     """
 
     def __init__(
@@ -45,17 +45,12 @@ class Baselines:
         rows: Mapping[str, Tensor],
         num_classes: int,
     ) -> None:
+        check_baselines(config, len(rows["train"]))
         self._x, self._y, self._rows = x, y, rows
         self._results: dict[str, dict[str, Any]] = {}
         self._knn = None
         if config.knn is not None:
             self._ks = _usable(config.knn, len(rows["train"]))
-            least = math.ceil(least_memory(len(rows["train"])) / 2**20)
-            if config.knn.memory_mb < least:
-                raise ConfigError(
-                    f"baseline.knn.memory_mb={config.knn.memory_mb}: must be at least {least} "
-                    f"for {len(rows['train'])} training rows"
-                )
             self._knn = KNN(
                 self._split("train"),
                 num_classes,
@@ -100,17 +95,35 @@ class Baselines:
         return Rows(self._x[self._rows[name]], self._y[self._rows[name]])
 
 
+def check_baselines(config: BaselinesConfig, num_train: int) -> None:
+    """Whether there are rows enough for the baselines, and memory for the rows.
+
+    Raises:
+        ConfigError: every ``baseline.knn.k`` exceeds the number of training rows, or
+            ``baseline.knn.memory_mb`` is too little for them.
+    """
+    knn = config.knn
+    if knn is None:
+        return
+    if min(knn.k) > num_train:
+        raise ConfigError(
+            f"baseline.knn.k={','.join(map(str, knn.k))}: "
+            f"must be at most the number of training rows, {num_train}"
+        )
+    least = math.ceil(least_memory(num_train) / 2**20)
+    if knn.memory_mb < least:
+        raise ConfigError(
+            f"baseline.knn.memory_mb={knn.memory_mb}: must be at least {least} "
+            f"for {num_train} training rows"
+        )
+
+
 def _usable(config: KNNConfig, num_train: int) -> list[int]:
     """The candidates that there are enough training rows for; the others are told.
 
     A learning curve goes down to fewer rows than the usual candidates.
     """
     usable = [k for k in config.k if k <= num_train]
-    if not usable:
-        raise ConfigError(
-            f"baseline.knn.k={','.join(map(str, config.k))}: "
-            f"must be at most the number of training rows, {num_train}"
-        )
     if len(usable) < len(config.k):
         left_out = ", ".join(str(k) for k in config.k if k > num_train)
         log.info("KNN tries no k=%s: there are %d training rows", left_out, num_train)

@@ -1,0 +1,216 @@
+"""One run's folder: its files while it trains, and its result as far as it is known."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nnexp.config.messages import told
+from nnexp.config.schema import Config
+from nnexp.data import Dataset
+from nnexp.engine import Epoch, RunState
+from nnexp.models.loss import cross_entropy
+from nnexp.models.structure import Structure, parameter_layout
+from nnexp.results.board import Board
+from nnexp.results.record import (
+    RESULT_METRICS,
+    DatasetSummary,
+    MetricsLog,
+    RunResult,
+    set_aside,
+    write_result,
+)
+from nnexp.trained import save_best, save_last
+
+log = logging.getLogger(__name__)
+
+
+class Job:
+    """A run on its way to ``result.json``. Whether others train beside it is not its concern.
+
+    ``begin``, then ``enter`` when its data are there, ``record`` for each epoch, ``test`` when the
+    choices have been made, and ``end``; or ``abandon`` at any point.
+    """
+
+    def __init__(self, config: Config, folder: Path, arm: str) -> None:
+        self.config = config
+        self.folder = folder
+        self.ended = False
+        self.error: BaseException | None = None
+        self._board: Board | None = None
+        self._metrics: MetricsLog | None = None
+        self.result = RunResult(
+            status="failed",
+            seed=config.seed,
+            arm=arm,
+            model=config.model.name,
+            optimizer=config.optimizer.name,
+            dataset=DatasetSummary(name=config.dataset.name),
+        )
+
+    def begin(self) -> None:
+        """Make the folder ready; files of an earlier run in it move aside."""
+        self._began = time.perf_counter()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        earlier = set_aside(self.folder)
+        if earlier:
+            log.info("the files of an earlier run in this folder were moved to %s", earlier)
+
+    def enter(
+        self, dataset: Dataset, structure: Structure, *, device: str, threads: int, group_size: int
+    ) -> None:
+        """Open the files of a run that is about to train."""
+        self.dataset, self.structure = dataset, structure
+        summary = {f.name: getattr(dataset, f.name) for f in dataclasses.fields(DatasetSummary)}
+        self._note(
+            dataset=DatasetSummary(**summary),
+            num_parameters=parameter_layout(structure).num_numbers,
+            device=device,
+            threads=threads,
+            group_size=group_size,
+        )
+        self._board = Board(self.folder, self.config, dataset, structure)
+        self._metrics = MetricsLog(self.folder)
+        self._trains = self._saved = time.perf_counter()
+
+    def record(self, epoch: Epoch, state: RunState) -> None:
+        """Write down an epoch, and a checkpoint where the last one is old or training has ended."""
+        assert self._board is not None
+        assert self._metrics is not None
+        line = {
+            "epoch": epoch.epoch,
+            "step": epoch.step,
+            "train/loss": epoch.train_loss,
+            "train/acc": epoch.train_acc,
+            "val/loss": epoch.val_loss,
+            "val/acc": epoch.val_acc,
+            "lr": epoch.lr,
+            "seconds": round(epoch.seconds, 4),
+        }
+        self._metrics.append(line)
+        self._board.epoch(line)
+        known: dict[str, Any] = {"epochs": epoch.epoch}
+        if epoch.is_best:
+            best = {key: line[key] for key in RESULT_METRICS if key in line}
+            known |= {"best_epoch": epoch.epoch, "metrics": {**self.result.metrics, **best}}
+        self._note(**known)
+        now = time.perf_counter()
+        if state.status != "running":
+            self._note(seconds=self._seconds(train=round(now - self._trains, 3)))
+            self._judge(epoch, state)
+            self._metrics.close()
+            problem = self.save(state)
+            self._note(error=self.result.error or problem)
+        elif now - self._saved > self.config.trainer.checkpoint_seconds:
+            self.save(state)
+            self._saved = time.perf_counter()
+
+    def draw(self, params: Tensor, grads: Tensor) -> None:
+        """Show TensorBoard the distributions of weights and last gradients, both [P]."""
+        assert self._board is not None
+        layout = parameter_layout(self.structure)
+        self._board.histograms(*(layout.views(flat[None]) for flat in (params, grads)))
+
+    def test(self, state: RunState, logits: Tensor) -> None:
+        """Compare with the test rows: logits [N, C] of the best epoch."""
+        assert self._board is not None
+        assert state.best is not None
+        labels = self.dataset.y[self.dataset.test].to(logits.device)
+        losses, rights = cross_entropy(logits.T[None], labels[None])
+        tested = {
+            "test/loss": float(losses.double().mean()),
+            "test/acc": float(rights.double().mean()),
+        }
+        self._note(metrics={**self.result.metrics, **tested})
+        if self.config.trainer.pictures:
+            self._board.pictures(logits.argmax(1), *state.best)
+
+    def end(self, baselines: dict[str, dict[str, Any]]) -> None:
+        """Write the result.
+
+        Raises:
+            OSError: ``result.json`` cannot be written.
+        """
+        self._note(baselines=baselines, seconds=self._seconds())
+        self._close()
+        self.ended = True
+        write_result(self.folder, self.result)
+
+    def abandon(self, error: BaseException) -> None:
+        """Leave a ``result.json`` that says why there is no more."""
+        self.error, self.ended = error, True
+        interrupted = isinstance(error, KeyboardInterrupt)
+        seconds = self._seconds()
+        if self._metrics is not None and seconds["train"] is None:
+            seconds["train"] = round(time.perf_counter() - self._trains, 3)
+        self._note(
+            status="interrupted" if interrupted else "failed",
+            error=told(error) if isinstance(error, Exception) else "interrupted",
+            seconds=seconds,
+        )
+        self._close()
+        with contextlib.suppress(OSError):  # the error that is being raised matters more
+            write_result(self.folder, self.result)
+
+    def save(self, state: RunState, *, last: bool = True) -> str | None:
+        """Write the checkpoints. If that fails the run goes on; returns what is wrong."""
+        folder = self.folder / "checkpoints"
+        about = (self.config, self.structure, self.dataset, state)
+        try:
+            folder.mkdir(exist_ok=True)
+            if state.best is not None:
+                save_best(folder / "best.pt", *about)
+            if last:
+                save_last(folder / "last.pt", *about)
+        except OSError as error:
+            problem = f"no checkpoint: {error.filename or folder}: {error.strerror}"
+            log.warning("%s", problem)
+            return problem
+        return None
+
+    def _judge(self, epoch: Epoch, state: RunState) -> None:
+        """Whether the run has become what it was to become."""
+        self._note(status=state.status)
+        required = self.config.trainer.require_train_loss
+        if state.status == "diverged":
+            self._note(error=_divergence(epoch))
+        elif required is not None and epoch.train_loss > required:
+            self._note(
+                status="failed",
+                error=f"trainer.require_train_loss={required}: the training loss ended at "
+                f"{epoch.train_loss:.4g} after {epoch.epoch} epochs",
+            )
+        elif required is not None:
+            log.info(
+                "the training loss is down to %.4g in epoch %d, as trainer.require_train_loss=%g "
+                "wants it", epoch.train_loss, epoch.epoch, required,
+            )  # fmt: skip
+
+    def _close(self) -> None:
+        if self._metrics is not None:
+            self._metrics.close()
+        if self._board is not None:
+            self._board.end(self.result)
+            self._board.close()
+            self._board = None
+
+    def _note(self, **fields: Any) -> None:
+        self.result = dataclasses.replace(self.result, **fields)
+
+    def _seconds(self, **more: float) -> dict[str, float | None]:
+        total = time.perf_counter() - self._began
+        return {**self.result.seconds, "total": round(total, 3), **more}
+
+
+def _divergence(epoch: Epoch) -> str:
+    key, value = "train/loss", epoch.train_loss
+    if math.isfinite(value) and epoch.val_loss is not None:
+        key, value = "val/loss", epoch.val_loss
+    return f"training diverged in epoch {epoch.epoch}: {key} is {value} at lr={epoch.lr:g}"

@@ -1,0 +1,187 @@
+"""Jobs that train together, from their data sets to their results. A single run is one of one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnexp.baselines.compare import Baselines, check_baselines
+from nnexp.config.schema import Config
+from nnexp.data import Dataset
+from nnexp.devices import device_name
+from nnexp.engine import Epoch, Group, Run
+from nnexp.job import Job
+from nnexp.models.structure import Structure
+
+_SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the jobs of a group have in common beside their network."""
+
+    device: torch.device
+    dtype: torch.dtype  # of the matrix products
+    num_threads: int
+
+
+def structure_of(config: Config, num_features: int, num_classes: int) -> Structure:
+    """The network that a config means for data of so many features and classes."""
+    model = config.model
+    return Structure(
+        num_features,
+        tuple(model.hidden),
+        num_classes,
+        activation=model.activation,
+        norm=model.norm,
+        residual=model.residual,
+        bias=model.bias,
+    )
+
+
+def train_together(
+    jobs: Sequence[Job],
+    datasets: Sequence[Dataset],
+    means: Means,
+    baselines: Callable[[Job], dict[str, dict[str, Any]]],
+    watch: Callable[[Sequence[Epoch]], None],
+) -> None:
+    """Train jobs that have begun, one group, and end each as soon as it has finished.
+
+    What goes wrong with one job alone ends that job, which keeps the error. What breaks the group
+    is raised, and leaves the other jobs open.
+
+    Args:
+        jobs: what may differ among them is what may differ among the runs of a ``Group``.
+        datasets: of the jobs. Tables that are one object are kept once.
+        baselines: a job's results of baselines, asked for when its training has ended.
+        watch: sees every epoch of the group; what it raises ends the training.
+
+    Raises:
+        KeyboardInterrupt: training was stopped; the jobs that were still open have been ended.
+    """
+    members = _entered(jobs, datasets, means)
+    if not members:
+        return
+    try:
+        group, rows = _group(members, means)
+        for records in group.train():
+            _record(members, group, records)
+            done = [e.run for e in records if group.states[e.run].status != "running"]
+            watch(records)
+            _finish(members, group, rows, done, baselines)
+    except KeyboardInterrupt as stop:
+        for run, job in enumerate(members):
+            if not job.ended:
+                # Only the best weights: the last are those of half an epoch.
+                job.save(group.states[run], last=False)
+                job.abandon(stop)
+        raise
+
+
+def compare(config: Config, dataset: Dataset, device: torch.device) -> dict[str, dict[str, Any]]:
+    """The baselines of a run: chosen on the validation rows, then tried on the test rows."""
+    rows = {name: getattr(dataset, name).to(device) for name in _SPLITS}
+    x, y = dataset.x.to(device), dataset.y.to(device)
+    found = Baselines(config.baseline, x, y, rows, dataset.num_classes)
+    found.choose()
+    return found.test()
+
+
+def _entered(jobs: Sequence[Job], datasets: Sequence[Dataset], means: Means) -> list[Job]:
+    """The jobs that can train."""
+    entered = []
+    for job, dataset in zip(jobs, datasets, strict=True):
+        with _spared(job):
+            check_baselines(job.config.baseline, dataset.num_train)
+            structure = structure_of(job.config, dataset.num_features, dataset.num_classes)
+            job.enter(
+                dataset,
+                structure,
+                device=device_name(means.device),
+                threads=means.num_threads,
+                group_size=len(jobs),
+            )
+            entered.append(job)
+    return entered
+
+
+def _group(jobs: Sequence[Job], means: Means) -> tuple[Group, list[Mapping[str, Tensor]]]:
+    """The group, and for each run its rows by split, as indices into the group's table."""
+    tables: dict[int, tuple[int, Dataset]] = {}  # by identity: first row in the whole, and whose
+    height = 0
+    rows: list[Mapping[str, Tensor]] = []
+    for job in jobs:
+        dataset = job.dataset
+        if id(dataset.x) not in tables:
+            tables[id(dataset.x)] = height, dataset
+            height += len(dataset.x)
+        first = tables[id(dataset.x)][0]
+        rows.append({name: (getattr(dataset, name) + first).to(means.device) for name in _SPLITS})
+    of_tables = [dataset for _, dataset in tables.values()]
+    group = Group(
+        [Run(job.config, own["train"], own["val"]) for job, own in zip(jobs, rows, strict=True)],
+        _joined([dataset.x for dataset in of_tables]).to(means.device),
+        _joined([dataset.y for dataset in of_tables]).to(means.device),
+        jobs[0].structure,
+        dtype=means.dtype,
+        num_threads=means.num_threads,
+    )
+    return group, rows
+
+
+def _joined(tables: list[Tensor]) -> Tensor:
+    return tables[0] if len(tables) == 1 else torch.cat(tables)
+
+
+def _record(jobs: Sequence[Job], group: Group, records: Sequence[Epoch]) -> None:
+    for epoch in records:
+        job, state = jobs[epoch.run], group.states[epoch.run]
+        if job.ended:
+            continue
+        with _spared(job):
+            job.record(epoch, state)
+            if job.config.trainer.histograms and epoch.val_loss is not None:
+                job.draw(state.params, group.grads(epoch.run))
+
+
+def _finish(
+    jobs: Sequence[Job],
+    group: Group,
+    rows: Sequence[Mapping[str, Tensor]],
+    done: Sequence[int],
+    baselines: Callable[[Job], dict[str, dict[str, Any]]],
+) -> None:
+    """End the jobs whose training is over. Only now are test rows read: all choices are made."""
+    compared = {}
+    for run in done:
+        if not jobs[run].ended:
+            with _spared(jobs[run]):
+                compared[run] = baselines(jobs[run])
+    by_height: dict[int, list[int]] = {}  # runs with as many test rows predict together
+    for run in compared:
+        if group.states[run].best is not None:
+            by_height.setdefault(len(rows[run]["test"]), []).append(run)
+    for runs in by_height.values():
+        logits = group.predict(runs, torch.stack([rows[run]["test"] for run in runs]))
+        for run, own in zip(runs, logits, strict=True):
+            with _spared(jobs[run]):
+                jobs[run].test(group.states[run], own)
+    for run, results in compared.items():
+        if not jobs[run].ended:
+            with _spared(jobs[run]):
+                jobs[run].end(results)
+
+
+@contextlib.contextmanager
+def _spared(job: Job) -> Iterator[None]:
+    """An error inside ends this job and no other."""
+    try:
+        yield
+    except Exception as error:
+        job.abandon(error)
