@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import pickle
 import random
@@ -15,6 +16,7 @@ from hydra import version
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, run_job
@@ -315,16 +317,26 @@ def test_other_applications(config_name: str | None) -> None:
         app.assert_same(overrides, num)
 
 
+@dataclasses.dataclass
+class Far:
+    """Of a type, a mapping stays one where it is an interpolation: what is put in goes beyond."""
+
+    choices: dict[str, Any] = dataclasses.field(default_factory=dict)
+    hidden: dict[str, str] = dataclasses.field(default_factory=dict)
+    lines: list[str] = dataclasses.field(default_factory=list)
+
+
 TUNNELS = """
 defaults:
+  - test_composition_far
   - choice: a
   - dependent: ${choice}
   - optional absent: nothing
   - _self_
 target: {x: 1, y: 2}
 alias: ${target}
-hidden: ${hydra.job.env_set}
-choices: ${hydra.runtime.choices}
+far: {hidden: "${hydra.job.env_set}", choices: "${hydra.runtime.choices}"}
+here: ${hydra.runtime.cwd}
 lines: [one]
 separator: ":"
 folder: ${hydra:job.override_dirname}
@@ -332,28 +344,41 @@ names: [NNEXP_TEST_NAME]
 hydra:
   job:
     env_copy: ENV_COPY
-    config: {override_dirname: {kv_sep: "${separator}"}}
+    config: {override_dirname: {kv_sep: KV_SEP}}
   sweep: {subdir: "${folder}/${target.x}"}
 """
 
 
-@pytest.mark.parametrize("env_copy", ["[]", "['${names.0}']", "[NNEXP_TEST_NAME]", "${names}"])
+@pytest.mark.parametrize(
+    ("env_copy", "kv_sep"),
+    [
+        ("[]", "_"),
+        ("[NNEXP_TEST_NAME]", "_"),
+        ("['${names.0}']", "_"),
+        ("[]", "'${separator}'"),
+    ],
+)
 def test_interpolations_that_reach_far(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env_copy: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env_copy: str, kv_sep: str
 ) -> None:
     """Values that end up elsewhere, in places that Hydra fills in itself before or afterwards."""
     monkeypatch.setenv("NNEXP_TEST_NAME", "value")
-    (tmp_path / "config.yaml").write_text(TUNNELS.replace("ENV_COPY", env_copy))
+    text = TUNNELS.replace("ENV_COPY", env_copy).replace("KV_SEP", kv_sep)
+    (tmp_path / "config.yaml").write_text(text)
     for name, text in {"choice/a": "v: 1", "choice/b": "v: 2", "dependent/a": "w: 1",
                        "dependent/b": "w: 2"}.items():  # fmt: skip
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.yaml").write_text(text)
+    ConfigStore.instance().store(name="test_composition_far", node=Far, package="far")
     app = App(tmp_path, "config")
     for overrides in (
         [], ["choice=b"], ["choice=b", "dependent.w=7"], ["alias.x=3"], ["+alias.z=3"],
-        ["hidden.x=3"], ["+hidden.x=3"], ["choices.choice=3"], ["+choices.new=3"], ["separator=_"],
+        ["far.hidden.x=3"], ["+far.hidden.x=3"], ["far.choices.choice=3"], ["+far.choices.new=3"],
+        ["separator=_"],
+        ["here=1"], ["+here=1"], ["++here=1"],
+        ["far.lines=${hydra.overrides.task}", "far.lines.0=b"],
         ["target.x=5", "alias.x=6"], ["alias={x:7}"], ["alias=1"], ["names=[HOME]"], ["~alias.x"],
-        ["~choices.choice"], ["folder=x"], ["folder=${now:%f}"], ["target=${hydra.job}"],
+        ["~far.choices.choice"], ["folder=x"], ["folder=${now:%f}"], ["target=${hydra.job}"],
         ["target=${lines}", "alias.0=two"], ["hydra.overrides.task=${lines}", "separator=3"],
         ["alias.x=1", "hydra.job.env_set={a:b}"], ["target=null", "target.x=1"],
         ["+folder=x"], ["target.x=???"], ["+target.x=${lines}"], ["lines=${target}", "lines.x=1"],
