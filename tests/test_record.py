@@ -9,6 +9,7 @@ import math
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -480,6 +481,20 @@ def test_a_failing_write_leaves_the_old_file(
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_replaces_a_file_is_on_the_disk_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.pt"
+    synced: list[tuple[bool, bytes]] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda n: synced.append((stat.S_ISDIR(os.fstat(n).st_mode), path.read_bytes()))
+    )
+    write_atomically(path, b"first")
+    assert synced == []
+    write_atomically(path, b"second")
+    assert synced == [(False, b"first"), (True, b"second")]
 
 
 def test_a_reader_never_meets_half_a_result(tmp_path: Path) -> None:

@@ -133,12 +133,13 @@ def _graph(structure: Structure) -> bytes:
 
 def hparams(config: Config, dataset: Dataset) -> dict[str, bool | int | float | str | None]:
     """The hyperparameters as TensorBoard's HParams table takes them: flat, lists as text."""
+    options = dataclasses.asdict(config)
     values: dict[str, Any] = {"seed": config.seed, "dataset.name": dataset.name}
     for group in ("model", "optimizer", "scheduler"):
-        values[f"{group}.name"] = getattr(config, group).name
+        values[f"{group}.name"] = options[group]["name"]
     for group in ("model", "optimizer", "scheduler", "dataset", "trainer"):
-        for key, value in dataclasses.asdict(getattr(config, group)).items():
+        for key, value in options[group].items():
             if key not in _NO_HPARAMS and not isinstance(value, dict):
                 values[f"{group}.{key}"] = str(value) if isinstance(value, list) else value
-    stopping = dataclasses.asdict(config.trainer.early_stopping)
+    stopping = options["trainer"]["early_stopping"]
     return values | {f"trainer.early_stopping.{key}": value for key, value in stopping.items()}

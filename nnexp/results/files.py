@@ -21,17 +21,24 @@ WRITE_EVERY = 0.5
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file that is afterwards either the old one or the new one, never a mixture.
 
-    The content goes to ``<name>.tmp`` in the same folder, which is made if absent, is forced to the
-    disk, and takes the place of ``path`` by a rename, which is forced to the disk as well.
+    The content goes to ``<name>.tmp`` in the same folder, which is made if absent, and takes the
+    place of ``path`` by a rename. So a kill of the process leaves one or the other.
+
+    A loss of power does so too where there was an old one: the new one is then forced to the disk
+    before and after the rename. A first file is not, which would cost a sweep of small runs more
+    than all else that they write; a loss of power in the seconds until the system writes it by
+    itself can leave it absent or empty, as if the process had been killed before.
 
     Raises OSError (disk full, no permission) that names ``path``; the old file is then untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    replaces = path.exists()
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("wb", buffering=0) as file:
             _write_all(file.write, content)
-            os.fsync(file.fileno())
+            if replaces:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -39,12 +46,13 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         if isinstance(error, OSError):  # of a full disk, write() says no name
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    with contextlib.suppress(OSError):  # some file systems cannot sync a folder
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    if replaces:
+        with contextlib.suppress(OSError):  # some file systems cannot sync a folder
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
 
 class Journal:
