@@ -1,0 +1,1 @@
+"""What the benchmarks train and who trains it: nnexp's engine and its peers."""
