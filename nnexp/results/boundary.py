@@ -97,12 +97,12 @@ def _axis(values: Tensor) -> Tensor:
 
 def _landscape(probabilities: Floats, height: int, width: int) -> Picture:
     """Probabilities [G, G, C], from the bottom up, as a picture [height, width, 3] with borders."""
-    shades = torch.from_numpy(_shades(probabilities)[::-1].copy()).float().permute(2, 0, 1)
-    pixels = F.interpolate(shades[None], (height, width), mode="bilinear", align_corners=True)[0]
+    shades = torch.from_numpy(np.rint(255 * _shades(probabilities)[::-1]).astype(np.uint8))
+    pixels = F.interpolate(
+        shades[None].permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=True
+    )
+    picture: Picture = pixels[0].permute(1, 2, 0).contiguous().numpy()
     renderer = _Renderer(width, height, DPI)
-    picture = np.asarray(renderer.buffer_rgba())
-    picture[..., :3] = pixels.mul_(255).add_(0.5).byte().permute(1, 2, 0).numpy()
-    picture[..., 3] = 255
     pen = renderer.new_gc()
     pen.set_foreground("#333333")
     pen.set_linewidth(0.5 * DPI / 72)  # each line is drawn by the classes on both its sides
@@ -113,7 +113,8 @@ def _landscape(probabilities: Floats, height: int, width: int) -> Picture:
         if lead.min() < 0 < lead.max():
             for line in contour_generator(z=lead).lines(0.0):
                 renderer.draw_path(pen, Path(np.asarray(line)), to_pixels)
-    return picture[..., :3]
+    _Layer.of(np.asarray(renderer.buffer_rgba())).lay_over(picture)
+    return picture
 
 
 def _shades(probabilities: Floats) -> Floats:
@@ -126,13 +127,34 @@ def _shades(probabilities: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
+class _Layer:
+    """What is drawn over a picture: its [I] pixels that are not clear."""
+
+    places: NDArray[np.int32]  # [I], counted row by row
+    ink: NDArray[np.uint8]  # [I, 4] red, green, blue and opacity
+
+    @classmethod
+    def of(cls, drawing: NDArray[np.uint8]) -> _Layer:
+        """The layer of a drawing [height, width, 4]."""
+        pixels = drawing.reshape(-1, 4)
+        places = np.flatnonzero(pixels[:, 3]).astype(np.int32)
+        return cls(places, pixels.take(places, axis=0))
+
+    def lay_over(self, picture: Picture) -> None:
+        """Change ``picture`` [height, width, 3], of the drawing's size."""
+        pixels = picture.reshape(-1, 3)
+        behind = pixels.take(self.places, axis=0).astype(np.float32)
+        opacity = self.ink[:, 3:] * np.float32(1 / 255)
+        pixels[self.places] = behind + (opacity * (self.ink[:, :3] - behind) + np.float32(0.5))
+
+
+@dataclass(frozen=True)
 class _Frame:
     """Rows, ticks, title and legend: what the runs on the same rows share."""
 
     shape: tuple[int, int]  # height and width of the picture
     box: tuple[slice, slice]  # the plane in it
-    inked: NDArray[np.int32]  # [I] pixels, counted row by row, that the frame covers in part
-    ink: NDArray[np.uint8]  # [I, 4] red, green, blue and opacity
+    layer: _Layer
 
     @property
     def height(self) -> int:
@@ -148,10 +170,7 @@ class _Frame:
         """The picture with the landscape [height, width, 3] behind the frame."""
         picture = np.full((*self.shape, 3), 255, np.uint8)
         picture[self.box] = landscape
-        pixels = picture.reshape(-1, 3)
-        opacity = self.ink[:, 3:] * np.float32(1 / 255)
-        behind = pixels[self.inked]
-        pixels[self.inked] = behind + opacity * (self.ink[:, :3] - behind.astype(np.float32)) + 0.5
+        self.layer.lay_over(picture)
         return picture
 
 
@@ -189,17 +208,11 @@ def _frame(
             ncols=-(-len(class_names) // 20),
             frameon=False,
         )
-        layer = drawn(figure)
+        drawing = drawn(figure)
         left, bottom, right, top = (round(edge) for edge in axes.bbox.extents)
-    height, width, _ = layer.shape
-    pixels = layer.reshape(-1, 4)
-    inked = np.flatnonzero(pixels[:, 3]).astype(np.int32)
-    return _Frame(
-        shape=(height, width),
-        box=(slice(height - top, height - bottom), slice(left, right)),
-        inked=inked,
-        ink=pixels[inked],
-    )
+    height, width, _ = drawing.shape
+    box = slice(height - top, height - bottom), slice(left, right)
+    return _Frame((height, width), box, _Layer.of(drawing))
 
 
 def _dots(rows: NDArray[np.floating], c: int, size: float) -> Line2D:

@@ -1,4 +1,4 @@
-"""The record of a run whose config was refused: nothing was loaded, yet its folder says why."""
+"""The record of a run that its training does not write: it was refused, or never got to the end."""
 
 from __future__ import annotations
 
@@ -9,11 +9,26 @@ from nnexp.results.record import DatasetSummary, RunResult, set_aside, write_res
 
 
 def record_failure(
-    folder: Path, error: str, *, arm: str, seed: int, model: str, optimizer: str, dataset: str
-) -> None:
-    """Write a ``result.json`` of status ``failed``, if the folder can be written."""
+    folder: Path,
+    error: str,
+    *,
+    arm: str,
+    seed: int,
+    model: str,
+    optimizer: str,
+    dataset: str,
+    status: str = "failed",
+    keep: bool = False,
+) -> RunResult:
+    """Write a ``result.json``, if the folder can be written, and return what it says.
+
+    Args:
+        status: ``failed`` or ``interrupted``.
+        keep: leave the run's other files where they are; else they are an earlier run's, and move
+            aside.
+    """
     result = RunResult(
-        status="failed",
+        status=status,
         error=error,
         seed=seed,
         arm=arm,
@@ -22,5 +37,7 @@ def record_failure(
         dataset=DatasetSummary(name=dataset),
     )
     with contextlib.suppress(OSError):  # the error that is being told matters more
-        set_aside(folder)
+        if not keep:
+            set_aside(folder)
         write_result(folder, result)
+    return result

@@ -176,6 +176,15 @@ def read_result(folder: Path) -> RunResult:
         raise DataError(f"{path}: {error}") from error
 
 
+def discard(folder: Path) -> None:
+    """Delete what a run that never had a result has left in ``folder``: it is to be run again."""
+    if (folder / RESULT_FILE).exists():
+        return
+    (folder / METRICS_FILE).unlink(missing_ok=True)
+    for path in [*folder.glob("events.out.tfevents.*"), *folder.glob("checkpoints/*.pt*")]:
+        path.unlink()
+
+
 def set_aside(folder: Path) -> Path | None:
     """Move what an earlier run left in ``folder`` to ``folder/previous/<n>``, and name that place.
 
