@@ -23,6 +23,7 @@ from nnexp.config.messages import told
 from nnexp.environment import prepare
 from nnexp.errors import ConfigError
 from nnexp.results.failure import record_failure
+from nnexp.sweep.failures import add_failure, failure_lines
 
 _traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -33,15 +34,13 @@ _VALUED_FLAGS = (
 )  # fmt: skip
 
 _main_process = 0
-_failures: list[str] = []  # one line for each failed job of a sweep
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, with which schedulers end a job: as Ctrl-C, but for the word and the exit code."""
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def job(composed: DictConfig) -> float | None:
+def _job(composed: DictConfig) -> float | None:
     """One job of Hydra's: a run. Returns the least validation loss, for sweepers that minimise.
 
     A run that fails in a sweep has an infinite loss, so that the sweep goes on; ``main`` tells the
@@ -71,10 +70,14 @@ def job(composed: DictConfig) -> float | None:
         logging.getLogger("nnexp").error("%s", told(error))
         if os.getpid() != _main_process:
             raise
-        name = " ".join(["job", str(hydra_config.job.num), *cast(list[str], overrides)])
-        _failures.append(f"{name}: {told(error)}")
+        add_failure(int(hydra_config.job.num), cast(list[str], overrides), told(error))
         return math.inf
     return result.metrics["val/loss"]
+
+
+# The fused launcher trains all jobs together, as this function would one by one.
+_job.trains_in_groups = True  # type: ignore[attr-defined]
+job = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_job)
 
 
 def main() -> None:
@@ -92,15 +95,16 @@ def main() -> None:
     except BrokenPipeError:
         _hang_up()
     except KeyboardInterrupt as stop:
-        _tell(*_failures, "terminated" if isinstance(stop, Terminated) else "interrupted")
+        _tell(*failure_lines(), "terminated" if isinstance(stop, Terminated) else "interrupted")
         sys.exit(143 if isinstance(stop, Terminated) else 130)
     except Exception as error:
         if _traceback_wanted:
             raise
-        _tell(*_failures)
+        _tell(*failure_lines())
         _exit(error)
-    if _failures:
-        _tell(*_failures)
+    failures = list(failure_lines())
+    if failures:
+        _tell(*failures)
         sys.exit(1)
 
 

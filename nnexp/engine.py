@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nnexp.config.schema import Config, EarlyStoppingConfig
+from nnexp.config.schema import Config, EarlyStoppingConfig, TrainerConfig
 from nnexp.devices import threads
 from nnexp.errors import ConfigError
 from nnexp.models.dropout import Dropout
@@ -116,7 +116,7 @@ class Group:
         states: of the runs, to go on from; they are not changed. None starts anew.
 
     Raises:
-        ConfigError: dropping the last batch leaves none, or batch norm would meet a single row.
+        ConfigError: as ``batches``.
     """
 
     def __init__(
@@ -139,19 +139,7 @@ class Group:
         self.states = [state.to(x.device) for state in begun]
         if len({state.epoch for state in self.states if state.status == "running"}) > 1:
             raise ValueError("runs that train together must have done the same number of epochs")
-        trainer = runs[0].config.trainer
-        self.batches = _batches(len(runs[0].train), trainer.batch_size, trainer.drop_last)
-        if not self.batches:
-            raise ConfigError(
-                f"trainer.drop_last=true: leaves no batch of {len(runs[0].train)} training rows; "
-                f"trainer.batch_size={trainer.batch_size} is larger"
-            )
-        if structure.norm == "batch" and self.batches[-1][1] == 1:
-            raise ConfigError(
-                f"trainer.batch_size={trainer.batch_size}: {len(runs[0].train)} training rows end "
-                "in a batch of one row, which model.norm=batch cannot normalise; use another "
-                "batch size or trainer.drop_last=true"
-            )
+        self.batches = batches(len(runs[0].train), runs[0].config.trainer, structure)
 
     def grads(self, run: int) -> Tensor:
         """The last gradients [P] of a run that has just trained, clipped if they are to be.
@@ -407,10 +395,26 @@ def _initial_state(config: Config, structure: Structure) -> RunState:
     )
 
 
-def _batches(rows: int, batch_size: int, drop_last: bool) -> list[tuple[int, int]]:
-    """First row and number of rows of each batch of an epoch."""
-    whole = rows // batch_size * batch_size if drop_last else rows
-    return [(start, min(batch_size, whole - start)) for start in range(0, whole, batch_size)]
+def batches(rows: int, trainer: TrainerConfig, structure: Structure) -> list[tuple[int, int]]:
+    """First row and number of rows of each batch of an epoch.
+
+    Raises:
+        ConfigError: dropping the last batch leaves none, or batch norm would meet a single row.
+    """
+    size = trainer.batch_size
+    whole = rows // size * size if trainer.drop_last else rows
+    found = [(start, min(size, whole - start)) for start in range(0, whole, size)]
+    if not found:
+        raise ConfigError(
+            f"trainer.drop_last=true: leaves no batch of {rows} training rows; "
+            f"trainer.batch_size={size} is larger"
+        )
+    if structure.norm == "batch" and found[-1][1] == 1:
+        raise ConfigError(
+            f"trainer.batch_size={size}: {rows} training rows end in a batch of one row, which "
+            "model.norm=batch cannot normalise; use another batch size or trainer.drop_last=true"
+        )
+    return found
 
 
 def _padded(rows: Tensor, height: int) -> Tensor:

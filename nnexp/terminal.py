@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from nnexp.engine import Epoch
+from nnexp.paths import short
 from nnexp.results.record import RunResult
 
 
@@ -72,8 +73,8 @@ def print_result(result: RunResult, folder: Path) -> None:
     # Not through the console: names are no markup, and a path must not be wrapped.
     print(f"\n{result.arm} on {result.dataset.name}, seed {result.seed}")
     Console().print(table)
-    print(f"files        {_short(folder)}")
-    print(f"tensorboard  tensorboard --logdir {shlex.quote(_short(_logdir(folder)))}")
+    print(f"files        {short(folder)}")
+    print(f"tensorboard  tensorboard --logdir {shlex.quote(short(_logdir(folder)))}")
 
 
 def _logdir(folder: Path) -> Path:
@@ -85,11 +86,3 @@ def _logdir(folder: Path) -> Path:
 
 def _fraction(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def _short(path: Path) -> str:
-    """Relative to the current folder where that is shorter."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

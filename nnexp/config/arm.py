@@ -7,6 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from nnexp.config.schema import Config
+
 # Overrides that say nothing about what is compared: where and how it is computed and shown.
 _SILENT = (
     "seed",
@@ -68,6 +70,12 @@ def identity(composed: DictConfig) -> dict[str, Any]:
     seed = OmegaConf.select(composed, "seed", throw_on_resolution_failure=False)
     names = {group: _name_of(composed, group) for group in ("model", "optimizer", "dataset")}
     return {"seed": seed if type(seed) is int else 0, **names}
+
+
+def names_of(config: Config) -> dict[str, Any]:
+    """The same of a sound config."""
+    groups = ("model", "optimizer", "dataset")
+    return {"seed": config.seed, **{group: getattr(config, group).name for group in groups}}
 
 
 def _name_of(composed: DictConfig, group: str) -> str:

@@ -341,14 +341,20 @@ def _near(path: str) -> str:
 # ── the machine ───────────────────────────────────────────────────────────────────────────────
 
 
-def _too_large(error: Exception) -> str | None:
-    """Allocators fail with errors of many classes; torch's are told by their words."""
-    text = _sentence(error)
+def is_memory_error(error: Exception) -> bool:
+    """Whether memory ran out. Allocators fail with errors of many classes; torch's are told by
+    their words."""
     names = {kind.__name__ for kind in type(error).__mro__}
     words = "allocate memory|not enough memory|out of memory|bad_alloc|Storage size calculation"
-    if names & {"MemoryError", "OutOfMemoryError"} or (
-        "RuntimeError" in names and re.search(words, text)
-    ):
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or (
+        "RuntimeError" in names and bool(re.search(words, _sentence(error)))
+    )
+
+
+def _too_large(error: Exception) -> str | None:
+    text = _sentence(error)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if is_memory_error(error):
         asked = re.search(r"tried to allocate ([\d.]+ \w+)", text, re.IGNORECASE)
         return (
             "memory does not suffice for the network or the data"

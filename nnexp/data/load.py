@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from nnexp.config.schema import (
     BundledConfig,
@@ -48,19 +49,32 @@ def load_source(config: DatasetConfig) -> Source:
     )
 
 
-def split(source: Source, config: DatasetConfig) -> Dataset:
+def split(
+    source: Source, config: DatasetConfig, tables: dict[bytes, Tensor] | None = None
+) -> Dataset:
     """Rows drawn, missing values filled in and columns scaled, fitted on the training rows.
+
+    Args:
+        tables: of this source by scaling. A table that is there is used, a new one is put there.
 
     Raises:
         ConfigError: ``num_train`` does not fit the source.
         DataError: too few rows for every class, or numbers beyond float32.
     """
     rows = draw_rows(source, config)
-    x = fill_missing(source, rows.train)
-    shift, scale = fit(x, source, rows.train, config.scaling)
+    filled = fill_missing(source, rows.train)
+    shift, scale = fit(filled, source, rows.train, config.scaling)
+    scaling = shift.tobytes() + scale.tobytes()
+    x = None
+    if tables is not None and filled is source.x:  # what is filled in depends on the split
+        x = tables.get(scaling)
+    if x is None:
+        x = torch.from_numpy(apply(filled, shift, scale, source))
+        if tables is not None and filled is source.x:
+            tables[scaling] = x
     return Dataset(
         name=source.name,
-        x=torch.from_numpy(apply(x, shift, scale, source)),
+        x=x,
         y=torch.from_numpy(source.y.copy()),
         train=torch.from_numpy(rows.train),
         val=torch.from_numpy(rows.val),

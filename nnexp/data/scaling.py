@@ -46,6 +46,12 @@ def fill_missing(source: Source, train: Indices) -> Features:
     return x
 
 
+def hangs_on_split(source: Source, scaling: str) -> bool:
+    """Whether another choice of training rows may give another table."""
+    gaps = source.x.dtype != np.uint8 and bool(np.isnan(source.x).any())
+    return scaling != "none" or gaps or bool(source.one_hot)
+
+
 def fit(x: Features, source: Source, train: Indices, scaling: str) -> tuple[Floats, Floats]:
     """Shift [D] and scale [D] such that ``(x - shift) * scale`` is scaled on the training rows.
 

@@ -9,8 +9,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # the main process of a sweep goes without torch
+    from torch import Tensor
 
 # Rows of flat buffers, and the tensors in them, start at multiples of 16 float32 numbers (64
 # bytes, a cache line), and rows of activations hold multiples of 32. So the same number of one

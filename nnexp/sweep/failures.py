@@ -1,0 +1,39 @@
+"""The jobs of this process's sweeps that failed, for the end of the program to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job and what became of it."""
+
+    num: int
+    overrides: tuple[str, ...]
+    error: str
+
+
+_failures: list[Failure] = []
+
+
+def add_failure(num: int, overrides: Iterable[str], error: str) -> None:
+    """Note a job that failed."""
+    _failures.append(Failure(num, tuple(overrides), error))
+
+
+def failure_lines(most: int = 20) -> Iterator[str]:
+    """A line for each error: the job's number and overrides, or how many jobs have the same."""
+    by_error: dict[str, list[Failure]] = {}
+    for failure in _failures:
+        by_error.setdefault(failure.error, []).append(failure)
+    for shown, (error, failures) in enumerate(by_error.items()):
+        if shown == most:
+            yield f"and {len(by_error) - most} more errors; result.json in each folder has them"
+            return
+        first = failures[0]
+        name = " ".join(["job", str(first.num), *first.overrides])
+        others = len(failures) - 1
+        also = f" (and {others} other job{'s' if others > 1 else ''})" if others else ""
+        yield f"{name}{also}: {error}"

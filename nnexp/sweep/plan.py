@@ -1,0 +1,203 @@
+"""From the entries of a sweep to groups that train together, and the words that say so."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nnexp.sweep.tasks import Entry, Kind, Prospect
+
+# A group on the CPU takes as many runs as keep what a step touches again and again in a core's
+# caches; benchmarks/README.md has the measurements. Neither number changes a result.
+_ACTIVATIONS = 4 * 2**20  # bytes of a step's activations, of all runs
+_MOST_RUNS = 128
+# On CUDA, where nothing but memory limits a group.
+_GPU_BYTES = 8 * 2**30
+# Tables of rows that runs with other splits do not share, of all runs of a group.
+_TABLES = 512 * 2**20
+# Tasks for each worker, at least, so that all of them are busy to the end.
+_TASKS_A_WORKER = 3
+_FEWEST_RUNS = 8  # a group is not halved below this for the sake of balance
+
+# What a step costs, in microseconds of one core of the machine that it was fitted on. Only ratios
+# matter: they put long tasks first and weigh what is left to do.
+_COST_OF_A_STEP = 4.0  # a run's share in the calls
+_COST_OF_A_NUMBER = 0.6e-3  # gradients, optimizer
+_COST_OF_A_FLOP = 8e-6
+
+_WORDS = {
+    "source": "the data",
+    "num_train": "the number of training rows",
+    "num_val": "the number of validation rows",
+    "structure": "the network",
+    "batch_size": "trainer.batch_size",
+    "drop_last": "trainer.drop_last",
+    "precision": "trainer.precision",
+    "device": "trainer.device",
+    "threads": "the number of threads",
+}
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """Runs that train together, and what that costs, in microseconds of a core."""
+
+    kind: Kind
+    entries: tuple[Entry, ...]
+    cost: float
+
+    def halves(self) -> list[PlannedTask]:
+        """The same work as two tasks."""
+        middle = (len(self.entries) + 1) // 2
+        return [
+            dataclasses.replace(self, entries=part, cost=self.cost * len(part) / len(self.entries))
+            for part in (self.entries[:middle], self.entries[middle:])
+        ]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All tasks, the longest first."""
+
+    tasks: tuple[PlannedTask, ...]
+    num_workers: int
+
+    @property
+    def cost(self) -> float:
+        """Of all tasks, in microseconds of a core."""
+        return sum(task.cost for task in self.tasks)
+
+
+def make_plan(
+    entries: Sequence[Entry],
+    prospects: Sequence[Prospect],
+    *,
+    num_workers: int,
+    largest: int | None,
+) -> Plan:
+    """Group what can train together, in groups that suit the machine.
+
+    Args:
+        prospects: of the entries.
+        num_workers: at most so many; fewer where there are fewer tasks.
+        largest: runs a group at most; None lets the work decide.
+    """
+    by_kind: dict[Kind, list[tuple[Entry, Prospect]]] = {}
+    for entry, prospect in zip(entries, prospects, strict=True):
+        by_kind.setdefault(prospect.kind, []).append((entry, prospect))
+    tasks: list[PlannedTask] = []
+    for kind, pairs in by_kind.items():
+        # Runs of one split side by side share a table, runs of one optimizer its passes.
+        pairs.sort(key=lambda pair: _likeness(pair[0]))
+        size = min(runs_a_group(kind, pairs[0][1]), largest or len(pairs))
+        count = math.ceil(len(pairs) / size)
+        bounds = [len(pairs) * i // count for i in range(count + 1)]
+        for start, stop in zip(bounds, bounds[1:], strict=False):  # noqa: RUF007
+            members = pairs[start:stop]
+            cost = sum(cost_of(entry, prospect) for entry, prospect in members)
+            tasks.append(PlannedTask(kind, tuple(entry for entry, _ in members), cost))
+    tasks = _balanced(tasks, num_workers)
+    tasks.sort(key=lambda task: -task.cost)
+    return Plan(tuple(tasks), max(1, min(num_workers, len(tasks))))
+
+
+def runs_a_group(kind: Kind, prospect: Prospect) -> int:
+    """How many runs of a kind train together best; their number never changes a result."""
+    if why_alone(kind):
+        return 1
+    widths = kind.structure.widths
+    activations = 4 * kind.batch_size * (widths[0] + 2 * sum(widths[1:]))  # bytes of a run
+    if kind.device != "cpu":
+        size = _GPU_BYTES // (activations + 24 * prospect.num_numbers)
+    else:
+        size = min(_MOST_RUNS, _ACTIVATIONS // activations)
+    if prospect.own_table:
+        size = min(size, _TABLES // prospect.own_table)
+    return max(1, size)
+
+
+def why_alone(kind: Kind) -> str | None:
+    """Why runs of a kind train one by one, None if they do not."""
+    if kind.threads > 1:
+        return (
+            f"they use {kind.threads} threads, with which the last bits depend on the group; "
+            "trainer.threads=1 lets them train together"
+        )
+    if kind.device == "cpu" and kind.precision == "bfloat16":
+        return "the last bits of bfloat16 on the CPU depend on the group"
+    return None
+
+
+def cost_of(entry: Entry, prospect: Prospect) -> float:
+    """Microseconds of a core, roughly."""
+    kind, trainer = prospect.kind, entry.config.trainer
+    steps = math.ceil(kind.num_train / kind.batch_size) * trainer.epochs
+    flops = kind.structure.flops_per_row() * kind.batch_size
+    step = _COST_OF_A_STEP + _COST_OF_A_NUMBER * prospect.num_numbers + _COST_OF_A_FLOP * flops
+    return steps * step
+
+
+def lines(plan: Plan, *, refused: int = 0) -> list[str]:
+    """The plan in words."""
+    runs = sum(len(task.entries) for task in plan.tasks)
+    by_kind: dict[Kind, list[PlannedTask]] = {}
+    for task in plan.tasks:
+        by_kind.setdefault(task.kind, []).append(task)
+    told = [
+        f"{_count(runs, 'run')} in {_count(len(plan.tasks), 'group')} on "
+        f"{_count(plan.num_workers, 'worker')}"
+        + (f"; {_count(refused, 'job')} cannot be trained" if refused else "")
+    ]
+    apart = _differences(list(by_kind))
+    if apart:
+        told.append(f"what keeps groups apart: {', '.join(apart)}")
+    for kind, tasks in by_kind.items():
+        sizes = sorted({len(task.entries) for task in tasks}, reverse=True)
+        sized = f"{sizes[-1]} to {sizes[0]}" if len(sizes) > 1 else f"{sizes[0]}"
+        networks = sorted({entry.config.model.name for task in tasks for entry in task.entries})
+        alone = why_alone(kind)
+        told.append(
+            f"  {'/'.join(networks)} {'-'.join(map(str, kind.structure.widths))}, "
+            f"batch {kind.batch_size}, {kind.device}: "
+            f"{_count(sum(len(task.entries) for task in tasks), 'run')} in "
+            f"{_count(len(tasks), 'group')} of {sized}" + (f": {alone}" if alone else "")
+        )
+    return told
+
+
+def _likeness(entry: Entry) -> tuple[str, str, str]:
+    config = entry.config
+    return repr(config.dataset), repr(config.optimizer), repr(config.scheduler)
+
+
+def _balanced(tasks: list[PlannedTask], num_workers: int) -> list[PlannedTask]:
+    """Halve the longest tasks until there are enough for all workers to end together."""
+    fair = sum(task.cost for task in tasks) / (num_workers * _TASKS_A_WORKER)
+    if num_workers == 1:
+        return tasks
+    done: list[PlannedTask] = []
+    while tasks:
+        task = tasks.pop()
+        if task.cost > fair and len(task.entries) >= 2 * _FEWEST_RUNS:
+            tasks += task.halves()
+        else:
+            done.append(task)
+    return done
+
+
+def _differences(kinds: Sequence[Kind]) -> list[str]:
+    """In what the kinds differ: ``trainer.batch_size differs (32, 64)``."""
+    told = []
+    for name, words in _WORDS.items():
+        values = list(dict.fromkeys(getattr(kind, name) for kind in kinds))
+        if len(values) > 1:
+            plain = all(isinstance(value, int | str) for value in values) and name != "source"
+            shown = f" ({', '.join(str(value) for value in values[:6])})" if plain else ""
+            told.append(f"{words} differs{shown}")
+    return told
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,344 @@
+"""The workers of a sweep, seen from the main process: who does what, and what becomes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import signal
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from nnexp.config.arm import names_of
+from nnexp.errors import NnexpError
+from nnexp.results.failure import record_failure
+from nnexp.results.record import RunResult
+from nnexp.sweep.plan import Plan, PlannedTask
+from nnexp.sweep.tasks import (
+    Advanced,
+    Answer,
+    Baselined,
+    Broken,
+    Computed,
+    Ended,
+    Entry,
+    Stop,
+    Survey,
+    Surveyed,
+    Train,
+    Trained,
+    Want,
+    Warned,
+)
+
+log = logging.getLogger(__name__)
+
+_ATTEMPTS = 2  # of a run whose worker died
+_SECONDS_TO_STOP = 30.0
+_WORKER = "nnexp.sweep.worker"
+
+
+@dataclass(eq=False)
+class _Task:
+    planned: PlannedTask
+    attempt: int = 1
+    left: dict[int, Entry] = field(default_factory=dict)  # by number, those without a result
+
+    def __post_init__(self) -> None:
+        self.left = {entry.num: entry for entry in self.planned.entries}
+
+
+@dataclass(eq=False)
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+    device: str | None = None  # for CUDA: the one GPU that it serves
+    task: _Task | None = None
+    wants: tuple[str, ...] = ()  # baselines that it waits for
+
+
+@dataclass
+class Progress:
+    """What a display shows. Costs are in microseconds of a core, as the plan has them."""
+
+    runs: int = 0
+    runs_done: int = 0
+    failed: int = 0
+    groups_in_flight: int = 0
+    run_epochs: int = 0
+    cost: float = 0.0
+    cost_done: float = 0.0
+
+
+class Pool:
+    """Worker processes, started when they are needed and ended with the pool.
+
+    Use it as a context. Workers that die are replaced.
+    """
+
+    def __init__(self) -> None:
+        # A server process imports torch once, and every worker is a fork of it.
+        methods = multiprocessing.get_all_start_methods()
+        self._context: SpawnContext | ForkServerContext
+        if "forkserver" in methods:
+            self._context = multiprocessing.get_context("forkserver")
+            self._context.set_forkserver_preload([_WORKER])
+        else:
+            self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
+        self._baselines: dict[str, Baselined] = {}
+        self._claims: dict[str, _Worker] = {}
+
+    def __enter__(self) -> Pool:
+        self._folder = tempfile.TemporaryDirectory(prefix="nnexp-sweep-")
+        self._add_worker()  # the server begins to import torch while the main process composes
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            with contextlib.suppress(OSError):
+                worker.pipe.send(Stop())
+            worker.pipe.close()
+        for worker in self._workers:
+            worker.process.join(_SECONDS_TO_STOP)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+        self._folder.cleanup()
+
+    def survey(self, entries: Sequence[Entry]) -> Surveyed:
+        """Look at the data.
+
+        Raises:
+            NnexpError: the worker died twice over it.
+        """
+        for _ in range(_ATTEMPTS):
+            worker = self._workers[0]
+            try:
+                worker.pipe.send(Survey(tuple(entries)))
+                while True:
+                    message = worker.pipe.recv()
+                    if isinstance(message, Surveyed):
+                        return message
+                    _tell(message)
+            except (EOFError, OSError):
+                how = _how_it_ended(worker)
+                self._replace(worker)
+        raise NnexpError(f"a worker process that looked at the data {how}, twice")
+
+    def train(
+        self, plan: Plan, num_gpus: int, ended: Callable[[Entry, RunResult], None]
+    ) -> Iterator[Progress]:
+        """Train everything; yields what has been done, several times a second.
+
+        Args:
+            num_gpus: for work on ``cuda``: a worker serves one of them.
+            ended: called for every run that has its ``result.json``.
+
+        Raises:
+            KeyboardInterrupt: came from outside; all runs without a result have been marked
+                interrupted by then.
+        """
+        self._queue = deque(_Task(planned) for planned in plan.tasks)
+        self._ended = ended
+        self.progress = Progress(runs=sum(len(task.entries) for task in plan.tasks), cost=plan.cost)
+        for number in range(plan.num_workers):
+            if number == len(self._workers):
+                self._add_worker()
+            self._workers[number].device = f"cuda:{number % num_gpus}" if num_gpus else None
+        try:
+            while self._queue or any(worker.task for worker in self._workers):
+                self._hand_out()
+                yield self.progress
+                for pipe in wait([worker.pipe for worker in self._workers], timeout=0.2):
+                    worker = next(w for w in self._workers if w.pipe is pipe)
+                    self._listen(worker)
+            yield self.progress
+        except BaseException:
+            self._interrupt()
+            raise
+
+    # ── tasks ─────────────────────────────────────────────────────────────────────────────────
+
+    def _hand_out(self) -> None:
+        for worker in list(self._workers):
+            if worker.task is None and self._queue:
+                task = self._queue.popleft()
+                kind = task.planned.kind
+                device = worker.device if kind.device == "cuda" and worker.device else kind.device
+                worker.task = task
+                try:
+                    worker.pipe.send(Train(tuple(task.left.values()), kind, device))
+                except OSError:
+                    self._bury(worker)
+        self.progress.groups_in_flight = sum(worker.task is not None for worker in self._workers)
+
+    def _listen(self, worker: _Worker) -> None:
+        """Take in all that a worker has to say."""
+        try:
+            while worker.pipe.poll():
+                self._take(worker, worker.pipe.recv())
+        except (EOFError, OSError):
+            self._bury(worker)
+
+    def _take(self, worker: _Worker, message: object) -> None:
+        match message:
+            case Advanced(run_epochs):
+                assert worker.task is not None
+                self.progress.run_epochs += run_epochs
+                self.progress.cost_done += run_epochs * _cost_of_an_epoch(worker.task.planned)
+            case Ended(num, result):
+                assert worker.task is not None
+                self._end(worker.task.left.pop(num), result)
+            case Want(keys):
+                worker.wants = keys
+                self._answer(worker)
+            case Computed(key, found):
+                self._baselines[key] = found
+                self._claims.pop(key, None)
+                for waiting in self._workers:
+                    self._answer(waiting)
+            case Trained():
+                worker.task = None
+            case Broken(error, _):
+                assert worker.task is not None
+                log.info("%d runs are trained as two groups: %s", len(worker.task.left), error)
+                self._put_back(worker.task)
+                worker.task = None
+            case _:
+                _tell(message)
+
+    def _end(self, entry: Entry, result: RunResult) -> None:
+        self.progress.runs_done += 1
+        self.progress.failed += result.status != "completed"
+        self._ended(entry, result)
+
+    def _put_back(self, task: _Task) -> None:
+        """What is left of a group that broke as a whole, in halves."""
+        rest = tuple(task.left.values())
+        share = task.planned.cost * len(rest) / len(task.planned.entries)
+        left = PlannedTask(task.planned.kind, rest, share)
+        halves = left.halves() if len(rest) > 1 else [left]
+        self._queue.extendleft(_Task(half, task.attempt) for half in halves)
+
+    # ── baselines: each is computed by the first worker that needs it ─────────────────────────
+
+    def _answer(self, worker: _Worker) -> None:
+        """Tell a waiting worker what is known, or what to compute; else it waits on."""
+        if not worker.wants:
+            return
+        known = {key: self._baselines[key] for key in worker.wants if key in self._baselines}
+        free = [key for key in worker.wants if key not in known and key not in self._claims]
+        compute = free[0] if free else None
+        if not known and compute is None:
+            return
+        if compute is not None:
+            self._claims[compute] = worker
+        worker.wants = ()
+        with contextlib.suppress(OSError):  # it has died, which the next poll shows
+            worker.pipe.send(Answer(known, compute))
+
+    # ── workers ───────────────────────────────────────────────────────────────────────────────
+
+    def _add_worker(self) -> None:
+        self._workers.append(self._started())
+
+    def _started(self) -> _Worker:
+        mine, its = self._context.Pipe()
+        process = self._context.Process(
+            target=_serve, args=(its, Path(self._folder.name)), daemon=True
+        )
+        process.start()
+        its.close()
+        return _Worker(process, mine)
+
+    def _replace(self, worker: _Worker) -> None:
+        worker.pipe.close()
+        place = self._workers.index(worker)
+        self._workers[place] = self._started()
+        self._workers[place].device = worker.device
+
+    def _bury(self, worker: _Worker) -> None:
+        """A worker has died: its runs are tried once more, by another."""
+        how = _how_it_ended(worker)
+        task = worker.task
+        self._replace(worker)
+        self._claims = {key: w for key, w in self._claims.items() if w is not worker}
+        for waiting in self._workers:
+            self._answer(waiting)
+        if task is None:
+            return
+        if task.attempt < _ATTEMPTS:
+            log.warning("a worker process %s; its %d runs start anew", how, len(task.left))
+            rest = tuple(task.left.values())
+            share = task.planned.cost * len(rest) / len(task.planned.entries)
+            self._queue.append(_Task(PlannedTask(task.planned.kind, rest, share), task.attempt + 1))
+        else:
+            for entry in task.left.values():
+                self._end(entry, _unfinished(entry, "failed", f"its worker process {how}, twice"))
+
+    def _interrupt(self) -> None:
+        """Stop the workers, each after the epoch that it is in, and mark what is left."""
+        signals = {signal.SIGINT: signal.SIG_IGN}
+        before = {number: signal.signal(number, new) for number, new in signals.items()}
+        try:
+            busy = [worker for worker in self._workers if worker.task is not None]
+            for worker in busy:
+                with contextlib.suppress(OSError):
+                    worker.pipe.send(Stop())
+            deadline = time.monotonic() + _SECONDS_TO_STOP
+            while busy and time.monotonic() < deadline:
+                for pipe in wait([worker.pipe for worker in busy], timeout=0.5):
+                    worker = next(w for w in busy if w.pipe is pipe)
+                    try:
+                        while worker.pipe.poll():
+                            message = worker.pipe.recv()
+                            if isinstance(message, Ended | Advanced):
+                                self._take(worker, message)
+                    except (EOFError, OSError):
+                        busy.remove(worker)
+            for task in [*self._queue, *(w.task for w in self._workers if w.task is not None)]:
+                for entry in task.left.values():
+                    self._end(entry, _unfinished(entry, "interrupted", "interrupted"))
+            self._queue.clear()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _serve(pipe: Connection, folder: Path) -> None:
+    from nnexp.sweep.worker import work  # imports torch, which the main process goes without
+
+    work(pipe, folder)
+
+
+def _unfinished(entry: Entry, status: str, error: str) -> RunResult:
+    who = names_of(entry.config)
+    return record_failure(entry.folder, error, status=status, keep=True, arm=entry.arm, **who)
+
+
+def _cost_of_an_epoch(planned: PlannedTask) -> float:
+    return planned.cost / sum(entry.config.trainer.epochs for entry in planned.entries)
+
+
+def _how_it_ended(worker: _Worker) -> str:
+    worker.process.join(5)
+    code = worker.process.exitcode
+    if code is not None and code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
+
+
+def _tell(message: object) -> None:
+    match message:
+        case Warned(level, name, text):
+            logging.getLogger(name).log(level, "%s", text)
+        case _:
+            raise RuntimeError(f"a worker said {message!r}")
