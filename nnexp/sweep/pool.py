@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
@@ -98,7 +99,8 @@ class Pool:
 
     def __enter__(self) -> Pool:
         self._folder = tempfile.TemporaryDirectory(prefix="nnexp-sweep-")
-        self._add_worker()  # the server begins to import torch while the main process composes
+        if isinstance(self._context, ForkServerContext):
+            forkserver.ensure_running()  # imports torch while the main process composes
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -119,6 +121,7 @@ class Pool:
         Raises:
             NnexpError: the worker died twice over it.
         """
+        self._add_worker()
         for _ in range(_ATTEMPTS):
             worker = self._workers[0]
             try:

@@ -67,7 +67,7 @@ def print_arms(results: Sequence[RunResult], folder: Path) -> None:
         arms.setdefault((result.dataset.name, result.arm), []).append(result)
     several = len({name for name, _ in arms}) > 1
     table = Table(box=SIMPLE_HEAD)
-    table.add_column("arm")
+    table.add_column("arm", min_width=24, overflow="fold")
     for name in ("runs", "val acc", "test acc", "KNN test", "difference"):
         table.add_column(name, justify="right", no_wrap=True)
     ordered = sorted(arms.items(), key=lambda arm: _rank(arm[1]))
@@ -88,7 +88,8 @@ def print_arms(results: Sequence[RunResult], folder: Path) -> None:
             f"{statistics.fmean(a - b for a, b in pairs):+.4f}" if pairs else "-",
         )
     print()
-    Console(markup=False).print(table)
+    console = Console()
+    Console(width=max(console.width, 100) if console.is_terminal else 140).print(table)
     if len(ordered) > _MOST_ARMS:
         print(f"and {len(ordered) - _MOST_ARMS} more arms")
     print("mean ± standard deviation over the runs of an arm; best validation accuracy first")
