@@ -24,6 +24,7 @@ from nnexp.environment import prepare
 from nnexp.errors import ConfigError
 from nnexp.results.failure import record_failure
 from nnexp.sweep.failures import add_failure, failure_lines
+from nnexp.sweep.server import is_wanted, start_server
 
 _traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -88,6 +89,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     register()
     prepare()
+    if is_wanted(sys.argv):
+        start_server()
     logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
     try:

@@ -131,7 +131,8 @@ class _Launched:
     def returns(self, job_overrides: Sequence[list[str]], first: int) -> list[JobReturn]:
         """Do it all."""
         self._overrides = dict(enumerate(job_overrides, first))
-        with env_override(_environment(self._config)), Pool() as pool:
+        ready = min(self._options.workers or available_cores(), len(self._overrides))
+        with env_override(_environment(self._config)), Pool(ready) as pool:
             log.info("%d jobs", len(self._overrides))
             for num, overrides in self._overrides.items():
                 self._compose(num, overrides)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import signal
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -22,6 +19,7 @@ from nnexp.errors import NnexpError
 from nnexp.results.failure import record_failure
 from nnexp.results.record import RunResult
 from nnexp.sweep.plan import Plan, PlannedTask
+from nnexp.sweep.server import start_server, worker_context
 from nnexp.sweep.tasks import (
     Advanced,
     Answer,
@@ -43,7 +41,6 @@ log = logging.getLogger(__name__)
 
 _ATTEMPTS = 2  # of a run whose worker died
 _SECONDS_TO_STOP = 30.0
-_WORKER = "nnexp.sweep.worker"
 
 
 @dataclass(eq=False)
@@ -82,25 +79,20 @@ class Pool:
     """Worker processes, started when they are needed and ended with the pool.
 
     Use it as a context. Workers that die are replaced.
+
+    Args:
+        num_workers: to begin with. They get ready while one of them looks at the data.
     """
 
-    def __init__(self) -> None:
-        # A server process imports torch once, and every worker is a fork of it.
-        methods = multiprocessing.get_all_start_methods()
-        self._context: SpawnContext | ForkServerContext
-        if "forkserver" in methods:
-            self._context = multiprocessing.get_context("forkserver")
-            self._context.set_forkserver_preload([_WORKER])
-        else:
-            self._context = multiprocessing.get_context("spawn")
+    def __init__(self, num_workers: int) -> None:
+        self._num_workers = num_workers
         self._workers: list[_Worker] = []
         self._baselines: dict[str, Baselined] = {}
         self._claims: dict[str, _Worker] = {}
 
     def __enter__(self) -> Pool:
         self._folder = tempfile.TemporaryDirectory(prefix="nnexp-sweep-")
-        if isinstance(self._context, ForkServerContext):
-            forkserver.ensure_running()  # imports torch while the main process composes
+        start_server()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,6 +118,8 @@ class Pool:
             worker = self._workers[0]
             try:
                 worker.pipe.send(Survey(tuple(entries)))
+                while len(self._workers) < self._num_workers:
+                    self._add_worker()
                 while True:
                     message = worker.pipe.recv()
                     if isinstance(message, Surveyed):
@@ -254,8 +248,8 @@ class Pool:
         self._workers.append(self._started())
 
     def _started(self) -> _Worker:
-        mine, its = self._context.Pipe()
-        process = self._context.Process(
+        mine, its = worker_context().Pipe()
+        process = worker_context().Process(
             target=_serve, args=(its, Path(self._folder.name)), daemon=True
         )
         process.start()

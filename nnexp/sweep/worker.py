@@ -6,6 +6,7 @@ when the main process does: the pipe between them closes.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import signal
 import time
@@ -61,6 +62,9 @@ def work(pipe: Connection, folder: Path) -> None:
     logging.getLogger().addHandler(_Telling(pipe))
     try:
         while True:
+            if not pipe.poll():
+                # A third of a second for the pictures, while there is nothing else to do.
+                importlib.import_module("nnexp.results.confusion")
             task = pipe.recv()
             if isinstance(task, Stop):
                 return
