@@ -92,7 +92,8 @@ class Baselines:
         return threads(1 if products < _PRODUCTS_FOR_THREADS else available_cores())
 
     def _split(self, name: str) -> Rows:
-        return Rows(self._x[self._rows[name]], self._y[self._rows[name]])
+        rows = self._rows[name]
+        return Rows(self._x.index_select(0, rows), self._y.index_select(0, rows))
 
 
 def check_baselines(config: BaselinesConfig, num_train: int) -> None:

@@ -32,6 +32,7 @@ from torch import Tensor
 
 DOUBLE = torch.float64
 _CACHE_BYTES = 16 * 2**20  # CPU: repeated elementwise passes over so much rarely go to memory
+_PAIRS_CACHE_BYTES = 4 * 2**20  # CPU: those of ``Metric.keys`` stay in a core's own cache
 _UNDERFLOW = 2.0**-110  # a feature: 2^-126 for each flushed number of size 4 or less, and to spare
 
 
@@ -99,9 +100,10 @@ class _ProductScan(Scan):
         self.to_points, self.to_squares = to_points, to_squares
         self.points, squared_norms = to_points(rows)
         width = rows.shape[1]
-        # D additions, the halvings in a norm, and fewer than 16: of points, products and norms when
-        # they are stored, and of ``reach``.
-        self.shrink = 1 - 2 * gamma(width + halvings(width) + 16, self.points.dtype)
+        # D additions, as many in a norm, and fewer than 16: of points, products and norms when they
+        # are stored, and of ``reach``. Norms are float64: beside float32 points, one of the 16.
+        in_norms = width if self.points.dtype == DOUBLE else 0
+        self.shrink = 1 - 2 * gamma(width + in_norms + 16, self.points.dtype)
         self.norms = (squared_norms * self.shrink).to(self.points.dtype)
 
     def scores(self, queries: Tensor, out: Tensor) -> None:
@@ -148,6 +150,7 @@ class Metric(ABC):
         self.width = train.shape[1]
         on_cpu = train.device.type == "cpu"
         self.block_bytes = min(memory_bytes // 4, _CACHE_BYTES if on_cpu else memory_bytes)
+        self.pairs_bytes = min(self.block_bytes, _PAIRS_CACHE_BYTES if on_cpu else memory_bytes)
 
     @abstractmethod
     def scan(self, dtype: torch.dtype) -> Scan:
@@ -163,18 +166,25 @@ class Metric(ABC):
 
     @abstractmethod
     def _keys(self, rows: Tensor, queries: Tensor) -> Tensor:
-        """Keys [P] of float64 ``rows`` [P, D], which it may overwrite, and ``queries`` [P, D]."""
+        """Keys [Q, M] of float64 ``rows`` [Q, M, D], which it may overwrite, and ``queries``
+        [Q, 1, D]."""
 
     @abstractmethod
     def _exact_key(self, row: Any, query: Any) -> Fraction:
         """The key of two arrays of Python integers."""
 
     def keys(self, query_index: Tensor, row_index: Tensor) -> Tensor:
-        """Float64 keys [P] of the pairs of ``query_index`` [P] and ``row_index`` [P]."""
+        """Float64 keys [Q, M] of the queries ``query_index`` [Q] and, for each of them, the rows
+        ``row_index`` [Q, M]."""
         keys = torch.empty(row_index.shape, dtype=DOUBLE, device=row_index.device)
-        for part in blocks(len(keys), self.block_bytes // (40 * self.width)):
-            rows = self.train.index_select(0, row_index[part]).to(DOUBLE)
-            keys[part] = self._keys(rows, self.queries.index_select(0, query_index[part]))
+        num_queries, num_rows = row_index.shape
+        size = self.pairs_bytes // (40 * self.width)
+        for part in blocks(num_queries, size // num_rows):
+            queries = self.queries[query_index[part]].to(DOUBLE).unsqueeze(1)
+            for columns in blocks(num_rows, size):
+                index = row_index[part, columns]
+                rows = self.train.index_select(0, index.flatten()).to(DOUBLE)
+                keys[part, columns] = self._keys(rows.view(*index.shape, self.width), queries)
         return keys
 
     def same_rows(self, row_index: Tensor, other_index: Tensor) -> Tensor:
@@ -225,7 +235,7 @@ class Metric(ABC):
         """Float64 squared norms [N] of ``rows`` [N, D]."""
         norms = torch.empty(len(rows), dtype=DOUBLE, device=rows.device)
         for part in blocks(len(rows), self.block_bytes // (16 * self.width)):
-            norms[part] = fold(rows[part].to(DOUBLE).square())
+            norms[part] = rows[part].to(DOUBLE).square().sum(1)
         return norms
 
 
@@ -244,7 +254,7 @@ class Euclidean(Metric):
 
     def _origin(self) -> Tensor:
         """About the median of each feature [D]: any origin will do, a near one rounds less."""
-        sample = self.train[:: max(1, len(self.train) // 256)].sort(0).values
+        sample = self.train[:: max(1, len(self.train) // 64)].sort(0).values
         return sample[len(sample) // 2]
 
     def _keys(self, rows: Tensor, queries: Tensor) -> Tensor:
@@ -308,7 +318,6 @@ class Cosine(Metric):
         return _ProductScan(self.train, to_points, lambda keys: 2 * self._one_minus_cos(keys))
 
     def _keys(self, rows: Tensor, queries: Tensor) -> Tensor:
-        queries = queries.to(DOUBLE)
         row_norms, query_norms = fold(rows.square()), fold(queries.square())
         products = fold(rows.mul_(queries))
         return (products * -products.abs() / row_norms / query_norms).nan_to_num_(nan=0.0)

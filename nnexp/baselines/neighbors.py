@@ -28,6 +28,8 @@ from nnexp.errors import ConfigError, DataError, did_you_mean
 
 MEMORY_BYTES = 2**28
 SPARE = 8  # candidates beyond k: on MNIST and Fashion-MNIST no query needs a second scan
+_FEW_ROWS = 4096  # of which fewer candidates will do: the k-th and the next are farther apart
+_FEW_SPARE = 3
 _PAIR_BYTES = 192  # of index, key and sorting buffers while a pair is being ranked
 
 
@@ -133,19 +135,20 @@ class _Search:
         such rows have at most.
         """
         num_rows = len(self.metric.train)
-        count = min(self.k + SPARE, num_rows)
+        count = min(self.k + (SPARE if num_rows > _FEW_ROWS else _FEW_SPARE), num_rows)
         group = math.isqrt(num_rows // count)
         width = math.ceil(num_rows / group) * group
         query_bytes = 6 * width + count * (16 * group + _PAIR_BYTES)
         parts = list(blocks(len(self.keys), self.memory_bytes // query_bytes))
-        buffer = torch.full((parts[0].stop, width), torch.inf, device=self.device)
+        buffer = torch.empty(parts[0].stop, width, device=self.device)
+        buffer[:, num_rows:] = torch.inf
         pending, cutoffs = [], []
         for part in parts:
             query = torch.arange(part.start, part.stop, device=self.device)
             queries, scores = self.metric.queries[part], buffer[: len(query)]
             scan.scores(queries, out=scores[:, :num_rows])
             candidates, highest = _lowest(scores, count, group)
-            cutoff = self.rank(query.repeat_interleave(count), candidates.sort(1).values.flatten())
+            cutoff = self.rank_evenly(query, candidates.sort(1).values)
             unproved = highest <= scan.reach(queries, cutoff)
             pending.append(query[unproved])
             cutoffs.append(cutoff[unproved])
@@ -164,12 +167,24 @@ class _Search:
                 query, rows = within[some].nonzero(as_tuple=True)
                 self.rank(pending[part][some][query], rows)
 
+    def rank_evenly(self, query: Tensor, rows: Tensor) -> Tensor:
+        """As ``rank``, of as many ``rows`` [Q, M] for each ``query`` [Q]."""
+        keys, order = self.metric.keys(query, rows).sort(dim=1, stable=True)
+        rows = rows.gather(1, order)
+        kth = keys[:, self.k - 1].clone()
+        slack = self.metric.slack(kth)
+        relevant = keys <= (kth + 4 * slack).unsqueeze(1)
+        pairs = query.repeat_interleave(rows.shape[1])
+        self.settle(pairs, rows.view(-1), keys.view(-1), relevant.view(-1))
+        self.keys[query], self.indices[query] = keys[:, : self.k], rows[:, : self.k]
+        return kth + 5 * slack
+
     def rank(self, query: Tensor, rows: Tensor) -> Tensor:
         """Find the k nearest among the given pairs of ``query`` [P] and ``rows`` [P], ascending.
 
         Returns a key for each query: a row whose exact key is greater cannot change the outcome.
         """
-        keys = self.metric.keys(query, rows)
+        keys = self.metric.keys(query, rows.unsqueeze(1)).squeeze(1)
         order = keys.argsort(stable=True)
         order = order[query[order].argsort(stable=True)]
         keys, rows = keys[order], rows[order]
@@ -192,8 +207,8 @@ class _Search:
         close &= keys[1:] - keys[:-1] <= slack[1:] + slack[:-1]
         left = close.nonzero().squeeze(1)
         left = left[~self.metric.same_rows(rows[left], rows[left + 1])]
-        exact = self.metric.unrounded(query[left], rows[left])
-        exact &= self.metric.unrounded(query[left], rows[left + 1])
+        both = torch.cat([left, left + 1])
+        exact = self.metric.unrounded(query[both], rows[both]).view(2, -1).all(0)
         doubtful = left[~exact]
         if len(doubtful) == 0:
             return
@@ -221,10 +236,9 @@ def _lowest(scores: Tensor, count: int, group: int) -> tuple[Tensor, Tensor]:
         columns = minima.topk(count, largest=False, sorted=False).indices
         strides = torch.arange(0, scores.shape[1], minima.shape[1], device=scores.device)
         columns = (columns.unsqueeze(1) + strides.unsqueeze(1)).flatten(1)
-        values, chosen = scores.gather(1, columns).topk(count, largest=False)
-        return columns.gather(1, chosen), values[:, -1]
-    values, columns = scores.topk(count, largest=False)
-    return columns, values[:, -1]
+        scores = scores.gather(1, columns)
+    values, chosen = scores.topk(count, largest=False, sorted=False)
+    return (columns.gather(1, chosen) if group > 1 else chosen), values.amax(1)
 
 
 def _batches(counts: list[int], limit: int) -> Iterator[slice]:

@@ -1,0 +1,82 @@
+"""What every optimizer has: its runs' rows, their hyperparameters, the state.
+
+Axes: r runs of one optimizer, P numbers a run, S steps of an epoch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Added to squared gradients. No update sees it, for it is far below any eps and is rounded away
+# where a gradient exceeds 1e-13; but torch's square root takes 5 times as long where it meets a
+# zero, of which a network with units that never fire has many.
+FLOOR = 1e-34
+
+# With eps=0 a number that has never had a gradient, such as padding, stays: 0 / tiny is 0.
+SMALLEST_EPS = torch.finfo(torch.float32).tiny
+
+
+class Optimizer(ABC):
+    """The state of r runs and its update.
+
+    ``state`` holds the buffers by torch.optim's names, each [r, P]. Runs of one optimizer share
+    what decides which passes are made (``passes``), so a run's arithmetic is the same in any
+    company: one with weight decay is not beside one without.
+    """
+
+    def __init__(self, configs: Sequence[Any], params: Tensor, grads: Tensor) -> None:
+        self.configs = configs
+        self.params = params  # [r, P], views of the group's rows
+        self.grads = grads
+        self.state: dict[str, Tensor] = {}
+        self._scratch = torch.empty_like(params)
+        self._floor = params.new_tensor(FLOOR)
+        self._decay = self._column("weight_decay") if configs[0].weight_decay else None
+
+    @staticmethod
+    def passes(config: Any) -> tuple[Any, ...]:
+        """What runs must have in common to be updated together."""
+        return (type(config).__name__, config.weight_decay > 0)
+
+    @abstractmethod
+    def prepare(self, first: int, rates: Tensor) -> None:
+        """Get ready for the steps of an epoch.
+
+        Args:
+            first: number of the epoch's first step, counted from 0 over the run.
+            rates: learning rates [S, r], float64, on the CPU.
+        """
+
+    @abstractmethod
+    def step(self, index: int) -> None:
+        """Update parameters and state from the gradients; ``index`` counts within the epoch."""
+
+    def _add(self, name: str, value: float | Tensor = 0.0) -> Tensor:
+        self.state[name] = torch.zeros_like(self.params).add_(value)
+        return self.state[name]
+
+    def _hyper(self, name: str) -> Tensor:
+        """One hyperparameter over the runs, [r], float64, on the CPU."""
+        return torch.tensor([getattr(c, name) for c in self.configs], dtype=torch.float64)
+
+    def _put(self, values: Tensor) -> Tensor:
+        """[..., r] float64 on the CPU to [..., r, 1] as the parameters are."""
+        return values.to(self.params.device, self.params.dtype).unsqueeze(-1)
+
+    def _column(self, name: str) -> Tensor:
+        return self._put(self._hyper(name))
+
+    def _put_eps(self, eps: Tensor) -> Tensor:
+        return self._put(eps.clamp(min=SMALLEST_EPS))
+
+    def _squared_grads(self, out: Tensor) -> Tensor:
+        return torch.addcmul(self._floor, self.grads, self.grads, out=out)
+
+    def _add_weight_decay(self) -> None:
+        if self._decay is not None:
+            self.grads.addcmul_(self.params, self._decay)
