@@ -50,7 +50,7 @@ from learners.workers import Workers
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.data import load
 from nnexp.environment import available_cores
-from nnexp.models.structure import parameter_layout
+from nnexp.sweep.plan import runs_in_cache
 from scaling import Cost, as_json, measure_costs, print_costs
 from shell import sweep_from_shell
 
@@ -209,9 +209,8 @@ class Entry:
 
 
 def planned_group_size(work: Work) -> int:
-    """Runs in a group on the CPU: as many as keep parameters and optimizer state in the cache."""
-    numbers = parameter_layout(structure_of(work)).size
-    return 64 if numbers < 10_000 else 8 if numbers < 100_000 else 1
+    """Runs in a group, as a sweep plans it."""
+    return runs_in_cache(structure_of(work), work.batch_size)
 
 
 def engine_entries(work: Work, runs: int, fewer: int, group_size: int) -> Iterator[Entry]:

@@ -36,7 +36,7 @@ from nnexp.sweep.hydra_files import hydra_files
 from nnexp.sweep.job_return import LazyJobReturn
 from nnexp.sweep.plan import Plan, lines, make_plan
 from nnexp.sweep.pool import Pool
-from nnexp.sweep.progress import print_arms, sweep_bar
+from nnexp.sweep.progress import print_sweep, sweep_bar
 from nnexp.sweep.tasks import Entry
 from nnexp.sweep.trees import plain, without_hydra
 
@@ -73,7 +73,8 @@ def launch(
     """
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+    if not options.dry_run:
+        Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
     composer = Composer(hydra_context.config_loader, config)
     if not getattr(task_function, "trains_in_groups", False):
         return _one_by_one(hydra_context, task_function, config, composer, job_overrides, first)
@@ -220,9 +221,8 @@ class _Launched:
                     bar.update(progress)
         finally:
             results = {**self._refused, **self._results}
-            print_arms(
-                [results[num] for num in sorted(results)], Path(str(self._config.hydra.sweep.dir))
-            )
+            folder = Path(str(self._config.hydra.sweep.dir))
+            print_sweep({num: results[num] for num in sorted(results)}, folder)
 
     def _end(self, entry: Entry, result: RunResult) -> None:
         self._results[entry.num] = result

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nnexp.models.structure import Structure
 from nnexp.sweep.tasks import Entry, Kind, Prospect
 
 # A group on the CPU takes as many runs as keep what a step touches again and again in a core's
@@ -107,15 +108,26 @@ def runs_a_group(kind: Kind, prospect: Prospect) -> int:
     """How many runs of a kind train together best; their number never changes a result."""
     if why_alone(kind):
         return 1
-    widths = kind.structure.widths
-    activations = 4 * kind.batch_size * (widths[0] + 2 * sum(widths[1:]))  # bytes of a run
-    if kind.device != "cpu":
-        size = _GPU_BYTES // (activations + 24 * prospect.num_numbers)
+    if kind.device == "cpu":
+        size = runs_in_cache(kind.structure, kind.batch_size)
     else:
-        size = min(_MOST_RUNS, _ACTIVATIONS // activations)
+        # Parameters, gradients, best parameters, and up to three buffers of the optimizer.
+        of_a_run = _activations(kind.structure, kind.batch_size) + 24 * prospect.num_numbers
+        size = _GPU_BYTES // of_a_run
     if prospect.own_table:
         size = min(size, _TABLES // prospect.own_table)
     return max(1, size)
+
+
+def runs_in_cache(structure: Structure, batch_size: int) -> int:
+    """How many runs a core's caches take together."""
+    return max(1, min(_MOST_RUNS, _ACTIVATIONS // _activations(structure, batch_size)))
+
+
+def _activations(structure: Structure, batch_size: int) -> int:
+    """Bytes that a step of one run writes and reads again: inputs, outputs and their gradients."""
+    inputs, *others = structure.widths
+    return 4 * batch_size * (inputs + 2 * sum(others))
 
 
 def why_alone(kind: Kind) -> str | None:

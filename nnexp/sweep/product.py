@@ -31,9 +31,10 @@ def sweep(
     """
     parser = OverridesParser.create(config_loader=hydra_context.config_loader)
     batches = BasicSweeper.split_arguments(parser.parse_overrides(list(arguments)), max_batch_size)
-    folder = Path(str(config.hydra.sweep.dir))
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / "multirun.yaml")
+    if not getattr(launcher, "dry_run", False):
+        folder = Path(str(config.hydra.sweep.dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, folder / "multirun.yaml")
     returns: list[Sequence[JobReturn]] = []
     first = 0
     for batch in batches:

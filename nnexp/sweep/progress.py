@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shlex
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,12 +15,16 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from nnexp.paths import short
 from nnexp.results.record import RunResult
 from nnexp.sweep.pool import Progress as Done
 
-_MOST_ARMS = 40
+log = logging.getLogger(__name__)
+
+_MOST_ROWS = 40
+_SECONDS_BETWEEN_LINES = 30.0
 
 
 class SweepBar:
@@ -28,11 +33,19 @@ class SweepBar:
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
         self._task = bar.add_task("", total=None, numbers="starting")
-        self._began = time.monotonic()
+        self._began = self._told = time.monotonic()
 
     def update(self, done: Done) -> None:
-        """Show how far the sweep is."""
-        seconds = time.monotonic() - self._began
+        """Show how far the sweep is; where there is no bar, by a line in the log now and then."""
+        now = time.monotonic()
+        numbers = self._numbers(done, now - self._began)
+        self._bar.update(self._task, total=done.cost, completed=done.cost_done, numbers=numbers)
+        if self._bar.disable and now - self._told > _SECONDS_BETWEEN_LINES:
+            self._told = now
+            log.info("%s", numbers)
+
+    @staticmethod
+    def _numbers(done: Done, seconds: float) -> str:
         numbers = f"{done.runs_done:,}/{done.runs:,} runs"
         if done.failed:
             numbers += f" ({done.failed} failed)"
@@ -42,7 +55,7 @@ class SweepBar:
         if done.cost_done:
             left = seconds * (done.cost - done.cost_done) / done.cost_done
             numbers += f"  {_duration(max(0.0, left))} left"
-        self._bar.update(self._task, total=done.cost, completed=done.cost_done, numbers=numbers)
+        return numbers
 
 
 @contextmanager
@@ -60,8 +73,29 @@ def sweep_bar() -> Iterator[SweepBar]:
         yield SweepBar(bar)
 
 
-def print_arms(results: Sequence[RunResult], folder: Path) -> None:
-    """The arms of a sweep on standard output, the best on the validation rows first."""
+def print_sweep(results: Mapping[int, RunResult], folder: Path) -> None:
+    """The arms of a sweep on standard output, and its runs that were not completed.
+
+    Args:
+        results: by the number of the job.
+        folder: of the sweep.
+    """
+    console = Console()
+    console = Console(
+        width=max(console.width, 100) if console.is_terminal else 140, highlight=False
+    )
+    print()
+    console.print(_arms(list(results.values())))
+    print("mean ± standard deviation over the runs of an arm; best validation accuracy first")
+    failed = {num: run for num, run in results.items() if run.status != "completed"}
+    if failed:
+        print(f"\n{len(failed)} of {len(results)} runs were not completed")
+        console.print(_failed(failed))
+    print(f"files        {short(folder)}")
+    print(f"tensorboard  tensorboard --logdir {shlex.quote(short(folder))}")
+
+
+def _arms(results: Sequence[RunResult]) -> Table:
     arms: dict[tuple[str, str], list[RunResult]] = {}
     for result in results:
         arms.setdefault((result.dataset.name, result.arm), []).append(result)
@@ -71,30 +105,37 @@ def print_arms(results: Sequence[RunResult], folder: Path) -> None:
     for name in ("runs", "val acc", "test acc", "KNN test", "difference"):
         table.add_column(name, justify="right", no_wrap=True)
     ordered = sorted(arms.items(), key=lambda arm: _rank(arm[1]))
-    for (dataset, name), runs in ordered[:_MOST_ARMS]:
+    for (dataset, name), runs in ordered[:_MOST_ROWS]:
         good = [run for run in runs if run.status == "completed"]
         failed = len(runs) - len(good)
         nets = [run.metrics["test/acc"] for run in good]
         neighbours = [_knn(run) for run in good]
-        pairs = [
-            (a, b) for a, b in zip(nets, neighbours, strict=True) if a is not None and b is not None
-        ]
+        pairs = zip(nets, neighbours, strict=True)
+        differences = [a - b for a, b in pairs if a is not None and b is not None]
         table.add_row(
-            f"{dataset}: {name}" if several else name,
+            Text(f"{dataset}: {name}" if several else name),
             f"{len(runs)}" + (f", {failed} failed" if failed else ""),
             _spread([run.metrics["val/acc"] for run in good]),
             _spread(nets),
             _spread(neighbours),
-            f"{statistics.fmean(a - b for a, b in pairs):+.4f}" if pairs else "-",
+            f"{statistics.fmean(differences):+.4f}" if differences else "-",
         )
-    print()
-    console = Console()
-    Console(width=max(console.width, 100) if console.is_terminal else 140).print(table)
-    if len(ordered) > _MOST_ARMS:
-        print(f"and {len(ordered) - _MOST_ARMS} more arms")
-    print("mean ± standard deviation over the runs of an arm; best validation accuracy first")
-    print(f"files        {short(folder)}")
-    print(f"tensorboard  tensorboard --logdir {shlex.quote(short(folder))}")
+    if len(ordered) > _MOST_ROWS:
+        table.add_row(f"and {len(ordered) - _MOST_ROWS} more")
+    return table
+
+
+def _failed(results: Mapping[int, RunResult]) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("job", justify="right")
+    table.add_column("arm", overflow="fold")
+    table.add_column("seed", justify="right")
+    table.add_column("status")
+    for num, run in list(results.items())[:_MOST_ROWS]:
+        table.add_row(str(num), Text(run.arm), str(run.seed), run.status)
+    if len(results) > _MOST_ROWS:
+        table.add_row("...", f"and {len(results) - _MOST_ROWS} more")
+    return table
 
 
 def _rank(runs: Sequence[RunResult]) -> tuple[float, str]:
