@@ -143,10 +143,9 @@ def test_no_score_is_beyond_the_reach_of_its_own_key(
     scan = measure.scan(dtype)
     scores = torch.empty(len(queries), len(train), dtype=dtype)
     scan.scores(queries, scores)
-    query, row = torch.cartesian_prod(torch.arange(20), torch.arange(300)).T
-    keys = measure.keys(query, row)
+    keys = measure.keys(torch.arange(20), torch.arange(300).expand(20, 300))
     keys += measure.slack(keys)
-    for row_keys, row_scores in zip(keys.view(20, 300).T, scores.T, strict=True):
+    for row_keys, row_scores in zip(keys.T, scores.T, strict=True):
         assert (row_scores <= scan.reach(queries, row_keys)).all()
 
 
@@ -298,6 +297,20 @@ def test_memory_stays_within_the_bound(kind: str, metric: str) -> None:
         )
         assert peaks[-1] <= memory_bytes + copies
     assert peaks[1] > 1.5 * peaks[0], "the bound is there to be used"
+
+
+@pytest.mark.parametrize("metric", ALL_METRICS)
+def test_keys_hang_on_their_pair_alone(metric: str) -> None:
+    """However many pairs are asked for at a time, and however they are cut into blocks."""
+    train, queries = draw("normal", 30, 7, 0), draw("normal", 20, 7, 1)
+    query, rows = torch.arange(20), torch.arange(30).expand(20, 30)
+    expected = METRICS[metric](train, queries, 2**28).keys(query, rows)
+    in_pairs = torch.cartesian_prod(query, torch.arange(30))
+    for memory_bytes in (4, 2**13, 2**17):  # blocks of one pair, of a part of a query, of several
+        measure = METRICS[metric](train, queries, memory_bytes)
+        assert torch.equal(measure.keys(query, rows), expected)
+        one_by_one = measure.keys(in_pairs[:, 0], in_pairs[:, 1:])
+        assert torch.equal(one_by_one.view(20, 30), expected)
 
 
 def test_fold_adds_every_term_once() -> None:
