@@ -276,6 +276,27 @@ def test_smoothing_of_one_run_leaves_the_others_alone() -> None:
     assert beside[1].isfinite()[0].all()
 
 
+@pytest.mark.parametrize("spoilt", [None, "tie", "nan"])
+def test_the_first_of_equals_is_the_answer_in_any_company(spoilt: str | None) -> None:
+    """Two classes that lead together, and beside them a run that has none, one that has another."""
+    stream = torch.Generator().manual_seed(5)
+    logits = torch.randn(3, 4, 6, generator=stream)
+    labels = torch.randint(4, (3, 1, 6), generator=stream)
+    logits[0, 1:3, 0] = 9.0  # a tie of classes 1 and 2
+    labels[0, 0, 0] = 2
+    logits[1, 1:3, 0] = 9.0
+    labels[1, 0, 0] = 1
+    if spoilt is not None:
+        logits[2, :, 3] = torch.nan if spoilt == "nan" else 1.0
+    _, _, rights = TrainingLoss(torch.zeros(3))(logits, labels, 6)
+    wanted = logits[:2].argmax(1) == labels[:2, 0]
+    assert torch.equal(rights[:2], wanted)
+    assert not rights[0, 0]
+    assert rights[1, 0]
+    alone = TrainingLoss(torch.zeros(1))(logits[2:], labels[2:], 6)[2]
+    assert torch.equal(rights[2:], alone)
+
+
 def test_evaluation_loss() -> None:
     stream = torch.Generator().manual_seed(4)
     logits = torch.randn(2, 4, 11, generator=stream)

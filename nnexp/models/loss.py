@@ -44,17 +44,31 @@ class TrainingLoss:
         ``logits`` [R, C, M] is float32 and not changed; ``labels`` [R, 1, M] is int64.
         """
         logp = torch.log_softmax(logits, 1)
-        nll = logp.gather(1, labels)[:, 0, :rows]
+        likelihood = logp.gather(1, labels)[:, 0]
+        rights = _right(logits, logp, likelihood, labels[:, 0])[:, :rows]
         grad = logp.exp()
         if self._smooth:
             # Without smoothing a class of probability 0 costs nothing, and 0 times -inf is not 0.
             mean = logp[:, :, :rows].mean(1).masked_fill_(self._unsmoothed, 0.0)
-            losses = self._on_class[:, 0] * nll - self._on_all[:, 0] * mean
+            losses = self._on_class[:, 0] * likelihood[:, :rows] - self._on_all[:, 0] * mean
             grad.sub_(self._on_all / logits.shape[1])
         else:
-            losses = nll.neg()
+            losses = likelihood[:, :rows].neg()
         grad.scatter_add_(1, labels, self._on_class.expand_as(labels))
         grad.mul_(1 / rows)
         if rows < grad.shape[2]:
             grad[:, :, rows:] = 0
-        return grad, losses, likeliest(logits)[:, :rows] == labels[:, 0, :rows]
+        return grad, losses, rights
+
+
+def _right(logits: Tensor, logp: Tensor, likelihood: Tensor, labels: Tensor) -> Tensor:
+    """Whether the likeliest class is right, [R, M]; ``likelihood`` [R, M] is that of the labels.
+
+    Where no two classes are equally likely at the top, as nearly always, comparing values does;
+    finding their places takes four times as long on the CPU.
+    """
+    if not logits.is_cuda:  # where asking for a value would wait for the device
+        top = logp.amax(1, keepdim=True)
+        if (torch.eq(logp, top, out=torch.empty_like(logp)).sum(1) == 1).all():
+            return likelihood == top[:, 0]
+    return likeliest(logits) == labels

@@ -29,7 +29,7 @@ from nnexp.config.messages import told
 from nnexp.environment import available_cores
 from nnexp.errors import ConfigError
 from nnexp.results.failure import record_failure
-from nnexp.results.record import RunResult
+from nnexp.results.record import RunResult, set_aside
 from nnexp.sweep.composition import Composer
 from nnexp.sweep.failures import add_failure
 from nnexp.sweep.hydra_files import hydra_files
@@ -210,14 +210,19 @@ class _Launched:
     def _train(self, pool: Pool, plan: Plan, num_gpus: int) -> None:
         entries = [entry for task in plan.tasks for entry in task.entries]
         for entry in sorted(entries, key=lambda entry: entry.num):
+            with contextlib.suppress(OSError):
+                set_aside(entry.folder)  # a result that is found there later is of this sweep
             self._write_files(entry.num, entry.folder)
         if self._has_callbacks():
             for entry in entries:
                 tree = self._composer.compose(self._overrides[entry.num], entry.num)
                 self._callbacks.on_job_start(config=tree, task_function=self._task_function)
         try:
-            with sweep_bar() as bar:
-                for progress in pool.train(plan, num_gpus, self._end):
+            with (
+                sweep_bar() as bar,
+                contextlib.closing(pool.train(plan, num_gpus, self._end)) as training,
+            ):
+                for progress in training:
                     bar.update(progress)
         finally:
             results = {**self._refused, **self._results}

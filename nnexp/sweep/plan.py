@@ -12,8 +12,8 @@ from nnexp.sweep.tasks import Entry, Kind, Prospect
 
 # A group on the CPU takes as many runs as keep what a step touches again and again in a core's
 # caches; benchmarks/README.md has the measurements. Neither number changes a result.
-_ACTIVATIONS = 4 * 2**20  # bytes of a step's activations, of all runs
-_MOST_RUNS = 128
+_ACTIVATIONS = 5 * 2**19  # bytes of a step's activations, of all runs
+_MOST_RUNS = 96
 # On CUDA, where nothing but memory limits a group.
 _GPU_BYTES = 8 * 2**30
 # Tables of rows that runs with other splits do not share, of all runs of a group.

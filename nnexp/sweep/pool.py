@@ -6,18 +6,19 @@ import contextlib
 import logging
 import signal
 import tempfile
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from nnexp.config.arm import names_of
-from nnexp.errors import NnexpError
+from nnexp.errors import DataError, NnexpError
 from nnexp.results.failure import record_failure
-from nnexp.results.record import RunResult
+from nnexp.results.record import RunResult, read_result
 from nnexp.sweep.plan import Plan, PlannedTask
 from nnexp.sweep.server import start_server, worker_context
 from nnexp.sweep.tasks import (
@@ -100,12 +101,15 @@ class Pool:
             with contextlib.suppress(OSError):
                 worker.pipe.send(Stop())
             worker.pipe.close()
-        for worker in self._workers:
-            worker.process.join(_SECONDS_TO_STOP)
-            if worker.process.is_alive():
+        try:
+            deadline = time.monotonic() + _SECONDS_TO_STOP
+            for worker in self._workers:
+                worker.process.join(max(0.0, deadline - time.monotonic()))
+        finally:  # somebody may be too impatient to wait
+            for worker in self._workers:
                 worker.process.kill()
                 worker.process.join()
-        self._folder.cleanup()
+            self._folder.cleanup()
 
     def survey(self, entries: Sequence[Entry]) -> Surveyed:
         """Look at the data.
@@ -128,16 +132,20 @@ class Pool:
             except (EOFError, OSError):
                 how = _how_it_ended(worker)
                 self._replace(worker)
+            except BaseException:
+                worker.process.kill()  # it would read its data to the end, and nothing is lost
+                raise
         raise NnexpError(f"a worker process that looked at the data {how}, twice")
 
     def train(
         self, plan: Plan, num_gpus: int, ended: Callable[[Entry, RunResult], None]
-    ) -> Iterator[Progress]:
+    ) -> Generator[Progress, None, None]:
         """Train everything; yields what has been done, several times a second.
 
         Args:
             num_gpus: for work on ``cuda``: a worker serves one of them.
-            ended: called for every run that has its ``result.json``.
+            ended: called for every run that has its ``result.json``. The folders of runs that are
+                still to be trained have none.
 
         Raises:
             KeyboardInterrupt: came from outside; all runs without a result have been marked
@@ -150,22 +158,25 @@ class Pool:
             if number == len(self._workers):
                 self._add_worker()
             self._workers[number].device = f"cuda:{number % num_gpus}" if num_gpus else None
-        try:
-            while self._queue or any(worker.task for worker in self._workers):
-                self._hand_out()
+        self._num_trainers = plan.num_workers  # there may be more, who got ready before the plan
+        with _signals_held() as let_signals_through:
+            try:
+                while self._queue or any(worker.task for worker in self._workers):
+                    self._hand_out()
+                    yield self.progress
+                    for pipe in wait([worker.pipe for worker in self._workers], timeout=0.2):
+                        worker = next(w for w in self._workers if w.pipe is pipe)
+                        self._listen(worker)
+                    let_signals_through()
                 yield self.progress
-                for pipe in wait([worker.pipe for worker in self._workers], timeout=0.2):
-                    worker = next(w for w in self._workers if w.pipe is pipe)
-                    self._listen(worker)
-            yield self.progress
-        except BaseException:
-            self._interrupt()
-            raise
+            except BaseException:
+                self._interrupt()
+                raise
 
     # ── tasks ─────────────────────────────────────────────────────────────────────────────────
 
     def _hand_out(self) -> None:
-        for worker in list(self._workers):
+        for worker in self._workers[: self._num_trainers]:
             if worker.task is None and self._queue:
                 task = self._queue.popleft()
                 kind = task.planned.kind
@@ -248,6 +259,7 @@ class Pool:
         self._workers.append(self._started())
 
     def _started(self) -> _Worker:
+        start_server()  # it may have died as well
         mine, its = worker_context().Pipe()
         process = worker_context().Process(
             target=_serve, args=(its, Path(self._folder.name)), daemon=True
@@ -272,42 +284,84 @@ class Pool:
             self._answer(waiting)
         if task is None:
             return
+        self._take_written(task)
+        if not task.left:
+            return
         if task.attempt < _ATTEMPTS:
             log.warning("a worker process %s; its %d runs start anew", how, len(task.left))
             rest = tuple(task.left.values())
             share = task.planned.cost * len(rest) / len(task.planned.entries)
             self._queue.append(_Task(PlannedTask(task.planned.kind, rest, share), task.attempt + 1))
         else:
-            for entry in task.left.values():
-                self._end(entry, _unfinished(entry, "failed", f"its worker process {how}, twice"))
+            self._give_up(task, "failed", f"its worker process {how}, twice")
+
+    def _take_written(self, task: _Task) -> None:
+        """Runs that have their result, though the worker has not come to say so."""
+        for num, entry in list(task.left.items()):
+            with contextlib.suppress(DataError):
+                result = read_result(entry.folder)
+                del task.left[num]
+                self._end(entry, result)
+
+    def _give_up(self, task: _Task, status: str, error: str) -> None:
+        for entry in task.left.values():
+            self._end(entry, _unfinished(entry, status, error))
+        task.left.clear()
 
     def _interrupt(self) -> None:
         """Stop the workers, each after the epoch that it is in, and mark what is left."""
-        signals = {signal.SIGINT: signal.SIG_IGN}
-        before = {number: signal.signal(number, new) for number, new in signals.items()}
-        try:
-            busy = [worker for worker in self._workers if worker.task is not None]
-            for worker in busy:
-                with contextlib.suppress(OSError):
-                    worker.pipe.send(Stop())
-            deadline = time.monotonic() + _SECONDS_TO_STOP
-            while busy and time.monotonic() < deadline:
-                for pipe in wait([worker.pipe for worker in busy], timeout=0.5):
-                    worker = next(w for w in busy if w.pipe is pipe)
-                    try:
-                        while worker.pipe.poll():
-                            message = worker.pipe.recv()
-                            if isinstance(message, Ended | Advanced):
-                                self._take(worker, message)
-                    except (EOFError, OSError):
-                        busy.remove(worker)
-            for task in [*self._queue, *(w.task for w in self._workers if w.task is not None)]:
-                for entry in task.left.values():
-                    self._end(entry, _unfinished(entry, "interrupted", "interrupted"))
-            self._queue.clear()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        busy = [worker for worker in self._workers if worker.task is not None]
+        for worker in busy:
+            with contextlib.suppress(OSError):
+                worker.pipe.send(Stop())
+        deadline = time.monotonic() + _SECONDS_TO_STOP
+        while busy and time.monotonic() < deadline:
+            for pipe in wait([worker.pipe for worker in busy], timeout=0.5):
+                worker = next(w for w in busy if w.pipe is pipe)
+                try:
+                    while worker.pipe.poll():
+                        message = worker.pipe.recv()
+                        if isinstance(message, Ended | Advanced):
+                            self._take(worker, message)
+                except (EOFError, OSError):
+                    busy.remove(worker)
+        for worker in busy:  # it must not write beside what is written below
+            worker.process.kill()
+            worker.process.join()
+        for task in [*self._queue, *(w.task for w in self._workers if w.task is not None)]:
+            self._take_written(task)
+            self._give_up(task, "interrupted", "interrupted")
+        self._queue.clear()
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[Callable[[], None]]:
+    """SIGINT and SIGTERM wait until the function that this gives is called.
+
+    An exception out of the middle of a message would leave the rest of it in the pipe.
+    """
+    came: list[int] = []
+    handlers: dict[int, Callable[..., object]] = {}
+
+    def hold(number: int, _: object) -> None:
+        came.append(number)
+
+    def let_through() -> None:
+        if came:
+            handlers[came[0]](came[0], None)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if callable(handler):
+                handlers[number] = handler
+                signal.signal(number, hold)
+    try:
+        yield let_through
+    finally:
+        for held in handlers:
+            if signal.getsignal(held) is hold:
+                signal.signal(held, handlers[held])
 
 
 def _serve(pipe: Connection, folder: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import signal
 from collections.abc import Sequence
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 
 
@@ -21,9 +22,19 @@ def worker_context() -> ForkServerContext | SpawnContext:
 
 
 def start_server() -> None:
-    """Let the server import torch, while this process does something else."""
+    """Let the server import torch, while this process does something else.
+
+    Ctrl-C in a terminal, and timeout(1), send their signal to the server and the workers as well.
+    It is for this process alone to stop them, and they inherit that the signals are blocked.
+    """
     if isinstance(worker_context(), ForkServerContext):
-        forkserver.ensure_running()
+        resource_tracker.ensure_running()  # unblocks them: else the server would ask for it below
+        blocked = {signal.SIGINT, signal.SIGTERM}
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def is_wanted(arguments: Sequence[str]) -> bool:

@@ -6,9 +6,10 @@ when the main process does: the pipe between them closes.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
-import signal
+import shutil
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -51,13 +52,12 @@ _SECONDS_BETWEEN_NEWS = 0.1
 
 
 def work(pipe: Connection, folder: Path) -> None:
-    """Serve the main process until it stops or closes the pipe.
+    """Serve the main process until it stops, or is gone: the pipe closes.
 
     Args:
-        folder: shared with the other workers of the sweep, for data.
+        folder: shared with the other workers of the sweep, for data. Where the main process has
+            been killed nobody else deletes it.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process says when to stop
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     worker = _Worker(pipe, folder)
     logging.getLogger().addHandler(_Telling(pipe))
     try:
@@ -69,8 +69,14 @@ def work(pipe: Connection, folder: Path) -> None:
             if isinstance(task, Stop):
                 return
             worker.do(task)
-    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+    except (EOFError, OSError, _Orphaned):
+        shutil.rmtree(folder, ignore_errors=True)
+    except KeyboardInterrupt:
         return
+
+
+class _Orphaned(KeyboardInterrupt):
+    """The main process is gone: the runs in training are interrupted."""
 
 
 class _Worker:
@@ -161,33 +167,32 @@ class _Training:
         jobs, datasets = [], []
         try:
             for job in self._jobs:
-                discard(job.folder)  # what a worker that died has left
-                job.begin()
                 try:
+                    discard(job.folder)  # what a worker that died has left
+                    job.begin()
                     datasets.append(self._shelf.dataset(job.config.dataset))
                     jobs.append(job)
-                except NnexpError as error:
+                except (NnexpError, OSError) as error:
                     job.abandon(error)
             self._tell_ended()
             train_together(jobs, datasets, means, self._baselines, self._watch)
             self._tell_ended()
-            self._pipe.send(Trained())
+            self._send(Trained())
         except KeyboardInterrupt as stop:
             for job in self._jobs:
                 if not job.ended:
                     job.abandon(stop)
             self._tell_ended()
             raise
-        except (EOFError, BrokenPipeError):
-            raise
         except Exception as error:
             if len(self._jobs) > 1:
                 self._tell_ended()
-                self._pipe.send(Broken(told(error), is_memory_error(error)))
+                self._send(Broken(told(error), is_memory_error(error)))
                 return
-            self._jobs[0].abandon(error)
+            if not self._jobs[0].ended:
+                self._jobs[0].abandon(error)
             self._tell_ended()
-            self._pipe.send(Trained())
+            self._send(Trained())
 
     def _watch(self, epochs: Sequence[Epoch]) -> None:
         self._run_epochs += len(epochs)
@@ -196,16 +201,16 @@ class _Training:
             self._tell_ended()
             self._told = now
         while self._pipe.poll():
-            self._refuse(self._pipe.recv())
+            self._refuse(self._receive())
 
     def _tell_ended(self) -> None:
         if self._run_epochs:
-            self._pipe.send(Advanced(self._run_epochs))
+            self._send(Advanced(self._run_epochs))
             self._run_epochs = 0
         for place, (job, entry) in enumerate(zip(self._jobs, self._task.entries, strict=True)):
             if job.ended and place not in self._ended:
                 self._ended.add(place)
-                self._pipe.send(Ended(entry.num, job.result))
+                self._send(Ended(entry.num, job.result))
 
     def _baselines(self, job: Job) -> dict[str, dict[str, Any]]:
         """Of the job's split, from whichever worker has computed them first."""
@@ -213,8 +218,8 @@ class _Training:
         mine = _baseline_key(job)
         while mine not in self._known:
             keys = [mine, *(key for key in wanted if key != mine and key not in self._known)]
-            self._pipe.send(Want(tuple(keys)))
-            answer = self._pipe.recv()
+            self._send(Want(tuple(keys)))
+            answer = self._receive()
             if not isinstance(answer, Answer):
                 self._refuse(answer)
                 continue
@@ -231,7 +236,19 @@ class _Training:
             self._known[key] = compare(job.config, job.dataset, torch.device(self._task.device))
         except Exception as error:
             self._known[key] = told(error)
-        self._pipe.send(Computed(key, self._known[key]))
+        self._send(Computed(key, self._known[key]))
+
+    def _send(self, message: object) -> None:
+        try:
+            self._pipe.send(message)
+        except OSError:
+            raise _Orphaned from None
+
+    def _receive(self) -> object:
+        try:
+            return self._pipe.recv()
+        except (EOFError, OSError):
+            raise _Orphaned from None
 
     def _refuse(self, message: object) -> None:
         if isinstance(message, Stop):
@@ -251,4 +268,5 @@ class _Telling(logging.Handler):
         self._pipe = pipe
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._pipe.send(Warned(record.levelno, record.name, record.getMessage()))
+        with contextlib.suppress(OSError):  # nobody is there to read it
+            self._pipe.send(Warned(record.levelno, record.name, record.getMessage()))
