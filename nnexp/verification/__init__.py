@@ -1,0 +1,1 @@
+"""Recorded runs trained again, alone, and compared with what they have left."""

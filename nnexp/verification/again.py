@@ -1,0 +1,126 @@
+"""A recorded run trained again, alone, and what differs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import itertools
+import math
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nnexp.config.schema import Config
+from nnexp.errors import DataError, NnexpError
+from nnexp.results.checkpoints import load_checkpoint
+from nnexp.results.record import METRICS_FILE, RESULT_FILE, RunResult, read_metrics, read_result
+from nnexp.run import run
+from nnexp.verification.differences import Difference, differences
+from nnexp.verification.picks import REPEATABLE, Recorded
+from nnexp.verification.recorded_config import recorded_config
+
+# Where and in what company a run was computed; the rest of its result must be the same.
+_CIRCUMSTANCES = ("schema", "group_size", "device", "threads", "versions")
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A recorded run beside the same run alone."""
+
+    metrics: list[Difference]  # in metrics.jsonl and result.json
+    weights: list[Difference]  # in the checkpoints: also of the optimizer's state and the scaling
+    notes: list[str]  # what may explain differences, a line each
+    on_cuda: bool  # either of the two
+
+    @property
+    def identical(self) -> bool:
+        """In every bit."""
+        return not (self.metrics or self.weights)
+
+    @property
+    def amount(self) -> float:
+        """The largest absolute difference."""
+        return max((d.amount for d in [*self.metrics, *self.weights]), default=0.0)
+
+
+def compared(recorded: Recorded) -> Comparison:
+    """Train a recorded run again, in a temporary folder, and compare.
+
+    Raises:
+        NnexpError: its files cannot be read, or it cannot be trained any more.
+        OSError: the temporary folder cannot be written.
+    """
+    theirs = _Files(recorded.folder)
+    told = recorded_config(recorded.folder, theirs.config)
+    notes = [
+        f"the config now says {d.alone} for {d.place}; it was trained with {d.recorded}"
+        for d in differences(theirs.config, dataclasses.asdict(told.config), "config")
+    ]
+    with tempfile.TemporaryDirectory(prefix="nnexp-verify-") as name:
+        ours = _trained(told.config, Path(name).resolve(), recorded.result.arm, told.cwd)
+    return Comparison(
+        metrics=[
+            *_of_epochs(theirs.epochs, ours.epochs),
+            *differences(_outcome(theirs.result), _outcome(ours.result), RESULT_FILE),
+        ],
+        weights=list(differences(theirs.checkpoints, ours.checkpoints, "checkpoints")),
+        notes=notes + list(_circumstances(theirs.result, ours.result)),
+        on_cuda=any(files.result.device != "cpu" for files in (theirs, ours)),
+    )
+
+
+class _Files:
+    """What a run has left, times and config aside."""
+
+    def __init__(self, folder: Path) -> None:
+        self.result = read_result(folder)
+        self.epochs = read_metrics(folder)
+        self.config: dict[str, Any] = {}
+        self.checkpoints: dict[str, dict[str, Any]] = {}
+        for path in sorted((folder / "checkpoints").glob("*.pt")):
+            self.checkpoints[path.name] = load_checkpoint(path)
+            self.config = self.checkpoints[path.name].pop("config", {})
+
+
+def _trained(config: Config, folder: Path, arm: str, cwd: Path | None) -> _Files:
+    trainer = dataclasses.replace(config.trainer, pictures=False, histograms=False)
+    config = dataclasses.replace(config, trainer=trainer)
+    place = contextlib.chdir(cwd) if cwd and cwd.is_dir() else contextlib.nullcontext()
+    with place, contextlib.redirect_stdout(io.StringIO()):
+        try:
+            run(config, folder, arm)
+        except NnexpError as error:
+            if read_result(folder).status not in REPEATABLE:
+                raise DataError(
+                    f"{arm}, seed {config.seed}, cannot be trained again: {error}"
+                ) from error
+    return _Files(folder)
+
+
+def _of_epochs(recorded: list[Any], alone: list[Any]) -> Iterator[Difference]:
+    pairs = itertools.zip_longest(recorded, alone)
+    for number, (theirs, ours) in enumerate(pairs, start=1):
+        if theirs is None or ours is None:
+            lengths = [str(len(epochs)) for epochs in (recorded, alone)]
+            yield Difference(f"{METRICS_FILE}, epochs", lengths[0], lengths[1], math.inf)
+            return
+        yield from differences(theirs, ours, f"{METRICS_FILE}, epoch {number}")
+
+
+def _outcome(result: RunResult) -> dict[str, Any]:
+    fields = dataclasses.asdict(result)
+    return {key: value for key, value in fields.items() if key not in _CIRCUMSTANCES}
+
+
+def _circumstances(recorded: RunResult, alone: RunResult) -> Iterator[str]:
+    """Lines on what else has changed since, so that differences are no surprise."""
+    for package, version in recorded.versions.items():
+        here = alone.versions.get(package, "not installed")
+        if here != version:
+            yield f"recorded with {package} {version}, now {here}: differences are to be expected"
+    devices = [re.sub(r"^cuda:\d+", "cuda", str(r.device)) for r in (recorded, alone)]
+    if devices[0] != devices[1]:
+        yield f"recorded on {devices[0]}, now on {devices[1]}: differences are to be expected"
