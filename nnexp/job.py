@@ -43,6 +43,7 @@ class Job:
         self.config = config
         self.folder = folder
         self.ended = False
+        self._began = time.perf_counter()
         self.error: BaseException | None = None
         self._board: Board | None = None
         self._metrics: MetricsLog | None = None

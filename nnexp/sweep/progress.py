@@ -7,6 +7,7 @@ import math
 import shlex
 import statistics
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,9 +88,13 @@ def print_sweep(results: Mapping[int, RunResult], folder: Path) -> None:
     print()
     console.print(_arms(list(results.values())))
     print("mean ± standard deviation over the runs of an arm; best validation accuracy first")
-    failed = {num: run for num, run in results.items() if run.status != "completed"}
+    counts = Counter(run.status for run in results.values() if run.status != "completed")
+    if counts:
+        statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        print(f"\n{counts.total()} of {len(results)} runs were not completed: {statuses}")
+    broken = ("diverged", "failed")
+    failed = {num: run for num, run in results.items() if run.status in broken}
     if failed:
-        print(f"\n{len(failed)} of {len(results)} runs were not completed")
         console.print(_failed(failed))
     print(f"files        {short(folder)}")
     print(f"tensorboard  tensorboard --logdir {shlex.quote(short(folder))}")

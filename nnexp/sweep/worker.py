@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import logging
 import shutil
+import threading
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -58,6 +59,10 @@ def work(pipe: Connection, folder: Path) -> None:
         folder: shared with the other workers of the sweep, for data. Where the main process has
             been killed nobody else deletes it.
     """
+    with contextlib.suppress(ImportError):
+        # A bar that torch.fx makes and never shows has a lock, by default one between processes,
+        # of which a worker that is killed would leave a semaphore behind.
+        importlib.import_module("tqdm").tqdm.set_lock(threading.RLock())
     worker = _Worker(pipe, folder)
     logging.getLogger().addHandler(_Telling(pipe))
     try:
