@@ -185,18 +185,21 @@ def _likeness(entry: Entry) -> tuple[str, str, str]:
 
 
 def _balanced(tasks: list[PlannedTask], num_workers: int) -> list[PlannedTask]:
-    """Halve the longest tasks until there are enough for all workers to end together."""
+    """Halve the longest tasks until every worker has one, and then until all can end together.
+
+    The latter only as long as the groups stay large enough to be worth it.
+    """
     fair = sum(task.cost for task in tasks) / (num_workers * _TASKS_A_WORKER)
-    if num_workers == 1:
-        return tasks
-    done: list[PlannedTask] = []
-    while tasks:
-        task = tasks.pop()
-        if task.cost > fair and len(task.entries) >= 2 * _FEWEST_RUNS:
-            tasks += task.halves()
-        else:
-            done.append(task)
-    return done
+    while num_workers > 1:
+        idle = len(tasks) < num_workers
+        fewest = 2 if idle else 2 * _FEWEST_RUNS
+        large = [task for task in tasks if len(task.entries) >= fewest]
+        longest = max(large, key=lambda task: task.cost, default=None)
+        if longest is None or not (idle or longest.cost > fair):
+            break
+        tasks.remove(longest)
+        tasks += longest.halves()
+    return tasks
 
 
 def _differences(kinds: Sequence[Kind]) -> list[str]:
