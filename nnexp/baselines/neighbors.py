@@ -28,8 +28,6 @@ from nnexp.errors import ConfigError, DataError, did_you_mean
 
 MEMORY_BYTES = 2**28
 SPARE = 8  # candidates beyond k: on MNIST and Fashion-MNIST no query needs a second scan
-_FEW_ROWS = 4096  # of which fewer candidates will do: the k-th and the next are farther apart
-_FEW_SPARE = 3
 _PAIR_BYTES = 192  # of index, key and sorting buffers while a pair is being ranked
 
 
@@ -135,7 +133,7 @@ class _Search:
         such rows have at most.
         """
         num_rows = len(self.metric.train)
-        count = min(self.k + (SPARE if num_rows > _FEW_ROWS else _FEW_SPARE), num_rows)
+        count = min(self.k + SPARE, num_rows)
         group = math.isqrt(num_rows // count)
         width = math.ceil(num_rows / group) * group
         query_bytes = 6 * width + count * (16 * group + _PAIR_BYTES)

@@ -94,6 +94,9 @@ def make_plan(
         pairs.sort(key=lambda pair: _likeness(pair[0]))
         size = min(runs_a_group(kind, pairs[0][1]), largest or len(pairs))
         count = math.ceil(len(pairs) / size)
+        even = math.ceil(count / num_workers) * num_workers
+        if count > 1 and len(pairs) >= even * min(size, _FEWEST_RUNS):
+            count = even  # as many for each worker
         bounds = [len(pairs) * i // count for i in range(count + 1)]
         for start, stop in zip(bounds, bounds[1:], strict=False):  # noqa: RUF007
             members = pairs[start:stop]
