@@ -1,0 +1,239 @@
+"""Hydra's launcher and sweeper ``fused``: held to Hydra's own suites, then to Hydra's own classes.
+
+All cases of the three suites apply, none is left out. Their task functions are not nnexp's, and
+jobs of another program's function run one after the other; so what the suites ask of a launcher is
+asked below of nnexp's own program as well, whose jobs train in groups. One thing that a launcher
+may do a group cannot: ``hydra.job.chdir=true``, which is refused in one line.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.test_utils.launcher_common_tests import (
+    BatchedSweeperTestSuite,
+    IntegrationTestSuite,
+    LauncherTestSuite,
+)
+
+from hydra_plugins.nnexp_fused import FusedLauncher, FusedSweeper
+from nnexp.results.record import read_result
+
+# ── Hydra's own suites ────────────────────────────────────────────────────────────────────────
+
+# The suites ask for Hydra's ways of before 1.2, in which a job changes the working directory.
+_BEFORE_1_2 = [pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change")]
+
+
+def test_hydra_discovers_both() -> None:
+    # Not the same class objects: Hydra executes the module's file itself.
+    for kind, ours in ((Launcher, FusedLauncher), (Sweeper, FusedSweeper)):
+        found = [plugin.__qualname__ for plugin in Plugins.instance().discover(kind)]
+        assert ours.__qualname__ in found
+
+
+@pytest.mark.parametrize(
+    ("launcher_name", "overrides"),
+    [("fused", ["hydra/sweeper=basic"]), ("fused", ["hydra/sweeper=fused"])],
+)
+class TestLauncher(LauncherTestSuite):
+    pytestmark = _BEFORE_1_2
+
+
+@pytest.mark.parametrize(
+    ("launcher_name", "overrides"),
+    [
+        (launcher, [f"hydra/sweeper={sweeper}", "hydra.sweeper.max_batch_size=2"])
+        for launcher, sweeper in (("fused", "fused"), ("basic", "fused"), ("fused", "basic"))
+    ],
+)
+class TestBatchedSweeper(BatchedSweeperTestSuite):
+    pytestmark = _BEFORE_1_2
+
+
+@pytest.mark.parametrize(
+    ("task_launcher_cfg", "extra_flags"),
+    [
+        ({}, ["-m", "hydra/launcher=fused", "hydra/sweeper=basic"]),
+        ({}, ["-m", "hydra/launcher=fused", "hydra/sweeper=fused"]),
+    ],
+)
+class TestIntegration(IntegrationTestSuite):
+    pass
+
+
+# ── nnexp's own program ───────────────────────────────────────────────────────────────────────
+
+_SMALL = ["dataset=iris", "baseline=none", "model=shallow", "trainer.epochs=2"]
+
+# A sweeper as of another plugin: launches two batches, the second of which hangs on the results of
+# the first, and keeps what it was handed.
+_SWEEPER = """
+import json
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import OmegaConf
+
+
+class Twice(Sweeper):
+    def setup(self, *, hydra_context, task_function, config):
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments):
+        rates = [0.1, 0.01, -1]
+        first = self.launcher.launch(
+            [[*arguments, f"optimizer.lr={rate}"] for rate in rates], initial_job_idx=0
+        )
+        losses = [job.return_value for job in first]
+        best = rates[losses.index(min(losses))]
+        second = self.launcher.launch(
+            [[*arguments, f"optimizer.lr={best}", f"seed={s}"] for s in (1, 2)], initial_job_idx=3
+        )
+        told = [
+            {
+                "overrides": list(job.overrides),
+                "cfg": OmegaConf.to_container(job.cfg, resolve=True),
+                "job": OmegaConf.to_container(job.hydra_cfg.hydra.job, resolve=False),
+                "output_dir": job.hydra_cfg.hydra.runtime.output_dir,
+                "working_dir": job.working_dir,
+                "task_name": job.task_name,
+                "status": job.status.name,
+                "return_value": job.return_value,
+            }
+            for job in [*first, *second]
+        ]
+        Path("told.json").write_text(json.dumps(told))
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="twice", node={"_target_": "hydra_plugins.twice.Twice"}
+)
+"""
+
+
+def nnexp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m nnexp`` in ``folder``, where it finds plugins in ``plugins``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-m", "nnexp", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": "plugins", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def told_by_the_other_sweeper(folder: Path, launcher: str) -> list[dict[str, Any]]:
+    """What the sweeper ``twice`` was handed by a launcher, a job each."""
+    (folder / "plugins" / "hydra_plugins").mkdir(parents=True)
+    (folder / "plugins" / "hydra_plugins" / "twice.py").write_text(_SWEEPER)
+    done = nnexp(
+        folder, "-m", "hydra/sweeper=twice", f"hydra/launcher={launcher}", "hydra.sweep.dir=out",
+        *(["hydra.launcher.workers=1"] if launcher == "fused" else []), *_SMALL,
+    )  # fmt: skip
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("nnexp: ")]
+    (line,) = lines
+    assert line.endswith("optimizer.lr=-1: optimizer.lr=-1.0: must be at least 0")
+    told: list[dict[str, Any]] = json.loads((folder / "told.json").read_text())
+    return told
+
+
+def test_another_sweeper_is_handed_what_the_basic_launcher_hands_it(tmp_path: Path) -> None:
+    fused = told_by_the_other_sweeper(tmp_path / "fused", "fused")
+    basic = told_by_the_other_sweeper(tmp_path / "basic", "basic")
+    assert [job["job"]["num"] for job in fused] == [0, 1, 2, 3, 4]
+    for num, (ours, theirs) in enumerate(zip(fused, basic, strict=True)):
+        for told, name in ((ours, "fused"), (theirs, "basic")):
+            folder = tmp_path / name
+            assert told.pop("output_dir") == str(folder / "out" / str(num))
+            assert told.pop("working_dir") == str(folder)
+        assert ours == theirs
+    assert [job["status"] for job in fused] == ["COMPLETED"] * 5
+    assert fused[0]["overrides"] == [*_SMALL, "optimizer.lr=0.1"]
+    assert fused[3]["overrides"][-1] == "seed=1"
+    # The loss, infinite for the job that was refused.
+    losses = [job["return_value"] for job in fused]
+    assert losses[2] == math.inf
+    for num in (0, 1, 3, 4):
+        result = read_result(tmp_path / "fused" / "out" / str(num))
+        assert losses[num] == result.metrics["val/loss"]
+        assert math.isfinite(losses[num])
+    sizes = [read_result(tmp_path / "fused" / "out" / str(num)).group_size for num in range(5)]
+    assert sizes == [2, 2, 1, 2, 2]
+    assert read_result(tmp_path / "fused" / "out" / "2").status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("launcher", "sweeper", "size"),
+    [("basic", "basic", 1), ("basic", "fused", 1), ("fused", "basic", 2)],
+)
+def test_hydras_own_launcher_and_sweeper_go_with_ours(
+    tmp_path: Path, launcher: str, sweeper: str, size: int
+) -> None:
+    done = nnexp(
+        tmp_path, "-m", f"hydra/launcher={launcher}", f"hydra/sweeper={sweeper}",
+        "hydra.sweep.dir=out", "hydra.sweeper.max_batch_size=2",
+        *(["hydra.launcher.workers=1"] if launcher == "fused" else []), *_SMALL, "seed=range(4)",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    results = [read_result(tmp_path / "out" / str(num)) for num in range(4)]
+    assert [r.seed for r in results] == [0, 1, 2, 3]
+    assert {r.status for r in results} == {"completed"}
+    assert {r.group_size for r in results} == {size}
+    told = yaml.safe_load((tmp_path / "out" / "multirun.yaml").read_text())
+    assert told["hydra"]["overrides"]["task"] == [*_SMALL, "seed=range(4)"]
+
+
+def test_globs_and_experiments_and_the_sweepers_own_params(tmp_path: Path) -> None:
+    """``hydra.sweeper.params`` come first, and the command line multiplies with them."""
+    done = nnexp(
+        tmp_path, "-m", "hydra.sweep.dir=out", "+hydra.sweeper.params={optimizer:'glob(ada*)'}",
+        "hydra.sweeper.max_batch_size=4", "hydra.launcher.workers=1",
+        "experiment=shallow_sgd,shallow_adam", *_SMALL,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    results = [read_result(tmp_path / "out" / str(num)) for num in range(6)]
+    assert [r.optimizer for r in results] == [
+        "adagrad", "adagrad", "adam", "adam", "adamw", "adamw",
+    ]  # fmt: skip
+    assert ["shallow_sgd" in r.arm for r in results] == [True, False] * 3
+    assert [r.group_size for r in results] == [4, 4, 4, 4, 2, 2]
+
+
+def test_what_a_group_cannot_do_is_refused_in_one_line(tmp_path: Path) -> None:
+    done = nnexp(tmp_path, "-m", "hydra.sweep.dir=out", "hydra.job.chdir=true", *_SMALL)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("nnexp: hydra.job.chdir=true: ")
+    assert list(tmp_path.rglob("result.json")) == []
+
+
+def test_the_environment_of_jobs_holds_in_the_workers(tmp_path: Path) -> None:
+    """``hydra.job.env_set`` reaches configs, which resolve in the main process."""
+    done = nnexp(
+        tmp_path, "-m", "hydra.sweep.dir=out", "+hydra.job.env_set={RATE: 0.25}",
+        "optimizer.lr=${oc.env:RATE}", "optimizer=sgd", *_SMALL,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    (line, *_) = (tmp_path / "out" / "0" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line)["lr"] == 0.25

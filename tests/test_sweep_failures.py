@@ -1,0 +1,556 @@
+"""What goes wrong in a sweep, from the real command line: who is told, and what everybody keeps."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from nnexp.config.compose import CONF, register, to_config
+from nnexp.errors import DataError
+from nnexp.job import Job
+from nnexp.results.record import RunResult, read_metrics, read_result
+from nnexp.sweep import pool, worker
+from nnexp.sweep.plan import make_plan
+from nnexp.sweep.pool import Pool
+from nnexp.sweep.tasks import (
+    Answer,
+    Ended,
+    Entry,
+    Prospect,
+    Stop,
+    Survey,
+    Surveyed,
+    Train,
+    Trained,
+    Want,
+)
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="needs /proc to see processes"
+)
+
+_SMALL = ["dataset=iris", "baseline=none", "model=shallow", "trainer.epochs=2"]
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """``python -m nnexp -m`` in a process group of its own, with its own temporary folder."""
+    (folder / "tmp").mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "nnexp", "-m", "hydra.sweep.dir=out", *arguments],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def sweep(folder: Path, *arguments: str) -> tuple[int, str, list[str]]:
+    """Exit code, standard output, and the lines of standard error."""
+    process = started(folder, *arguments)
+    output, errors = process.communicate(timeout=120)
+    assert "Traceback" not in output + errors
+    assert_nothing_is_left(folder, process)
+    return process.returncode, output, errors.splitlines()
+
+
+def results(folder: Path) -> dict[int, RunResult]:
+    return {int(p.parent.name): read_result(p.parent) for p in folder.glob("out/*/result.json")}
+
+
+# ── processes ─────────────────────────────────────────────────────────────────────────────────
+
+
+def processes_of(session: int) -> dict[int, str]:
+    """The living processes of a session, with their command lines."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (path / "stat").read_text().rpartition(")")[2].split()
+            line = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:  # it has just ended
+            continue
+        if int(stat[3]) == session and stat[0] != "Z":
+            found[int(path.name)] = line
+    return found
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    """The worker processes: children of the fork server, which is a child of the program."""
+    lines = processes_of(process.pid)
+    found = []
+    for pid in lines:
+        try:
+            parent = parent_of(pid)
+        except OSError:
+            continue
+        is_fork = parent in lines and lines[parent] == lines[pid]
+        if is_fork and "forkserver" in lines[pid]:
+            found.append(pid)
+    return sorted(found)
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
+    """The first true answer."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = what()
+        if answer:
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds} s in vain")
+
+
+def epochs_in(folder: Path) -> int:
+    try:
+        return len(read_metrics(folder))
+    except DataError:  # not there yet
+        return 0
+
+
+def assert_nothing_is_left(folder: Path, process: subprocess.Popen[str]) -> None:
+    """No process, and no folder for temporary files, within seconds."""
+    wait_for(lambda: not processes_of(process.pid), 15)
+    wait_for(lambda: not list((folder / "tmp").glob("nnexp-sweep-*")), 5)
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A sweep of six groups, two at a time. In each a run ends at once and another never does.
+
+    It is handed over when two of the former have ended and the latter are under way.
+    """
+    process = started(
+        tmp_path, "dataset=iris", "baseline=none", "model=shallow", "trainer.epochs=100000000",
+        "hydra.launcher.workers=2", "hydra.launcher.group_size=2", "trainer.batch_size=16,32",
+        "trainer.early_stopping.patience=1,null", "trainer.early_stopping.min_delta=1000000",
+        "seed=range(3)",
+    )  # fmt: skip
+    try:
+        wait_for(lambda: len(results(tmp_path)) == 2)
+        wait_for(lambda: len(under_way(tmp_path)) == 2)
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def under_way(folder: Path) -> list[Path]:
+    """Runs of the endless sweep that have trained for a while."""
+    return [
+        path.parent
+        for path in folder.glob("out/*/metrics.jsonl")
+        if not (path.parent / "result.json").exists() and epochs_in(path.parent) > 5
+    ]
+
+
+# ── runs and configs ──────────────────────────────────────────────────────────────────────────
+
+
+def test_a_run_that_diverges_among_sane_ones(tmp_path: Path) -> None:
+    code, output, errors = sweep(
+        tmp_path, *_SMALL, "hydra.launcher.workers=1", "optimizer=sgd",
+        "optimizer.lr=0.1,1e30,0.01", "seed=0,1",
+    )  # fmt: skip
+    assert code == 1
+    (line,) = errors
+    assert line.startswith(
+        f"nnexp: job 2 {' '.join(_SMALL)} optimizer=sgd optimizer.lr=1e+30 seed=0 "
+        "(and 1 other job): training diverged in epoch 1: train/loss is "
+    )
+    found = results(tmp_path)
+    assert [found[num].status for num in range(6)] == [
+        "completed", "completed", "diverged", "diverged", "completed", "completed",
+    ]  # fmt: skip
+    assert {found[num].group_size for num in range(6)} == {6}
+    assert found[2].error in line
+    assert "2 failed" in output
+
+
+def test_wrong_jobs_are_named_and_the_right_one_is_trained(tmp_path: Path) -> None:
+    """A choice that is none, a value out of range, more rows than there are; a line each."""
+    small = ["dataset=iris", "baseline=none", "trainer.epochs=1"]
+    code, output, errors = sweep(
+        tmp_path, *small, "optimizer=adm,sgd", "optimizer.lr=-1,0.1", "dataset.num_train=60,5000"
+    )
+    assert code == 1
+    assert len(errors) == 3
+    before = f"{' '.join(small)} optimizer="
+    assert errors[0].startswith(
+        f"nnexp: job 0 {before}adm optimizer.lr=-1 dataset.num_train=60 (and 3 other jobs): "
+        "optimizer=adm: no such choice (did you mean 'adam'?)"
+    )
+    assert errors[1] == (
+        f"nnexp: job 4 {before}sgd optimizer.lr=-1 dataset.num_train=60 (and 1 other job): "
+        "optimizer.lr=-1.0: must be at least 0"
+    )
+    assert errors[2].startswith(
+        f"nnexp: job 7 {before}sgd optimizer.lr=0.1 dataset.num_train=5000: dataset.num_train=5000"
+    )
+    found = results(tmp_path)
+    assert {num: found[num].status for num in range(8)} == {
+        **dict.fromkeys(range(8), "failed"), 6: "completed",
+    }  # fmt: skip
+    assert found[1].error is not None
+    assert found[1].error in errors[0]
+    assert found[4].error in errors[1]
+    assert found[7].error in errors[2]
+    assert (found[7].optimizer, found[7].dataset.name, found[7].seed) == ("sgd", "iris", 0)
+    assert "1 run in 1 group on 1 worker; 7 jobs cannot be trained" in output
+    assert (tmp_path / "out" / "7" / ".hydra" / "config.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ("trainer.batch_size=0", "trainer.batch_size=0: must be at least 1"),
+        ("dataset.num_train=5000", "dataset.num_train=5000"),
+    ],
+)
+def test_all_jobs_are_wrong(tmp_path: Path, wrong: str, error: str) -> None:
+    code, _, errors = sweep(tmp_path, *_SMALL, wrong, "seed=0,1,2")
+    assert code == 1
+    (line,) = errors
+    assert line.startswith("nnexp: job 0 ")
+    assert f"seed=0 (and 2 other jobs): {error}" in line
+    found = results(tmp_path)
+    assert {num: result.status for num, result in found.items()} == dict.fromkeys(
+        range(3), "failed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ("hydra.launcher.workers=0", "hydra.launcher.workers=0: must be at least 1, or null"),
+        ("hydra.launcher.group_size=-2", "hydra.launcher.group_size=-2: must be at least 1"),
+        ("hydra.sweep.subdir=same", "hydra.sweep.subdir=same: jobs 0 and 1 would both write to"),
+        ("hydra.launcher.wokers=2", "wokers"),
+        ("optimizer.lrr=1", "optimizer.lrr: no such option (did you mean 'lr'?)"),
+        ("hydra.sweep.dir=/proc/nnexp", "/proc/nnexp"),
+    ],
+)
+def test_a_wrong_sweep_is_told_in_one_line(tmp_path: Path, arguments: str, error: str) -> None:
+    code, _, errors = sweep(tmp_path, *_SMALL, "seed=0,1", *arguments.split())
+    assert code == 1
+    (line,) = errors
+    assert line.startswith("nnexp: ")
+    assert error in line
+    assert list(tmp_path.rglob("result.json")) == []
+
+
+def test_a_folder_that_cannot_be_made_costs_one_run(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "1").write_text("in the way")
+    code, _, errors = sweep(tmp_path, *_SMALL, "seed=0,1,2")
+    assert code == 1
+    (line,) = errors
+    assert line.startswith("nnexp: job 1 ")
+    assert f"seed=1: {tmp_path / 'out' / '1'}" in line
+    assert {num: r.status for num, r in results(tmp_path).items()} == dict.fromkeys(
+        (0, 2), "completed"
+    )
+
+
+def test_a_dry_run_prints_the_plan_alone(tmp_path: Path) -> None:
+    code, output, errors = sweep(
+        tmp_path, *_SMALL, "hydra.launcher.dry_run=true", "hydra.launcher.workers=1",
+        "trainer.batch_size=16,32", "seed=range(4)",
+    )  # fmt: skip
+    assert (code, errors) == (0, [])
+    assert "8 runs in 2 groups on 1 worker" in output
+    assert "what keeps groups apart: trainer.batch_size differs (16, 32)" in output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sweep_into_an_earlier_ones_folder_keeps_it(tmp_path: Path) -> None:
+    for rate in ("0.1", "0.2"):
+        code, _, errors = sweep(tmp_path, *_SMALL, f"optimizer.lr={rate}", "seed=0,1")
+        assert (code, errors) == (0, [])
+    for num in range(2):
+        place = tmp_path / "out" / str(num)
+        for folder, rate in ((place / "previous" / "1", 0.1), (place, 0.2)):
+            assert [epoch["lr"] for epoch in read_metrics(folder)] == [rate, rate]
+            assert read_result(folder).status == "completed"
+            assert len(list(folder.glob("events.out.tfevents.*"))) == 1
+
+
+# ── stopping ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("number", "whole_group", "code", "word"),
+    [
+        (signal.SIGINT, True, 130, "interrupted"),  # Ctrl-C in a terminal
+        (signal.SIGTERM, True, 143, "terminated"),  # timeout(1), and most schedulers
+        (signal.SIGTERM, False, 143, "terminated"),
+    ],
+)
+def test_a_sweep_that_is_stopped_keeps_what_it_has(
+    tmp_path: Path,
+    endless: subprocess.Popen[str],
+    number: signal.Signals,
+    whole_group: bool,
+    code: int,
+    word: str,
+) -> None:
+    ended = set(results(tmp_path))
+    going = {int(path.name) for path in under_way(tmp_path)}
+    if whole_group:
+        os.killpg(endless.pid, number)
+    else:
+        endless.send_signal(number)
+    output, errors = endless.communicate(timeout=60)
+    assert (endless.returncode, errors) == (code, f"nnexp: {word}\n")
+    assert "Traceback" not in output
+    assert_nothing_is_left(tmp_path, endless)
+    found = results(tmp_path)
+    assert {num for num, r in found.items() if r.status == "completed"} == ended
+    assert {num for num, r in found.items() if r.status == "interrupted"} == set(range(12)) - ended
+    for num in going:
+        folder = tmp_path / "out" / str(num)
+        assert len(read_metrics(folder)) >= found[num].epochs - 1 > 4
+        assert found[num].best_epoch is not None
+        assert (folder / "checkpoints" / "best.pt").is_file()
+    for num in set(range(12)) - ended - going:
+        assert (found[num].error, found[num].epochs) == ("interrupted", 0)
+        assert (tmp_path / "out" / str(num) / ".hydra" / "overrides.yaml").is_file()
+
+
+def test_stopped_at_its_start(tmp_path: Path) -> None:
+    """While the server of the workers still imports torch."""
+    process = started(tmp_path, *_SMALL, "seed=range(4)")
+    wait_for(lambda: any("forkserver" in line for line in processes_of(process.pid).values()))
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert "Traceback" not in output + errors
+    assert (process.returncode, errors.splitlines()[-1:]) == (130, ["nnexp: interrupted"])
+    assert_nothing_is_left(tmp_path, process)
+
+
+def test_workers_end_when_the_program_is_killed(
+    tmp_path: Path, endless: subprocess.Popen[str]
+) -> None:
+    ended = set(results(tmp_path))
+    going = {int(path.name) for path in under_way(tmp_path)}
+    assert len(workers_of(endless)) == 2
+    endless.kill()
+    endless.wait()
+    assert_nothing_is_left(tmp_path, endless)
+    # Those that were in training could still say so, the others have nothing.
+    found = results(tmp_path)
+    assert {num: found[num].status for num in found} == {
+        **dict.fromkeys(ended, "completed"), **dict.fromkeys(going, "interrupted"),
+    }  # fmt: skip
+
+
+# ── workers that die ──────────────────────────────────────────────────────────────────────────
+
+
+def test_the_runs_of_a_killed_worker_start_anew(tmp_path: Path) -> None:
+    """But for the one that had ended."""
+    epochs = 3000
+    process = started(
+        tmp_path, *_SMALL[:-1], f"trainer.epochs={epochs}", "hydra.launcher.workers=1",
+        "trainer.early_stopping.patience=1,null", "trainer.early_stopping.min_delta=1000000",
+        "seed=0,1",
+    )  # fmt: skip
+    wait_for(lambda: len(results(tmp_path)) == 2 and len(under_way(tmp_path)) == 2)
+    ended = {num: (tmp_path / "out" / str(num) / "result.json").stat() for num in (0, 1)}
+    (worker,) = workers_of(process)
+    os.kill(worker, signal.SIGKILL)
+    output, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    assert "a worker process was killed by SIGKILL; its 2 runs start anew" in output
+    assert_nothing_is_left(tmp_path, process)
+    found = results(tmp_path)
+    assert {num: found[num].status for num in range(4)} == dict.fromkeys(range(4), "completed")
+    for num, before in ended.items():
+        after = (tmp_path / "out" / str(num) / "result.json").stat()
+        assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    for num in (2, 3):
+        folder = tmp_path / "out" / str(num)
+        assert [line["epoch"] for line in read_metrics(folder)] == list(range(1, epochs + 1))
+        assert len(list(folder.glob("events.out.tfevents.*"))) == 1
+    assert list(tmp_path.rglob("previous")) == []
+
+
+def test_runs_whose_workers_die_twice_are_given_up(tmp_path: Path) -> None:
+    process = started(
+        tmp_path, *_SMALL[:-1], "trainer.epochs=1500", "hydra.launcher.workers=1",
+        "trainer.batch_size=8,64", "seed=0,1",
+    )  # fmt: skip
+    for _ in range(2):
+        wait_for(lambda: {path.name for path in under_way(tmp_path)} >= {"0", "1"})
+        (worker,) = workers_of(process)
+        for num in (0, 1):  # so that they are seen to be there again
+            (tmp_path / "out" / str(num) / "metrics.jsonl").unlink()
+        os.kill(worker, signal.SIGKILL)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    (line,) = errors.splitlines()
+    assert line.startswith("nnexp: job 0 ")
+    assert line.endswith(" (and 1 other job): its worker process was killed by SIGKILL, twice")
+    assert "Traceback" not in output
+    assert_nothing_is_left(tmp_path, process)
+    assert {num: result.status for num, result in results(tmp_path).items()} == {
+        0: "failed", 1: "failed", 2: "completed", 3: "completed",
+    }  # fmt: skip
+
+
+# ── groups that do not fit ────────────────────────────────────────────────────────────────────
+
+
+class _Here:
+    """The pipe to a worker that is this very process: what is sent is done at once."""
+
+    def __init__(self, folder: Path) -> None:
+        its = SimpleNamespace(send=self._said, recv=self._told, poll=lambda: False)
+        self._worker = worker._Worker(its, folder)  # type: ignore[arg-type]
+        self._wanted: tuple[str, ...] = ()
+        self.answers: list[object] = []
+
+    def _said(self, message: object) -> None:
+        if isinstance(message, Want):
+            self._wanted = message.keys
+        else:
+            self.answers.append(message)
+
+    def _told(self) -> Answer:
+        return Answer({key: {} for key in self._wanted}, None)  # there are no baselines
+
+    def send(self, message: Any) -> None:
+        if not isinstance(message, Stop):
+            self._worker.do(message)
+
+    def poll(self) -> bool:
+        return bool(self.answers)
+
+    def recv(self) -> object:
+        return self.answers.pop(0)
+
+    def close(self) -> None:
+        pass
+
+
+def worker_here(folder: Path) -> pool._Worker:
+    process = SimpleNamespace(join=lambda *_: None, kill=lambda: None, exitcode=-signal.SIGKILL)
+    return pool._Worker(process, _Here(folder))  # type: ignore[arg-type]
+
+
+def entries_in(folder: Path, count: int) -> list[Entry]:
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        configs = [to_config(compose("config", [*_SMALL, f"seed={n}"])) for n in range(count)]
+    return [Entry(n, config, folder / str(n), "arm") for n, config in enumerate(configs)]
+
+
+def test_a_group_for_which_memory_runs_out_is_halved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+    train = worker.train_together
+
+    def frugal(jobs: Sequence[Job], *arguments: Any) -> None:
+        tried.append(len(jobs))
+        if len(jobs) > 2:
+            raise MemoryError("no room")
+        train(jobs, *arguments)
+
+    monkeypatch.setattr(worker, "train_together", frugal)
+    monkeypatch.setattr(Pool, "_started", lambda self: worker_here(tmp_path))
+    monkeypatch.setattr(pool, "wait", lambda pipes, timeout: [p for p in pipes if p.poll()])
+    entries = entries_in(tmp_path, 7)
+    ended: dict[int, RunResult] = {}
+    with Pool(1) as workers:
+        surveyed = workers.survey(entries)
+        assert all(isinstance(prospect, Prospect) for prospect in surveyed.prospects)
+        plan = make_plan(entries, surveyed.prospects, num_workers=1, largest=None)  # type: ignore[arg-type]
+        for _ in workers.train(plan, 0, lambda entry, result: ended.update({entry.num: result})):
+            pass
+    assert tried[0] == 7
+    assert sorted(tried) == [1, 2, 2, 2, 3, 4, 7]
+    assert sorted(ended) == list(range(7))
+    assert {result.status for result in ended.values()} == {"completed"}
+    assert sorted(result.group_size for result in ended.values()) == [1, 2, 2, 2, 2, 2, 2]
+    for seed in range(7):
+        assert [line["epoch"] for line in read_metrics(tmp_path / str(seed))] == [1, 2]
+        assert len(list((tmp_path / str(seed)).glob("events.out.tfevents.*"))) == 1
+    assert list(tmp_path.rglob("previous")) == []
+
+
+def test_a_single_run_for_which_memory_runs_out_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broke(*_: Any) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(worker, "train_together", broke)
+    (entry,) = entries_in(tmp_path, 1)
+    here = _Here(tmp_path)
+    here.send(Survey((entry,)))
+    surveyed = here.recv()
+    assert isinstance(surveyed, Surveyed)
+    (prospect,) = surveyed.prospects
+    assert isinstance(prospect, Prospect)
+    here.send(Train((entry,), prospect.kind, "cpu"))
+    assert [type(answer) for answer in here.answers] == [Ended, Trained]
+    result = read_result(tmp_path / "0")
+    assert result.status == "failed"
+    assert "memory" in (result.error or "")
+
+
+@pytest.mark.parametrize("how", ["_bury", "_interrupt"])
+def test_a_result_that_was_written_counts_though_nobody_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A worker is killed between the two; or the program stops there."""
+    here = worker_here(tmp_path)
+    entries = entries_in(tmp_path, 2)
+    here.pipe.send(Survey(tuple(entries)))
+    surveyed = here.pipe.recv()
+    (task,) = make_plan(entries, surveyed.prospects, num_workers=1, largest=None).tasks
+    here.pipe.send(Train((entries[0],), task.kind, "cpu"))
+    before = (tmp_path / "0" / "result.json").read_bytes()
+
+    def gone() -> object:
+        raise EOFError
+
+    monkeypatch.setattr(here.pipe, "recv", gone)
+    monkeypatch.setattr(Pool, "_started", lambda self: worker_here(tmp_path))
+    monkeypatch.setattr(pool, "wait", lambda pipes, timeout: list(pipes))
+    ended: dict[int, RunResult] = {}
+    with Pool(1) as workers:
+        workers._queue = deque()
+        workers._ended = lambda entry, result: ended.update({entry.num: result})
+        workers.progress = pool.Progress(runs=2)
+        workers._workers = [here]
+        here.task = pool._Task(task)
+        if how == "_bury":
+            workers._bury(here)
+            (again,) = workers._queue
+            assert (list(again.left), again.attempt) == ([1], 2)
+        else:
+            workers._interrupt()
+            assert ended.pop(1).status == read_result(tmp_path / "1").status == "interrupted"
+    assert {num: result.status for num, result in ended.items()} == {0: "completed"}
+    assert (tmp_path / "0" / "result.json").read_bytes() == before
