@@ -211,7 +211,7 @@ def test_random_overrides_compose_as_hydra_composes_them(app: App) -> None:
 )
 def test_many_random_overrides_compose_as_hydra_composes_them(arguments: list[str]) -> None:
     app = App(CONF, "config", *arguments)
-    assert_all_same(app, override_lists(len(arguments) + 1, 150))
+    assert_all_same(app, override_lists(len(arguments) + 1, 80))
 
 
 def test_errors_are_those_of_hydra(app: App) -> None:
