@@ -52,10 +52,17 @@ class PlannedTask:
     def halves(self) -> list[PlannedTask]:
         """The same work as two tasks."""
         middle = (len(self.entries) + 1) // 2
-        return [
-            dataclasses.replace(self, entries=part, cost=self.cost * len(part) / len(self.entries))
-            for part in (self.entries[:middle], self.entries[middle:])
-        ]
+        return [self.part(self.entries[:middle]), self.part(self.entries[middle:])]
+
+    def part(self, entries: tuple[Entry, ...]) -> PlannedTask:
+        """Some of the runs, and what of the cost is theirs."""
+        share = _epochs(entries) / _epochs(self.entries)
+        return dataclasses.replace(self, entries=entries, cost=self.cost * share)
+
+    @property
+    def cost_of_an_epoch(self) -> float:
+        """Of one run."""
+        return self.cost / _epochs(self.entries)
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,8 @@ def make_plan(
     for kind, pairs in by_kind.items():
         # Runs of one split side by side share a table, runs of one optimizer its passes.
         pairs.sort(key=lambda pair: _likeness(pair[0]))
-        size = min(runs_a_group(kind, pairs[0][1]), largest or len(pairs))
+        widest = max((prospect for _, prospect in pairs), key=lambda p: p.own_table)
+        size = min(runs_a_group(kind, widest), largest or len(pairs))
         count = math.ceil(len(pairs) / size)
         even = math.ceil(count / num_workers) * num_workers
         if count > 1 and len(pairs) >= even * min(size, _FEWEST_RUNS):
@@ -180,6 +188,10 @@ def lines(plan: Plan, *, refused: int = 0) -> list[str]:
             f"{_count(len(tasks), 'group')} of {sized}" + (f": {alone}" if alone else "")
         )
     return told
+
+
+def _epochs(entries: Sequence[Entry]) -> int:
+    return sum(entry.config.trainer.epochs for entry in entries)
 
 
 def _likeness(entry: Entry) -> tuple[str, str, str]:

@@ -201,7 +201,7 @@ class Pool:
             case Advanced(run_epochs):
                 assert worker.task is not None
                 self.progress.run_epochs += run_epochs
-                self.progress.cost_done += run_epochs * _cost_of_an_epoch(worker.task.planned)
+                self.progress.cost_done += run_epochs * worker.task.planned.cost_of_an_epoch
             case Ended(num, result):
                 assert worker.task is not None
                 self._end(worker.task.left.pop(num), result)
@@ -231,8 +231,7 @@ class Pool:
     def _put_back(self, task: _Task) -> None:
         """What is left of a group that broke as a whole, in halves."""
         rest = tuple(task.left.values())
-        share = task.planned.cost * len(rest) / len(task.planned.entries)
-        left = PlannedTask(task.planned.kind, rest, share)
+        left = task.planned.part(rest)
         halves = left.halves() if len(rest) > 1 else [left]
         self._queue.extendleft(_Task(half, task.attempt) for half in halves)
 
@@ -290,8 +289,7 @@ class Pool:
         if task.attempt < _ATTEMPTS:
             log.warning("a worker process %s; its %d runs start anew", how, len(task.left))
             rest = tuple(task.left.values())
-            share = task.planned.cost * len(rest) / len(task.planned.entries)
-            self._queue.append(_Task(PlannedTask(task.planned.kind, rest, share), task.attempt + 1))
+            self._queue.append(_Task(task.planned.part(rest), task.attempt + 1))
         else:
             self._give_up(task, "failed", f"its worker process {how}, twice")
 
@@ -373,10 +371,6 @@ def _serve(pipe: Connection, folder: Path) -> None:
 def _unfinished(entry: Entry, status: str, error: str) -> RunResult:
     who = names_of(entry.config)
     return record_failure(entry.folder, error, status=status, keep=True, arm=entry.arm, **who)
-
-
-def _cost_of_an_epoch(planned: PlannedTask) -> float:
-    return planned.cost / sum(entry.config.trainer.epochs for entry in planned.entries)
 
 
 def _how_it_ended(worker: _Worker) -> str:
