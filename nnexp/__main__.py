@@ -54,6 +54,8 @@ def _job(composed: DictConfig) -> float | None:
     arm = arm_name(composed, cast(list[str], overrides))
     try:
         try:
+            if hydra_config.mode == RunMode.RUN and hydra_config.launcher.get("dry_run"):
+                raise ConfigError("hydra.launcher.dry_run=true: a plan is made for sweeps, with -m")
             config = to_config(composed)
         except ConfigError as error:
             record_failure(folder, str(error), arm=arm, **identity(composed))

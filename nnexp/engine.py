@@ -85,6 +85,11 @@ class RunState:
             return None
         return self.best_params, self.best_stats
 
+    def leave(self) -> None:
+        """Take what is the run's out of the group's buffers, so that those can be given back."""
+        self.params, self.stats = self.params.clone(), self.stats.clone()
+        self.optimizer = {name: tensor.clone() for name, tensor in self.optimizer.items()}
+
     def to(self, device: torch.device) -> RunState:
         """A state of its own on ``device``; tensors that are there already are shared."""
 
@@ -213,8 +218,7 @@ class Group:
             mlp.refresh()
             losses.append(loss)
             rights.append(right)
-        means = torch.stack([torch.cat(parts, 1).double().mean(1) for parts in (losses, rights)])
-        return *means.cpu(), rates[-1].tolist()
+        return *means(torch.cat(losses, 1), torch.cat(rights, 1)), rates[-1].tolist()
 
     def _row_order(self, epoch: int) -> Tensor:
         """The table's rows in the order of this epoch, [R, N]."""
@@ -288,8 +292,7 @@ class Group:
         rows = torch.stack([self.runs[i].val for i in self._members])
         logits = self._logits(self._mlp, rows)
         losses, rights = cross_entropy(logits, self._y[rows])
-        means = torch.stack([losses.double().mean(1), rights.double().mean(1)]).cpu()
-        return means[0], means[1]
+        return means(losses, rights)
 
     def _logits(self, mlp: MLP, rows: Tensor) -> Tensor:
         """[R, C, N] of rows [R, N]."""
@@ -334,6 +337,8 @@ class Group:
             )
         ):
             state.status = "completed"
+        if state.status != "running" and len(self._members) > 1:
+            state.leave()
         return Epoch(
             i, state.epoch, state.step, train_loss, train_acc,
             val_loss, val_acc, lr, seconds, is_best,
@@ -387,6 +392,15 @@ class Group:
             if advance:
                 state.epoch += 1
                 state.step += len(self.batches)
+
+
+def means(losses: Tensor, rights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean loss [R] and accuracy [R], float64, on the CPU, of losses and rights [R, N].
+
+    On one thread: torch cuts a sum to a single number, that of a run alone, by their number.
+    """
+    with threads(1):
+        return losses.double().mean(1).cpu(), rights.double().mean(1).cpu()
 
 
 def _initial_state(config: Config, structure: Structure) -> RunState:

@@ -15,7 +15,7 @@ from torch import Tensor
 from nnexp.config.messages import told
 from nnexp.config.schema import Config
 from nnexp.data import Dataset
-from nnexp.engine import Epoch, RunState
+from nnexp.engine import Epoch, RunState, means
 from nnexp.models.loss import cross_entropy
 from nnexp.models.structure import Structure, parameter_layout
 from nnexp.results.board import Board
@@ -107,6 +107,7 @@ class Job:
             self._note(seconds=self._seconds(train=round(now - self._trains, 3)))
             self._judge(epoch, state)
             self._metrics.close()
+            self._board.flush()  # a baseline may take its time
             problem = self.save(state)
             self._note(error=self.result.error or problem)
         elif now - self._saved > self.config.trainer.checkpoint_seconds:
@@ -125,10 +126,8 @@ class Job:
         assert state.best is not None
         labels = self.dataset.y[self.dataset.test].to(logits.device)
         losses, rights = cross_entropy(logits.T[None], labels[None])
-        tested = {
-            "test/loss": float(losses.double().mean()),
-            "test/acc": float(rights.double().mean()),
-        }
+        loss, acc = means(losses, rights)
+        tested = {"test/loss": float(loss), "test/acc": float(acc)}
         self._note(metrics={**self.result.metrics, **tested})
         if self.config.trainer.pictures:
             self._board.pictures(logits.argmax(1), *state.best)

@@ -68,13 +68,13 @@ def train_together(
     members = _entered(jobs, datasets, means)
     if not members:
         return
+    group, rows = _group(members, means)
     try:
-        group, rows = _group(members, means)
         for records in group.train():
             _record(members, group, records)
             done = [e.run for e in records if group.states[e.run].status != "running"]
-            watch(records)
             _finish(members, group, rows, done, baselines)
+            watch(records)
     except KeyboardInterrupt as stop:
         for run, job in enumerate(members):
             if not job.ended:

@@ -163,9 +163,11 @@ def test_what_is_refused(overrides: list[str], message: str) -> None:
         (["scheduler=cosine"], "deep · adam · scheduler=cosine"),
         (["+experiment=mnist"], "mlp · adam · mnist"),
         (["dataset=moons", "dataset.noise=0.3", "dataset.num_train=50"],
-         "deep · adam · num_train=50"),
+         "deep · adam · noise=0.3 · num_train=50"),
+        (["dataset=csv", "dataset.path=a/t.csv", "dataset.target=y", "baseline.knn.k=[1,3]"],
+         "deep · adam · k=[1,3] · target=y"),
         (["trainer.device=cpu", "hydra.verbose=true", "debug=fast", "baseline=none"],
-         "deep · adam · debug=fast"),
+         "deep · adam · baseline=none · debug=fast"),
     ],
 )  # fmt: skip
 def test_arm_names(overrides: list[str], arm: str) -> None:

@@ -29,6 +29,7 @@ from engine_cases import (
     train,
 )
 
+from nnexp import engine
 from nnexp.config.schema import (
     ACTIVATIONS,
     NORMS,
@@ -649,3 +650,28 @@ def test_cuda_goes_on_from_states_of_the_cpu() -> None:
     assert told(train(resumed)[0]) == told(whole[2:])
     assert resumed.states[0].best_params.device.type == "cuda"
     assert resumed.predict([0], resumed.runs[0].val[None]).device.type == "cuda"
+
+
+def test_means_hang_neither_on_threads_nor_on_company() -> None:
+    """With two threads torch would cut a sum of more than 32,768 numbers to a single one."""
+    losses = torch.rand(3, 60_001, generator=torch.Generator().manual_seed(0))
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        together, _ = engine.means(losses, losses > 0.5)
+        for run in range(3):
+            alone, right = engine.means(losses[run : run + 1], losses[run : run + 1] > 0.5)
+            assert torch.equal(alone[0], together[run])
+            assert right.item() == (losses[run] > 0.5).sum().item() / 60_001
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_run_that_leaves_gives_its_place_back() -> None:
+    """Of runs that have ended, nothing but their own rows is held."""
+    configs = [make_config(SMALL, adam(), seed=seed, epochs=1 + seed) for seed in range(4)]
+    group = group_of(configs, SMALL)
+    train(group)
+    for state in group.states:
+        for held in (state.params, state.stats, *state.optimizer.values()):
+            assert held.untyped_storage().nbytes() <= 4 * held.numel()

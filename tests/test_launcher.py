@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from hydra.test_utils.launcher_common_tests import (
 
 from hydra_plugins.nnexp_fused import FusedLauncher, FusedSweeper
 from nnexp.results.record import read_result
+from nnexp.sweep import pool, worker
 
 # ── Hydra's own suites ────────────────────────────────────────────────────────────────────────
 
@@ -228,8 +230,8 @@ def test_what_a_group_cannot_do_is_refused_in_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("result.json")) == []
 
 
-def test_the_environment_of_jobs_holds_in_the_workers(tmp_path: Path) -> None:
-    """``hydra.job.env_set`` reaches configs, which resolve in the main process."""
+def test_the_environment_of_jobs_holds_in_the_main_process(tmp_path: Path) -> None:
+    """``hydra.job.env_set`` reaches configs, which resolve there."""
     done = nnexp(
         tmp_path, "-m", "hydra.sweep.dir=out", "+hydra.job.env_set={RATE: 0.25}",
         "optimizer.lr=${oc.env:RATE}", "optimizer=sgd", *_SMALL,
@@ -237,3 +239,44 @@ def test_the_environment_of_jobs_holds_in_the_workers(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     (line, *_) = (tmp_path / "out" / "0" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(line)["lr"] == 0.25
+
+
+def test_the_environment_of_jobs_holds_in_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server of the workers has been started before the config was known."""
+    monkeypatch.delenv("NNEXP_TOLD", raising=False)
+    ours, its = multiprocessing.Pipe()
+    monkeypatch.setattr(worker, "work", lambda pipe, _: pipe.send(os.environ["NNEXP_TOLD"]))
+    pool._serve(its, Path(), {"NNEXP_TOLD": "yes"})
+    assert ours.recv() == "yes"
+    monkeypatch.delenv("NNEXP_TOLD")
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("+hydra.job.env_set.OMP_NUM_THREADS=3",
+         "hydra.job.env_set.OMP_NUM_THREADS: is read when torch is loaded; set it in the shell"),
+        ("hydra.sweeper.max_batch_size=0",
+         "hydra.sweeper.max_batch_size=0: must be at least 1, or null"),
+    ],
+)  # fmt: skip
+def test_what_a_sweep_cannot_do_is_told(tmp_path: Path, option: str, line: str) -> None:
+    done = nnexp(tmp_path, "-m", option, *_SMALL)
+    assert (done.returncode, done.stderr) == (1, f"nnexp: {line}\n")
+
+
+def test_a_split_that_cannot_be_scaled_fails_its_own_seeds_alone(tmp_path: Path) -> None:
+    """Of 60 rows one holds 1e100; where it is a training row, standard scaling is impossible."""
+    rows = [f"{i % 7},{1e100 if i == 0 else i % 5},{i % 2}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,label", *rows]) + "\n")
+    outcomes = []
+    for seeds in ("0,1,2,3", "3,2,1,0"):
+        done = nnexp(
+            tmp_path, "-m", f"hydra.sweep.dir=out{seeds[0]}", "dataset=csv", "dataset.path=t.csv",
+            "dataset.target=label", "model=shallow", "trainer.epochs=1", "baseline=none",
+            "hydra.sweep.subdir=${seed}", f"seed={seeds}",
+        )  # fmt: skip
+        folder = tmp_path / f"out{seeds[0]}"
+        outcomes.append({n: read_result(folder / str(n)).status for n in range(4)})
+        assert done.returncode == int("failed" in outcomes[-1].values())
+    assert outcomes[0] == outcomes[1]

@@ -182,7 +182,7 @@ def test_a_run_that_diverges_among_sane_ones(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert {found[num].group_size for num in range(6)} == {6}
     assert found[2].error in line
-    assert "2 failed" in output
+    assert "2 diverged" in output
 
 
 def test_wrong_jobs_are_named_and_the_right_one_is_trained(tmp_path: Path) -> None:

@@ -14,26 +14,22 @@ _SILENT = (
     "seed",
     "model",
     "optimizer",
+    # Which data a run sees is told by their name, beside the arm.
+    "dataset",
+    "dataset.name",
+    "dataset.path",
+    "dataset.test_path",
+    "dataset.root",
+    "dataset.download",
+    "dataset.class_names",
     "trainer.device",
     "trainer.threads",
     "trainer.checkpoint_seconds",
     "trainer.histograms",
     "trainer.pictures",
 )
-_SILENT_PREFIXES = ("~", "baseline", "hydra", "dataset")
-# What data a run sees is told by the data set's name and fingerprint, but for what is done to them.
-_SPOKEN = tuple(
-    f"dataset.{name}"
-    for name in (
-        "num_train",
-        "scaling",
-        "val_fraction",
-        "test_fraction",
-        "split_seed",
-        "impute_numeric",
-        "impute_categorical",
-    )
-)
+_SILENT_PREFIXES = ("~", "hydra", "dataset.urls", "dataset.train_", "dataset.test_images",
+                    "dataset.test_labels")  # fmt: skip
 
 
 def arm_name(composed: DictConfig, overrides: Sequence[str]) -> str:
@@ -47,7 +43,7 @@ def arm_name(composed: DictConfig, overrides: Sequence[str]) -> str:
     told = {}
     for override in overrides:
         key, _, text = override.lstrip("+").partition("=")
-        if key in _SPOKEN or not (key in _SILENT or key.startswith(_SILENT_PREFIXES)):
+        if key not in _SILENT and not key.startswith(_SILENT_PREFIXES):
             told[key] = text
     for key, text in sorted(told.items()):
         if key == "experiment":

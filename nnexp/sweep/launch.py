@@ -21,23 +21,23 @@ from hydra.core.utils import (
     setup_globals,
 )
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from nnexp.config.arm import arm_name, identity, names_of
 from nnexp.config.compose import to_config
 from nnexp.config.messages import told
 from nnexp.environment import available_cores
-from nnexp.errors import ConfigError
+from nnexp.errors import ConfigError, NnexpError
 from nnexp.results.failure import record_failure
 from nnexp.results.record import RunResult, set_aside
 from nnexp.sweep.composition import Composer
 from nnexp.sweep.failures import add_failure
 from nnexp.sweep.hydra_files import hydra_files
 from nnexp.sweep.job_return import LazyJobReturn
-from nnexp.sweep.plan import Plan, lines, make_plan
-from nnexp.sweep.pool import Pool
+from nnexp.sweep.plan import Plan, counted, lines, make_plan
+from nnexp.sweep.pool import Pool, unfinished
 from nnexp.sweep.progress import print_sweep, sweep_bar
-from nnexp.sweep.tasks import Entry
+from nnexp.sweep.tasks import Entry, Surveyed
 from nnexp.sweep.trees import plain, without_hydra
 
 log = logging.getLogger(__name__)
@@ -127,21 +127,24 @@ class _Launched:
         self._files: dict[int, dict[str, str]] = {}
         self._folders: dict[Path, int] = {}
         self._refused: dict[int, RunResult] = {}
+        self._num_refused = 0
         self._results: dict[int, RunResult] = {}
 
     def returns(self, job_overrides: Sequence[list[str]], first: int) -> list[JobReturn]:
         """Do it all."""
         self._overrides = dict(enumerate(job_overrides, first))
         ready = min(self._options.workers or available_cores(), len(self._overrides))
-        with env_override(_environment(self._config)), Pool(ready) as pool:
-            log.info("%d jobs", len(self._overrides))
+        environment = _environment(self._config)
+        with env_override(environment), Pool(ready, environment) as pool:
+            log.info("%s", counted(len(self._overrides), "job"))
             for num, overrides in self._overrides.items():
                 self._compose(num, overrides)
             plan, num_gpus = self._plan(pool)
-            for line in lines(plan, refused=len(self._refused)):
-                log.info("%s", line)
-            if not self._options.dry_run:
-                self._train(pool, plan, num_gpus)
+            if plan.tasks:
+                for line in lines(plan, refused=self._num_refused):
+                    log.info("%s", line)
+                if not self._options.dry_run:
+                    self._train(pool, plan, num_gpus)
         return [self._return(num) for num in self._overrides]
 
     # ── before training ───────────────────────────────────────────────────────────────────────
@@ -161,8 +164,12 @@ class _Launched:
         except Exception as error:
             if isinstance(error, _SharedFolderError):
                 raise ConfigError(str(error)) from None
-            who = identity(task) if task is not None else identity(OmegaConf.create())
-            arm = " ".join(overrides) if task is None else arm_name(task, overrides)
+            who = identity(self._config if task is None else task)
+            unnamed = " ".join(text for text in overrides if not text.startswith("seed="))
+            arm = unnamed if task is None else arm_name(task, overrides)
+            seeds = [text.removeprefix("seed=") for text in overrides if text.startswith("seed=")]
+            if task is None and seeds and seeds[-1].isdecimal():
+                who["seed"] = int(seeds[-1])
             self._refuse(num, folder, told(error), arm, who)
 
     def _claim(self, folder: Path, num: int) -> None:
@@ -174,13 +181,23 @@ class _Launched:
             )
 
     def _refuse(self, num: int, folder: Path, error: str, arm: str, who: dict[str, Any]) -> None:
+        self._num_refused += 1
         if not self._options.dry_run:
             self._write_files(num, folder)
             self._refused[num] = record_failure(folder, error, arm=arm, **who)
         add_failure(num, self._overrides[num], error)
 
     def _plan(self, pool: Pool) -> tuple[Plan, int]:
-        surveyed = pool.survey(self._entries)
+        try:
+            surveyed = pool.survey(self._entries)
+        except NnexpError as error:
+            surveyed = Surveyed(tuple(str(error) for _ in self._entries), 0)
+        except KeyboardInterrupt:
+            for entry in self._entries:
+                if not self._options.dry_run:
+                    self._write_files(entry.num, entry.folder)
+                    self._results[entry.num] = unfinished(entry, "interrupted", "interrupted")
+            raise
         entries, prospects = [], []
         for entry, prospect in zip(self._entries, surveyed.prospects, strict=True):
             if isinstance(prospect, str):
@@ -189,7 +206,9 @@ class _Launched:
             else:
                 entries.append(entry)
                 prospects.append(prospect)
-        num_gpus = surveyed.num_gpus if any(p.kind.device == "cuda" for p in prospects) else 0
+        devices = {prospect.kind.device for prospect in prospects}
+        # Work on a GPU that is named is for one worker.
+        num_gpus = surveyed.num_gpus if "cuda" in devices else len(devices - {"cpu"})
         workers = self._options.workers or num_gpus or available_cores()
         plan = make_plan(entries, prospects, num_workers=workers, largest=self._options.group_size)
         return plan, num_gpus
@@ -270,4 +289,10 @@ def _environment(config: DictConfig) -> dict[str, str]:
             "hydra.job.chdir=true: runs that train together have one working directory; "
             "use hydra/launcher=basic"
         )
-    return {str(key): str(value) for key, value in config.hydra.job.env_set.items()}
+    environment = {str(key): str(value) for key, value in config.hydra.job.env_set.items()}
+    for name in environment:
+        if name.startswith(("OMP_", "MKL_")):
+            raise ConfigError(
+                f"hydra.job.env_set.{name}: is read when torch is loaded; set it in the shell"
+            )
+    return environment

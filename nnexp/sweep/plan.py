@@ -16,6 +16,7 @@ _ACTIVATIONS = 5 * 2**19  # bytes of a step's activations, of all runs
 _MOST_RUNS = 96
 # On CUDA, where nothing but memory limits a group.
 _GPU_BYTES = 8 * 2**30
+_EVALUATED_ROWS = 8192  # of a run at once
 # Tables of rows that runs with other splits do not share, of all runs of a group.
 _TABLES = 512 * 2**20
 # Tasks for each worker, at least, so that all of them are busy to the end.
@@ -112,6 +113,8 @@ def make_plan(
             tasks.append(PlannedTask(kind, tuple(entry for entry, _ in members), cost))
     tasks = _balanced(tasks, num_workers)
     tasks.sort(key=lambda task: -task.cost)
+    # A run with several threads takes as many cores.
+    num_workers //= max((kind.threads for kind in by_kind), default=1)
     return Plan(tuple(tasks), max(1, min(num_workers, len(tasks))))
 
 
@@ -123,7 +126,8 @@ def runs_a_group(kind: Kind, prospect: Prospect) -> int:
         size = runs_in_cache(kind.structure, kind.batch_size)
     else:
         # Parameters, gradients, best parameters, and up to three buffers of the optimizer.
-        of_a_run = _activations(kind.structure, kind.batch_size) + 24 * prospect.num_numbers
+        rows = max(kind.batch_size, _EVALUATED_ROWS)
+        of_a_run = _activations(kind.structure, rows) + 24 * prospect.num_numbers
         size = _GPU_BYTES // of_a_run
     if prospect.own_table:
         size = min(size, _TABLES // prospect.own_table)
@@ -169,9 +173,9 @@ def lines(plan: Plan, *, refused: int = 0) -> list[str]:
     for task in plan.tasks:
         by_kind.setdefault(task.kind, []).append(task)
     told = [
-        f"{_count(runs, 'run')} in {_count(len(plan.tasks), 'group')} on "
-        f"{_count(plan.num_workers, 'worker')}"
-        + (f"; {_count(refused, 'job')} cannot be trained" if refused else "")
+        f"{counted(runs, 'run')} in {counted(len(plan.tasks), 'group')} on "
+        f"{counted(plan.num_workers, 'worker')}"
+        + (f"; {counted(refused, 'job')} cannot be trained" if refused else "")
     ]
     apart = _differences(list(by_kind))
     if apart:
@@ -184,8 +188,8 @@ def lines(plan: Plan, *, refused: int = 0) -> list[str]:
         told.append(
             f"  {'/'.join(networks)} {'-'.join(map(str, kind.structure.widths))}, "
             f"batch {kind.batch_size}, {kind.device}: "
-            f"{_count(sum(len(task.entries) for task in tasks), 'run')} in "
-            f"{_count(len(tasks), 'group')} of {sized}" + (f": {alone}" if alone else "")
+            f"{counted(sum(len(task.entries) for task in tasks), 'run')} in "
+            f"{counted(len(tasks), 'group')} of {sized}" + (f": {alone}" if alone else "")
         )
     return told
 
@@ -229,5 +233,6 @@ def _differences(kinds: Sequence[Kind]) -> list[str]:
     return told
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """``1 job``, ``2 jobs``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import tempfile
 import threading
@@ -83,10 +84,12 @@ class Pool:
 
     Args:
         num_workers: to begin with. They get ready while one of them looks at the data.
+        environment: variables to set in them.
     """
 
-    def __init__(self, num_workers: int) -> None:
+    def __init__(self, num_workers: int, environment: dict[str, str] | None = None) -> None:
         self._num_workers = num_workers
+        self._environment = environment or {}
         self._workers: list[_Worker] = []
         self._baselines: dict[str, Baselined] = {}
         self._claims: dict[str, _Worker] = {}
@@ -215,7 +218,7 @@ class Pool:
                     self._answer(waiting)
             case Trained():
                 worker.task = None
-            case Broken(error, _):
+            case Broken(error):
                 assert worker.task is not None
                 log.info("%d runs are trained as two groups: %s", len(worker.task.left), error)
                 self._put_back(worker.task)
@@ -261,7 +264,7 @@ class Pool:
         start_server()  # it may have died as well
         mine, its = worker_context().Pipe()
         process = worker_context().Process(
-            target=_serve, args=(its, Path(self._folder.name)), daemon=True
+            target=_serve, args=(its, Path(self._folder.name), self._environment), daemon=True
         )
         process.start()
         its.close()
@@ -303,7 +306,7 @@ class Pool:
 
     def _give_up(self, task: _Task, status: str, error: str) -> None:
         for entry in task.left.values():
-            self._end(entry, _unfinished(entry, status, error))
+            self._end(entry, unfinished(entry, status, error))
         task.left.clear()
 
     def _interrupt(self) -> None:
@@ -362,13 +365,14 @@ def _signals_held() -> Iterator[Callable[[], None]]:
                 signal.signal(held, handlers[held])
 
 
-def _serve(pipe: Connection, folder: Path) -> None:
+def _serve(pipe: Connection, folder: Path, environment: dict[str, str]) -> None:
+    os.environ.update(environment)  # the server of the workers is older than the config
     from nnexp.sweep.worker import work  # imports torch, which the main process goes without
 
     work(pipe, folder)
 
 
-def _unfinished(entry: Entry, status: str, error: str) -> RunResult:
+def unfinished(entry: Entry, status: str, error: str) -> RunResult:
     who = names_of(entry.config)
     return record_failure(entry.folder, error, status=status, keep=True, arm=entry.arm, **who)
 

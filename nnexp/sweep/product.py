@@ -12,6 +12,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from nnexp.errors import ConfigError
+
 
 def sweep(
     hydra_context: HydraContext,
@@ -26,9 +28,14 @@ def sweep(
     launcher: a job that cannot be composed costs the others nothing.
 
     Raises:
+        ConfigError: ``max_batch_size`` is no size.
         HydraException: an override cannot be read, or cannot be multiplied out (``interval``).
         Exception: what a job raised, after all batches are done.
     """
+    if max_batch_size is not None and max_batch_size < 1:
+        raise ConfigError(
+            f"hydra.sweeper.max_batch_size={max_batch_size}: must be at least 1, or null"
+        )
     parser = OverridesParser.create(config_loader=hydra_context.config_loader)
     batches = BasicSweeper.split_arguments(parser.parse_overrides(list(arguments)), max_batch_size)
     if not getattr(launcher, "dry_run", False):

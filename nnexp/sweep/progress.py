@@ -85,9 +85,10 @@ def print_sweep(results: Mapping[int, RunResult], folder: Path) -> None:
     console = Console(
         width=max(console.width, 100) if console.is_terminal else 140, highlight=False
     )
-    print()
-    console.print(_arms(list(results.values())))
-    print("mean ± standard deviation over the runs of an arm; best validation accuracy first")
+    if any(run.status == "completed" for run in results.values()):
+        print()
+        console.print(_arms(list(results.values())))
+        print("mean ± standard deviation over the runs of an arm; best validation accuracy first")
     counts = Counter(run.status for run in results.values() if run.status != "completed")
     if counts:
         statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
@@ -112,14 +113,14 @@ def _arms(results: Sequence[RunResult]) -> Table:
     ordered = sorted(arms.items(), key=lambda arm: _rank(arm[1]))
     for (dataset, name), runs in ordered[:_MOST_ROWS]:
         good = [run for run in runs if run.status == "completed"]
-        failed = len(runs) - len(good)
+        others = Counter(run.status for run in runs if run.status != "completed")
         nets = [run.metrics["test/acc"] for run in good]
         neighbours = [_knn(run) for run in good]
         pairs = zip(nets, neighbours, strict=True)
         differences = [a - b for a, b in pairs if a is not None and b is not None]
         table.add_row(
             Text(f"{dataset}: {name}" if several else name),
-            f"{len(runs)}" + (f", {failed} failed" if failed else ""),
+            ", ".join([str(len(runs)), *(f"{n} {status}" for status, n in sorted(others.items()))]),
             _spread([run.metrics["val/acc"] for run in good]),
             _spread(nets),
             _spread(neighbours),
@@ -136,8 +137,11 @@ def _failed(results: Mapping[int, RunResult]) -> Table:
     table.add_column("arm", overflow="fold")
     table.add_column("seed", justify="right")
     table.add_column("status")
+    table.add_column("error", overflow="ellipsis", no_wrap=True)
     for num, run in list(results.items())[:_MOST_ROWS]:
-        table.add_row(str(num), Text(run.arm), str(run.seed), run.status)
+        table.add_row(
+            str(num), Text(run.arm), str(run.seed), run.status, Text((run.error or "")[:60])
+        )
     if len(results) > _MOST_ROWS:
         table.add_row("...", f"and {len(results) - _MOST_ROWS} more")
     return table

@@ -129,10 +129,12 @@ class Trained:
 
 @dataclass(frozen=True)
 class Broken:
-    """The group as a whole could not be trained."""
+    """The group as a whole could not be trained.
+
+    Fewer runs at a time may fit into memory, and a run that breaks its group is found by halving.
+    """
 
     error: str
-    may_be_size: bool  # memory ran out: fewer runs at a time may fit
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from nnexp.config.messages import is_memory_error, told
+from nnexp.config.messages import told
 from nnexp.data.scaling import hangs_on_split
 from nnexp.devices import resolve_device, resolve_precision, resolve_threads
 from nnexp.engine import Epoch, batches
@@ -96,16 +96,19 @@ class _Worker:
             _Training(task, self._pipe, self._shelf).do()
 
     def _survey(self, task: Survey) -> None:
-        found: dict[str, Prospect | str] = {}
-        answers = []
+        found: dict[str, Prospect] = {}
+        refused: dict[str, str] = {}
+        answers: list[Prospect | str] = []
         for entry in task.entries:
             key = _survey_key(entry)
-            if key not in found:
+            mine = repr((key, entry.config.dataset))  # what is wrong with one split is not with all
+            if key not in found and mine not in refused:
                 try:
                     found[key] = self._prospect(entry)
                 except Exception as error:
-                    found[key] = told(error)
-            answers.append(found[key])
+                    refused[mine] = told(error)
+                self._shelf.keep([])
+            answers.append(found[key] if key in found else refused[mine])
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         self._pipe.send(Surveyed(tuple(answers), gpus))
 
@@ -118,7 +121,8 @@ class _Worker:
         batches(dataset.num_train, config.trainer, structure)
         own_table = hangs_on_split(self._shelf.source(config.dataset), config.dataset.scaling)
         num_threads = resolve_threads(config.trainer, structure.flops_per_row())
-        if config.trainer.threads is None and products_ignore_threads():
+        is_float32 = config.trainer.precision == "float32"  # other products are not MKL's
+        if config.trainer.threads is None and is_float32 and products_ignore_threads():
             num_threads = 1
         return Prospect(
             Kind(
@@ -192,7 +196,7 @@ class _Training:
         except Exception as error:
             if len(self._jobs) > 1:
                 self._tell_ended()
-                self._send(Broken(told(error), is_memory_error(error)))
+                self._send(Broken(told(error)))
                 return
             if not self._jobs[0].ended:
                 self._jobs[0].abandon(error)
