@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from hydra.test_utils.launcher_common_tests import (
     IntegrationTestSuite,
     LauncherTestSuite,
 )
+from hydra.version import VersionBase
+from packaging.version import Version
 
 from hydra_plugins.nnexp_fused import FusedLauncher, FusedSweeper
 from nnexp.results.record import read_result
@@ -35,7 +38,19 @@ from nnexp.sweep import pool, worker
 # ── Hydra's own suites ────────────────────────────────────────────────────────────────────────
 
 # The suites ask for Hydra's ways of before 1.2, in which a job changes the working directory.
-_BEFORE_1_2 = [pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change")]
+_BEFORE_1_2 = [
+    pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change"),
+    pytest.mark.usefixtures("hydra_1_1"),
+]
+
+
+@pytest.fixture
+def hydra_1_1() -> Iterator[None]:
+    """What Hydra assumes where nothing has said otherwise, as tests that ran before may have."""
+    before = VersionBase.instance().version_base
+    VersionBase.instance().setbase(Version("1.1"))
+    yield
+    VersionBase.instance().version_base = before
 
 
 def test_hydra_discovers_both() -> None:
