@@ -341,7 +341,7 @@ def _near(path: str) -> str:
 # ── the machine ───────────────────────────────────────────────────────────────────────────────
 
 
-def is_memory_error(error: Exception) -> bool:
+def _is_memory_error(error: Exception) -> bool:
     """Whether memory ran out. Allocators fail with errors of many classes; torch's are told by
     their words."""
     names = {kind.__name__ for kind in type(error).__mro__}
@@ -354,7 +354,7 @@ def is_memory_error(error: Exception) -> bool:
 def _too_large(error: Exception) -> str | None:
     text = _sentence(error)
     names = {kind.__name__ for kind in type(error).__mro__}
-    if is_memory_error(error):
+    if _is_memory_error(error):
         asked = re.search(r"tried to allocate ([\d.]+ \w+)", text, re.IGNORECASE)
         return (
             "memory does not suffice for the network or the data"

@@ -373,6 +373,7 @@ def _serve(pipe: Connection, folder: Path, environment: dict[str, str]) -> None:
 
 
 def unfinished(entry: Entry, status: str, error: str) -> RunResult:
+    """Leave a ``result.json`` for a run that no worker will end."""
     who = names_of(entry.config)
     return record_failure(entry.folder, error, status=status, keep=True, arm=entry.arm, **who)
 
