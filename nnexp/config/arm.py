@@ -28,7 +28,7 @@ _SILENT = (
     "trainer.histograms",
     "trainer.pictures",
 )
-_SILENT_PREFIXES = ("~", "hydra", "dataset.urls", "dataset.train_", "dataset.test_images",
+_SILENT_PREFIXES = ("~", "hydra", "report", "dataset.urls", "dataset.train_", "dataset.test_images",
                     "dataset.test_labels")  # fmt: skip
 
 

@@ -339,6 +339,20 @@ class BaselinesConfig:
     knn: KNNConfig | None = None
 
 
+# ── report ────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class ReportConfig:
+    """What a sweep ends in. Nothing of it touches a run."""
+
+    enabled: bool = True  # write report/ after a sweep
+    tuned: list[str] = field(default_factory=lambda: ["optimizer.lr"])  # chosen on validation rows
+    reference: str = "knn"  # the learner that the others are compared with
+    equivalence: float = ranged(0.5, ge=0)  # points of accuracy that do not matter
+    tensorboard: bool = False  # mean curves of every arm, as TensorBoard runs of their own
+
+
 # ── the whole ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -353,6 +367,7 @@ class Config:
     dataset: DatasetConfig = MISSING
     trainer: TrainerConfig = MISSING
     baseline: BaselinesConfig = field(default_factory=BaselinesConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
 
     def check_rules(self) -> Problems:
         """Rules across the groups."""

@@ -1,0 +1,1 @@
+"""What a sweep ends in: a comparison as a page, as tables and in the terminal."""
