@@ -10,12 +10,13 @@ The classes are not frozen because OmegaConf cannot compose nested frozen datacl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from omegaconf import MISSING
 
 from nnexp.config.fields import choice, ranged
+from nnexp.errors import did_you_mean
 
 ACTIVATIONS = (
     "step", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu",
@@ -349,8 +350,22 @@ class ReportConfig:
     enabled: bool = True  # write report/ after a sweep
     tuned: list[str] = field(default_factory=lambda: ["optimizer.lr"])  # chosen on validation rows
     reference: str = "knn"  # the learner that the others are compared with
-    equivalence: float = ranged(0.5, ge=0)  # points of accuracy that do not matter
+    equivalence: float = ranged(0.5, ge=0, le=100)  # points of accuracy that do not matter
     tensorboard: bool = False  # mean curves of every arm, as TensorBoard runs of their own
+
+    def check_rules(self) -> Problems:
+        """What is tuned is an option of a network, and the reference a baseline or a network."""
+        from nnexp.config.wanted import tunable_keys  # which reads the classes of this file
+
+        for key in self.tuned:
+            if key not in tunable_keys():
+                near = did_you_mean(key, tunable_keys())
+                yield "tuned", f"{key} is no option that can be tuned{near}"
+        baselines = [baseline.name for baseline in fields(BaselinesConfig)]
+        if self.reference not in baselines and "·" not in self.reference:
+            near = did_you_mean(self.reference, baselines)
+            known = ", ".join(baselines)
+            yield "reference", f"must be {known} or a network such as 'deep · adam'{near}"
 
 
 # ── the whole ─────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -46,6 +47,18 @@ def wanted(key: str) -> str | None:
 def all_keys() -> list[str]:
     """Every option of every component, as ``trainer.epochs``."""
     return sorted({key for key, _ in _options()})
+
+
+@functools.cache
+def tunable_keys() -> frozenset[str]:
+    """The options of a network and of its training, each one value or list: ``optimizer.lr``."""
+    groups = ("model.", "optimizer.", "scheduler.", "trainer.")
+    kinds = dict(_options()).items()
+    return frozenset(
+        key
+        for key, kind in kinds
+        if key.startswith(groups) and not dataclasses.is_dataclass(_without_none(kind)[0])
+    )
 
 
 def nearest_option(name: str, siblings: Sequence[str]) -> str:
