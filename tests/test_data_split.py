@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from nnexp.config.schema import BundledConfig, DatasetConfig, DrawnDatasetConfig, IDXConfig
+from nnexp.config.fields import check
+from nnexp.config.schema import (
+    BundledConfig,
+    CSVConfig,
+    DatasetConfig,
+    DrawnDatasetConfig,
+    IDXConfig,
+)
 from nnexp.data import Dataset, Source, load, split
 from nnexp.errors import ConfigError, DataError
 
@@ -182,6 +189,28 @@ def test_impossible_subsets(number: int, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         split(source([50, 50, 50]), drawn(num_train=number))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("fraction", "number"), [(1.0, 98), (0.5, 49), (0.25, 24), (1 / 16, 6), (1e-6, 3)]
+)
+def test_a_fraction_takes_the_rows_that_their_number_takes(fraction: float, number: int) -> None:
+    """Of 98 rows; never fewer than the classes."""
+    table = source([50, 50, 50])
+    by_share = split(table, drawn(train_fraction=fraction))
+    by_number = split(table, drawn(num_train=number))
+    for part in ("train", "val", "test"):
+        assert torch.equal(getattr(by_share, part), getattr(by_number, part))
+
+
+@pytest.mark.parametrize("kind", [BundledConfig, CSVConfig])
+def test_the_number_of_training_rows_is_said_once(kind: type[DatasetConfig]) -> None:
+    config = kind(name="rows", num_train=10, train_fraction=0.5)
+    if isinstance(config, CSVConfig):
+        config.path, config.target, config.test_path = "t.csv", "y", "u.csv"
+    with pytest.raises(ConfigError) as caught:
+        check(config, "dataset")
+    assert str(caught.value) == "dataset.train_fraction=0.5: must be 1 beside dataset.num_train=10"
 
 
 # ── official rows ─────────────────────────────────────────────────────────────────────────────

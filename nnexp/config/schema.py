@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from nnexp.config.fields import choice, ranged
+from nnexp.config.fields import choice, ranged, tuned
 from nnexp.errors import did_you_mean
 
 ACTIVATIONS = (
@@ -179,8 +179,14 @@ class DatasetConfig:
     name: str = MISSING
     scaling: str = choice("standard", SCALINGS)  # fitted on the training rows alone
     num_train: int | None = ranged(None, ge=1)  # a nested stratified subset; null takes all rows
+    train_fraction: float = ranged(1.0, gt=0, le=1)  # the same as a share of the training rows
     val_fraction: float = ranged(0.15, gt=0, lt=1)  # of the rows that are not official test rows
     split_seed: int = ranged(0, ge=0)  # conf/ sets ${seed}
+
+    def check_rules(self) -> Problems:
+        """The number of training rows is said once."""
+        if self.num_train is not None and self.train_fraction != 1:
+            yield "train_fraction", f"must be 1 beside dataset.num_train={self.num_train}"
 
 
 @dataclass
@@ -191,6 +197,7 @@ class DrawnDatasetConfig(DatasetConfig):
 
     def check_rules(self) -> Problems:
         """Something must be left to train on."""
+        yield from super().check_rules()
         if self.val_fraction + self.test_fraction >= 1:
             problem = f"leaves no training rows beside dataset.test_fraction={self.test_fraction}"
             yield "val_fraction", problem
@@ -276,6 +283,8 @@ class CSVConfig(DrawnDatasetConfig):
             yield "comment", "must be the text that a comment starts with, or null"
         if self.test_path is None and self.split_column is None:
             yield from super().check_rules()
+        else:
+            yield from DatasetConfig.check_rules(self)
 
 
 # ── trainer ───────────────────────────────────────────────────────────────────────────────────
@@ -314,23 +323,89 @@ class TrainerConfig:
 
 
 @dataclass
-class KNNConfig:
-    """K nearest neighbours; k is chosen on the validation rows from the list."""
-
-    k: Any = ranged([1, 3, 5, 7, 9, 11, 15, 21], ge=1)  # a whole number or a list of them
-    metric: str = choice("euclidean", ("euclidean", "manhattan", "cosine"))
-    weights: str = choice("uniform", ("uniform", "distance"))
-    memory_mb: int = ranged(512, ge=1)  # bound on the distances held at once, MiB
+class TunedConfig:
+    """What every baseline has: lists of values, of which the validation rows choose."""
 
     def __post_init__(self) -> None:
-        """One k is a list of one."""
-        if isinstance(self.k, int):
-            self.k = [self.k]
+        """One value is a list of one; what is listed twice is tried once."""
+        for option in fields(self):
+            if "tuned" in option.metadata:
+                value = getattr(self, option.name)
+                values = value if isinstance(value, list) else [value]
+                setattr(self, option.name, list(dict.fromkeys(values)))
+
+
+@dataclass
+class KNNConfig(TunedConfig):
+    """K nearest neighbours, exact."""
+
+    k: Any = tuned([1, 3, 5, 7, 9, 11, 15, 21], int, ge=1)
+    metric: Any = tuned(["euclidean"], options=("euclidean", "manhattan", "cosine"))
+    weights: Any = tuned(["uniform"], options=("uniform", "distance"))  # of a neighbour's vote
+    memory_mb: int = ranged(512, ge=1)  # bound on the distances held at once, MiB
+
+
+@dataclass
+class MajorityConfig:
+    """The most frequent class of the training rows, whatever the row."""
+
+
+@dataclass
+class FittedConfig(TunedConfig):
+    """What the baselines that scikit-learn fits have: bounds on sizes, never on time.
+
+    Rows are taken as dataset.num_train takes them: nested, stratified, drawn with split_seed.
+    """
+
+    max_rows: int | None = ranged(None, ge=1)  # trains on so many rows at most; null: on all
+    tune_rows: int | None = ranged(10_000, ge=1)  # compares settings on so many; null: on all
+    max_cells: int | None = ranged(50_000_000, ge=1)  # left out if rows x features are more
+
+
+@dataclass
+class LogisticRegressionConfig(FittedConfig):
+    """sklearn.linear_model.LogisticRegression: multinomial, with an L2 penalty."""
+
+    C: Any = tuned([0.01, 0.1, 1.0, 10.0], float, gt=0)  # less is more penalty
+    max_iter: int = ranged(1000, ge=1)
+
+
+@dataclass
+class SVMConfig(FittedConfig):
+    """sklearn.svm.SVC with an RBF kernel."""
+
+    C: Any = tuned([0.1, 1.0, 10.0, 100.0], float, gt=0)  # less is more penalty
+    gamma: Any = tuned([0.1, 0.3, 1.0, 3.0], float, gt=0)  # times scikit-learn's gamma="scale"
+    max_rows: int | None = ranged(20_000, ge=1)
+    tune_rows: int | None = ranged(5_000, ge=1)
+
+
+@dataclass
+class ForestConfig(FittedConfig):
+    """sklearn.ensemble.RandomForestClassifier."""
+
+    n_estimators: int = ranged(200, ge=1)  # trees; more are better, if slowly: nothing to tune
+    max_features: Any = tuned(["sqrt", 0.3])  # tried at a split: sqrt, log2 or a share of all
+    min_samples_leaf: Any = tuned([1, 3], int, ge=1)
 
     def check_rules(self) -> Problems:
-        """There is something to choose from."""
-        if not isinstance(self.k, list) or not all(type(k) is int for k in self.k) or not self.k:
-            yield "k", "must be a whole number or a list of them"
+        """What scikit-learn takes."""
+        for value in self.max_features:
+            is_share = type(value) in (int, float) and 0 < value <= 1
+            if not is_share and value not in ("sqrt", "log2"):
+                yield "max_features", "must be sqrt, log2 or above 0 and at most 1, or a list"
+
+
+@dataclass
+class BoostingConfig(FittedConfig):
+    """sklearn.ensemble.HistGradientBoostingClassifier; every iteration adds a tree a class."""
+
+    learning_rate: Any = tuned([0.05, 0.1, 0.2], float, gt=0)
+    max_leaf_nodes: Any = tuned([15, 31], int, ge=2)
+    max_iter: Any = tuned([25, 50, 100], int, ge=1)  # all from one fit, of the most iterations
+    max_rows: int | None = ranged(20_000, ge=1)
+    tune_rows: int | None = ranged(5_000, ge=1)
+    max_cells: int | None = ranged(200_000_000, ge=1)  # rows x features x trees an iteration
 
 
 @dataclass
@@ -338,6 +413,11 @@ class BaselinesConfig:
     """The baselines that a run is compared with, by name."""
 
     knn: KNNConfig | None = None
+    majority: MajorityConfig | None = None
+    logistic_regression: LogisticRegressionConfig | None = None
+    svm: SVMConfig | None = None
+    forest: ForestConfig | None = None
+    boosting: BoostingConfig | None = None
 
 
 # ── report ────────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,8 @@
 Classes keep their shares in every part (the largest remainders get the rows left over), and every
 class has a training row. In each class the rows are put in one random order that depends on
 ``split_seed`` alone: first come the test rows, then the validation rows, then the training rows. So
-``val_fraction`` does not move a test row, and ``num_train`` moves neither test nor validation row.
+``val_fraction`` does not move a test row, and neither ``num_train`` nor ``train_fraction`` moves a
+test or a validation row.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Rows:
 
 def draw_rows(source: Source, config: DatasetConfig) -> Rows:
     """Official rows as they are, the others drawn; of the training rows the first ``num_train``.
+
+    ``train_fraction`` takes a row of each class at least.
 
     Raises:
         DataError: too few rows for every class to have a training row.
@@ -72,6 +75,8 @@ def draw_rows(source: Source, config: DatasetConfig) -> Rows:
     if config.num_train is not None:
         _check_num_train(source, config.num_train, len(train))
         train = train[: config.num_train]
+    elif config.train_fraction < 1:
+        train = train[: max(num_classes, round(config.train_fraction * len(train)))]
     return Rows(
         np.sort(train),
         np.sort(val if source.val is None else source.val),

@@ -14,17 +14,7 @@ from torch import Tensor
 
 from nnexp.config.schema import DatasetConfig
 from nnexp.data import Dataset, Source, load_source, split
-
-_SPLIT_OPTIONS = ("split_seed", "val_fraction", "test_fraction", "num_train", "scaling")
-
-
-def source_key(config: DatasetConfig) -> str:
-    """The same for configs that mean the same source, however they split and scale it."""
-    options = dataclasses.asdict(config)
-    return repr(
-        [type(config).__name__, {k: options[k] for k in options if k not in _SPLIT_OPTIONS}]
-    )
-
+from nnexp.sweep.keys import source_key
 
 class Shelf:
     """Loads what is asked for and keeps what is still needed.
