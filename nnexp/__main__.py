@@ -23,10 +23,15 @@ from nnexp.config.messages import told
 from nnexp.environment import prepare
 from nnexp.errors import ConfigError
 from nnexp.results.failure import record_failure
-from nnexp.sweep.failures import add_failure, failure_lines
+from nnexp.sweep.failures import (
+    add_failure,
+    failure_lines,
+    full_errors,
+    log_traceback,
+    note_full_errors,
+)
+from nnexp.sweep.grids import refuse_unexpanded
 from nnexp.sweep.server import is_wanted, start_server
-
-_traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 # Hydra's flags that take the next argument.
 _VALUED_FLAGS = (
@@ -56,6 +61,8 @@ def _job(composed: DictConfig) -> float | None:
         try:
             if hydra_config.mode == RunMode.RUN and hydra_config.launcher.get("dry_run"):
                 raise ConfigError("hydra.launcher.dry_run=true: a plan is made for sweeps, with -m")
+            if hydra_config.mode == RunMode.MULTIRUN:
+                refuse_unexpanded(hydra_config, cast(list[str], overrides))
             config = to_config(composed)
         except ConfigError as error:
             record_failure(folder, str(error), arm=arm, **identity(composed))
@@ -66,10 +73,11 @@ def _job(composed: DictConfig) -> float | None:
     except BrokenPipeError:
         _hang_up()
     except Exception as error:
-        if _traceback_wanted:
-            raise
         if hydra_config.mode == RunMode.RUN:
+            if full_errors():
+                raise
             _exit(error)  # Hydra would put a line of its own above the error's
+        log_traceback(error, f"job {hydra_config.job.num}")
         logging.getLogger("nnexp").error("%s", told(error))
         if os.getpid() != _main_process:
             raise
@@ -87,6 +95,7 @@ def main() -> None:
     """Run Hydra; tell errors in one line unless ``HYDRA_FULL_ERROR=1`` asks for more."""
     global _main_process
     _main_process = os.getpid()
+    note_full_errors()
     sys.argv[1:] = arranged(sys.argv[1:])
     signal.signal(signal.SIGTERM, _terminate)
     register()
@@ -103,7 +112,7 @@ def main() -> None:
         _tell(*failure_lines(), "terminated" if isinstance(stop, Terminated) else "interrupted")
         sys.exit(143 if isinstance(stop, Terminated) else 130)
     except Exception as error:
-        if _traceback_wanted:
+        if full_errors():
             raise
         _tell(*failure_lines())
         _exit(error)

@@ -77,6 +77,13 @@ class Job:
             threads=threads,
             group_size=group_size,
         )
+        log.info(
+            "%s on %s: %d rows to train, %d to validate, %d to test, %d features, %d classes; "
+            "%d parameters; %s, %d thread%s",
+            self.result.arm, dataset.name, dataset.num_train, dataset.num_val, dataset.num_test,
+            dataset.num_features, dataset.num_classes, self.result.num_parameters, device,
+            threads, "s" if threads > 1 else "",
+        )  # fmt: skip
         self._board = Board(self.folder, self.config, dataset, structure)
         self._metrics = MetricsLog(self.folder)
         self._trains = self._saved = time.perf_counter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,9 @@ from nnexp.devices import resolve_device, resolve_precision, resolve_threads
 from nnexp.engine import Epoch
 from nnexp.errors import DivergedError, NnexpError
 from nnexp.job import Job
-from nnexp.models.structure import parameter_layout
 from nnexp.results.record import RunResult
 from nnexp.terminal import epoch_bar, print_result
 from nnexp.training import Means, compare, structure_of, train_together
-
-log = logging.getLogger(__name__)
 
 
 def run(config: Config, folder: Path, arm: str) -> RunResult:
@@ -55,13 +51,6 @@ def _train(job: Job) -> None:
     dataset = load(config.dataset)
     structure = structure_of(config, dataset.num_features, dataset.num_classes)
     num_threads = resolve_threads(config.trainer, structure.flops_per_row())
-    log.info(
-        "%s on %s: %d rows to train, %d to validate, %d to test, %d features, %d classes; "
-        "%d parameters; %s, %d thread%s",
-        job.result.arm, dataset.name, dataset.num_train, dataset.num_val, dataset.num_test,
-        dataset.num_features, dataset.num_classes, parameter_layout(structure).num_numbers, device,
-        num_threads, "s" if num_threads > 1 else "",
-    )  # fmt: skip
 
     def baselines(job: Job) -> dict[str, dict[str, Any]]:
         return compare(job.config, dataset, device)

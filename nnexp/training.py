@@ -17,6 +17,7 @@ from nnexp.devices import device_name
 from nnexp.engine import Epoch, Group, Run
 from nnexp.job import Job
 from nnexp.models.structure import Structure
+from nnexp.results.run_log import about
 
 _SPLITS = ("train", "val", "test")
 
@@ -180,8 +181,9 @@ def _finish(
 
 @contextlib.contextmanager
 def _spared(job: Job) -> Iterator[None]:
-    """An error inside ends this job and no other."""
-    try:
-        yield
-    except Exception as error:
-        job.abandon(error)
+    """An error inside ends this job and no other; what is logged inside is about this job."""
+    with about(job.folder):
+        try:
+            yield
+        except Exception as error:
+            job.abandon(error)

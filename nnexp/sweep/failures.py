@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -16,6 +19,27 @@ class Failure:
 
 
 _failures: list[Failure] = []
+
+log = logging.getLogger(__name__)
+
+_FULL_ERRORS = "NNEXP_FULL_ERRORS"
+
+
+def note_full_errors() -> None:
+    """Remember whether ``HYDRA_FULL_ERROR=1`` asks for tracebacks: the program will set it for
+    Hydra. Processes that are started later know it as well."""
+    os.environ[_FULL_ERRORS] = os.environ.get("HYDRA_FULL_ERROR", "0")
+
+
+def full_errors() -> bool:
+    """Whether somebody asks for tracebacks."""
+    return os.environ.get(_FULL_ERRORS) == "1"
+
+
+def log_traceback(error: Exception, who: str) -> None:
+    """Where an error that costs one job comes from, for those who have asked."""
+    if full_errors():
+        log.error("%s: %s", who, "".join(traceback.format_exception(error)).rstrip())
 
 
 def add_failure(num: int, overrides: Iterable[str], error: str) -> None:

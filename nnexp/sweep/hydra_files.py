@@ -6,15 +6,19 @@ share. Here it writes each line, or block that is no mapping, once; the files ar
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_omega_conf_dumper
 
-from nnexp.sweep.trees import plain
+from nnexp.results.run_log import LogFile, LogStyle
+from nnexp.sweep.trees import plain, selected
 
 # Names that YAML takes for nothing but a text, and that are short enough to be a key.
 _NAME = re.compile(
@@ -42,6 +46,57 @@ def hydra_files(config: DictConfig) -> dict[str, str]:
         "hydra.yaml": as_yaml({"hydra": hydra}),
         "overrides.yaml": as_yaml(hydra["overrides"]["task"]),
     }
+
+
+class LogFiles:
+    """Where and how a run's log is written: what Hydra's job logging says of a file.
+
+    Args:
+        config: of the sweep, with its ``hydra`` node.
+    """
+
+    def __init__(self, config: DictConfig) -> None:
+        told = config.hydra.job_logging
+        conf: Any = {} if told is None else OmegaConf.to_container(told, resolve=False)
+        root = conf.get("root") or {}
+        handlers = conf.get("handlers") or {}
+        files = [name for name in root.get("handlers") or [] if handlers[name].get("filename")]
+        self._key = f"hydra.job_logging.handlers.{files[0]}.filename" if files else None
+        if not files:
+            return
+        handler = handlers[files[0]]
+        form = (conf.get("formatters") or {}).get(handler.get("formatter")) or {}
+        levels = {"": _level(root.get("level", "WARNING"))}
+        for name, logger in (conf.get("loggers") or {}).items():
+            levels[name] = _level(logger.get("level", "NOTSET"))
+        verbose = config.hydra.verbose
+        if isinstance(verbose, bool):
+            verbose = [""] if verbose else []
+        for name in [verbose] if isinstance(verbose, str) else verbose:
+            levels[name] = logging.DEBUG
+        self._style = LogStyle(
+            form.get("format"),
+            form.get("datefmt"),
+            form.get("style", "%"),
+            _level(handler.get("level", "NOTSET")),
+            tuple(levels.items()),
+        )
+
+    def of(self, tree: DictConfig) -> LogFile | None:
+        """The log of a job, composed with its ``hydra`` node; None where it shall have none."""
+        if self._key is None:
+            return None
+        singleton = HydraConfig.instance()
+        before = singleton.cfg
+        try:
+            singleton.cfg = tree  # type: ignore[assignment]  # for ${hydra:...}
+            return LogFile(Path(str(selected(tree, self._key))), self._style)
+        finally:
+            singleton.cfg = before
+
+
+def _level(level: str | int) -> int:
+    return level if isinstance(level, int) else logging.getLevelNamesMapping()[level.upper()]
 
 
 def as_yaml(value: Any) -> str:
