@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import logging
@@ -47,6 +48,22 @@ def an_epoch(number: int, **changes: float | None) -> dict[str, float | None]:
     }
 
 
+KNN = {
+    "k": 3,
+    "val/acc": 0.98,
+    "val/loss": 0.3,
+    "test/acc": 0.983,
+    "test/loss": 0.25,
+    "test/brier": 0.03,
+    "calibration": None,
+    "tried": [{"k": 1, "val/acc": 0.97}, {"k": 3, "val/acc": 0.98}],
+    "rows": 1149,
+    "seconds": 0.01,
+    "seconds/predict": 0.002,
+    "note": None,
+}
+
+
 def a_result(**changes: Any) -> RunResult:
     fields: dict[str, Any] = {
         "status": "completed",
@@ -62,6 +79,7 @@ def a_result(**changes: Any) -> RunResult:
             num_test=360,
             num_features=64,
             num_classes=10,
+            official_test=False,
         ),
         "num_parameters": 59_146,
         "epochs": 50,
@@ -72,11 +90,14 @@ def a_result(**changes: Any) -> RunResult:
             "val/acc": 0.98,
             "test/loss": 0.08,
             "test/acc": 0.975,
+            "test/brier": 0.04,
         },
-        "baselines": {"knn": {"k": 3, "val/acc": 0.98, "test/acc": 0.983, "seconds": 0.01}},
-        "seconds": {"total": 3.5, "train": 1.2},
+        "calibration": {"count": [0, 360], "confidence": [None, 0.97], "accuracy": [None, 0.975]},
+        "baselines": {"knn": KNN},
+        "seconds": {"total": 3.5, "train": 1.2, "predict": 0.001},
         "device": "cpu",
         "threads": 1,
+        "config": {"seed": 0, "optimizer": {"name": "adam", "betas": [0.9, 0.999]}},
     }
     return RunResult(**{**fields, **changes})
 
@@ -345,14 +366,16 @@ def test_result_holds_the_contract(tmp_path: Path) -> None:
     result = strict(text)
     assert " ".join(result) == (
         "schema status error seed arm model optimizer dataset num_parameters epochs best_epoch "
-        "metrics baselines seconds group_size device threads versions"
+        "metrics calibration baselines seconds group_size device threads versions config"
     )
     assert result["schema"] == 1
     assert " ".join(result["dataset"]) == (
-        "name fingerprint num_train num_val num_test num_features num_classes"
+        "name fingerprint num_train num_val num_test num_features num_classes official_test"
     )
-    assert " ".join(result["metrics"]) == "train/loss val/loss val/acc test/loss test/acc"
-    assert " ".join(result["seconds"]) == "total train"
+    assert " ".join(result["metrics"]) == (
+        "train/loss val/loss val/acc test/loss test/acc test/brier"
+    )
+    assert " ".join(result["seconds"]) == "total train predict"
     assert {"python", "torch", "nnexp"} < result["versions"].keys()
     assert text.startswith('{\n  "schema": 1,\n  "status": "completed",\n  "error": null,\n')
     assert text.endswith("\n}\n")
@@ -368,6 +391,37 @@ def test_the_same_result_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_result_is_read_back(tmp_path: Path) -> None:
     write_result(tmp_path, a_result())
     assert read_result(tmp_path) == a_result()
+
+
+def test_a_result_is_laid_out_for_people(tmp_path: Path) -> None:
+    write_result(tmp_path, a_result(versions={}))
+    lines = (tmp_path / "result.json").read_text().splitlines()
+    assert lines[:3] == ["{", '  "schema": 1,', '  "status": "completed",']
+    assert lines[-6:] == [
+        '  "versions": {},',
+        '  "config": {',
+        '    "seed": 0,',
+        '    "optimizer": {"name": "adam", "betas": [0.9, 0.999]}',
+        "  }",
+        "}",
+    ]
+
+
+def test_the_first_results_are_read_too(tmp_path: Path) -> None:
+    """Those of before predictions were kept: they lack what was added since."""
+    old = dataclasses.asdict(a_result())
+    for key in ("config", "calibration"):
+        del old[key]
+    del old["dataset"]["official_test"], old["metrics"]["test/brier"], old["seconds"]["predict"]
+    old["baselines"]["knn"] = {"k": 3, "val/acc": 0.98, "test/acc": 0.983, "seconds": 0.01}
+    (tmp_path / "result.json").write_text(json.dumps(old))
+    result = read_result(tmp_path)
+    assert (result.config, result.calibration, result.dataset.official_test) == ({}, None, None)
+    assert result.metrics == {**a_result().metrics, "test/brier": None}
+    assert result.seconds == {"total": 3.5, "train": 1.2, "predict": None}
+    assert result.baselines["knn"] == {
+        **dict.fromkeys(KNN), **old["baselines"]["knn"]
+    }  # fmt: skip
 
 
 def test_a_run_that_failed_early_has_a_result(tmp_path: Path) -> None:
@@ -390,12 +444,11 @@ def test_a_run_that_failed_early_has_a_result(tmp_path: Path) -> None:
 def test_numbers_that_are_not_finite_are_null_at_any_depth(tmp_path: Path) -> None:
     nan = math.nan
     metrics = {**a_result().metrics, "val/loss": nan}
-    knn = {"k": [1, nan], "val/acc": nan, "test/acc": 1.0, "seconds": 0.0}
+    knn = {**KNN, "k": [1, nan], "val/acc": nan}
     write_result(tmp_path, a_result(status="diverged", metrics=metrics, baselines={"knn": knn}))
     result = strict((tmp_path / "result.json").read_text())
     assert result["metrics"]["val/loss"] is None
-    assert result["baselines"]["knn"] == {"k": [1, None], "val/acc": None, "test/acc": 1.0,
-                                          "seconds": 0.0}  # fmt: skip
+    assert result["baselines"]["knn"] == {**KNN, "k": [1, None], "val/acc": None}
 
 
 @pytest.mark.parametrize(
@@ -406,6 +459,8 @@ def test_numbers_that_are_not_finite_are_null_at_any_depth(tmp_path: Path) -> No
         ({"baselines": {"knn": {"seconds": 1.0}}}, "baselines.knn lacks val/acc, test/acc"),
         ({"seed": "0"}, "seed is '0', which is no int"),
         ({"threads": True}, "threads is True, which is no int"),
+        ({"calibration": [0.5]}, "calibration is [0.5], which is no dict | None"),
+        ({"dataset": DatasetSummary(name="a", official_test=1)}, "official_test is 1, which is no"),  # type: ignore[arg-type]
         ({"dataset": DatasetSummary(name=None)}, "name is None, which is no str"),  # type: ignore[arg-type]
     ],
 )

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-import math
 import platform
-import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -19,6 +16,9 @@ from typing import Any
 
 from nnexp.errors import DataError
 from nnexp.results.files import Journal, write_atomically
+from nnexp.results.predictions import PREDICTIONS_FILE
+from nnexp.results.strict_json import to_json, to_object, to_readable_json
+from nnexp.results.typed import ADDED, from_fields, require
 
 SCHEMA = 1
 METRICS_FILE = "metrics.jsonl"
@@ -42,9 +42,27 @@ learning rate of the epoch's last step; ``seconds`` is the time since training b
 """
 
 STATUSES = ("completed", "diverged", "failed", "interrupted")
-RESULT_METRICS = ("train/loss", "val/loss", "val/acc", "test/loss", "test/acc")
-RESULT_SECONDS = ("total", "train")
-BASELINE_KEYS = ("val/acc", "test/acc", "seconds")
+RESULT_METRICS = ("train/loss", "val/loss", "val/acc", "test/loss", "test/acc", "test/brier")
+RESULT_SECONDS = ("total", "train", "predict")
+BASELINE_KEYS = (
+    "val/acc",
+    "val/loss",
+    "test/acc",
+    "test/loss",
+    "test/brier",
+    "calibration",
+    "tried",
+    "rows",
+    "seconds",
+    "seconds/predict",
+    "note",
+)
+_ADDED = {
+    "metrics": {"test/brier": None},
+    "seconds": {"predict": None},
+    "baselines": dict.fromkeys(set(BASELINE_KEYS) - {"val/acc", "test/acc", "seconds"}),
+}
+"""Keys that the first results do not have, and what is read in their place."""
 RECORDED_PACKAGES = ("nnexp", "torch", "numpy", "scikit-learn", "hydra-core", "omegaconf")
 
 
@@ -62,7 +80,7 @@ class MetricsLog:
         """Record one epoch, given by exactly the keys of :data:`EPOCH_KEYS`."""
         if set(epoch) != set(EPOCH_KEYS):
             raise ValueError(f"an epoch has the keys {EPOCH_KEYS}, got {tuple(epoch)}")
-        self._journal.append(_strict_json({key: epoch[key] for key in EPOCH_KEYS}) + b"\n")
+        self._journal.append(to_json({key: epoch[key] for key in EPOCH_KEYS}) + b"\n")
 
     def flush(self) -> None:
         """Write the lines that are still being collected."""
@@ -82,7 +100,7 @@ def read_metrics(folder: Path) -> list[dict[str, float | None]]:
     epochs = []
     for number, line in enumerate(_read(path).split(b"\n")[:-1], start=1):
         try:
-            epochs.append(_object(line))
+            epochs.append(to_object(line))
         except ValueError as error:
             raise DataError(f"{path}, line {number}: {error}") from error
     return epochs
@@ -115,6 +133,8 @@ class DatasetSummary:
     num_test: int | None = None
     num_features: int | None = None
     num_classes: int | None = None
+    official_test: bool | None = field(default=None, metadata=ADDED)
+    """Whether the test rows are official; else they are drawn, others for each split_seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,16 +161,25 @@ class RunResult:
     best_epoch: int | None = None
     """The epoch of least validation loss, whose parameters saw the test rows."""
     metrics: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(RESULT_METRICS))
-    """:data:`RESULT_METRICS` at the best epoch."""
+    """:data:`RESULT_METRICS` at the best epoch; what they are see :mod:`nnexp.probabilities`."""
+    calibration: dict[str, list[Any]] | None = field(default=None, metadata=ADDED)
+    """Of the network on the test rows; see :class:`~nnexp.probabilities.Scores`."""
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By name: the chosen settings and :data:`BASELINE_KEYS`."""
+    """By name: the chosen settings and :data:`BASELINE_KEYS`.
+
+    ``tried`` lists settings with their ``val/acc``; ``rows`` is the number of training rows used.
+    Of a baseline that was left out ``skipped`` says why, and the rest is null.
+    """
     seconds: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(RESULT_SECONDS))
-    """:data:`RESULT_SECONDS`: of the whole run; of its training, evaluation and logging in it."""
+    """:data:`RESULT_SECONDS`: of the whole run; of its training, evaluation and logging in it; of
+    predicting the test rows. Of runs that trained together each has the time of all."""
     group_size: int = 1
     """How many runs were trained as one computation with this one, itself included."""
     device: str | None = None
     threads: int | None = None
     versions: dict[str, str] = field(default_factory=installed_versions)
+    config: dict[str, Any] = field(default_factory=dict, metadata=ADDED)
+    """All options of the run; empty if they were refused."""
 
 
 def write_result(folder: Path, result: RunResult) -> None:
@@ -158,20 +187,22 @@ def write_result(folder: Path, result: RunResult) -> None:
 
     Raises OSError if it cannot be written, ValueError if it breaks the contract.
     """
-    text = _strict_json(dataclasses.asdict(result), indent=2)
-    _result_from(_object(text))
-    write_atomically(folder / RESULT_FILE, text + b"\n")
+    fields = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
+    fields["dataset"] = dataclasses.asdict(result.dataset)
+    _result_from(fields)
+    write_atomically(folder / RESULT_FILE, to_readable_json(fields) + b"\n")
 
 
 def read_result(folder: Path) -> RunResult:
-    """Read the ``result.json`` of ``folder``. Keys that the contract does not know are left out.
+    """Read the ``result.json`` of ``folder``. Keys that the contract does not know are left out;
+    what the first results did not have is None, or empty, where it is absent.
 
     Raises DataError if it is missing, damaged, of another schema or not what the contract says.
     """
     path = folder / RESULT_FILE
     content = _read(path)
     try:
-        return _result_from(_object(content))
+        return _result_from(to_object(content))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -180,9 +211,10 @@ def discard(folder: Path) -> None:
     """Delete what a run that never had a result has left in ``folder``: it is to be run again."""
     if (folder / RESULT_FILE).exists():
         return
-    (folder / METRICS_FILE).unlink(missing_ok=True)
-    for path in [*folder.glob("events.out.tfevents.*"), *folder.glob("checkpoints/*.pt*")]:
-        path.unlink()
+    for pattern in (METRICS_FILE, f"{PREDICTIONS_FILE}*", "events.out.tfevents.*",
+                    "checkpoints/*.pt*"):  # fmt: skip
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def set_aside(folder: Path) -> Path | None:
@@ -192,7 +224,8 @@ def set_aside(folder: Path) -> Path | None:
     if there was nothing to move. ``result.json`` goes first: a folder that still has it is whole.
     """
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    leftovers = [name for name in (RESULT_FILE, METRICS_FILE, "checkpoints") if name in names]
+    ours = (RESULT_FILE, METRICS_FILE, PREDICTIONS_FILE, "checkpoints")
+    leftovers = [name for name in ours if name in names]
     leftovers += [name for name in names if name.startswith("events.out.tfevents.")]
     if not leftovers:
         return None
@@ -208,44 +241,23 @@ def set_aside(folder: Path) -> Path | None:
 def _result_from(fields: dict[str, Any]) -> RunResult:
     if fields.get("schema") != SCHEMA:
         raise ValueError(f"schema {fields.get('schema')!r} is not {SCHEMA}, which this nnexp reads")
-    result: RunResult = _typed(RunResult, fields)
+    result: RunResult = from_fields(RunResult, fields)
     if result.status not in STATUSES:
         raise ValueError(f"status {result.status!r} is none of {', '.join(STATUSES)}")
-    _require("metrics", result.metrics, RESULT_METRICS)
-    _require("seconds", result.seconds, RESULT_SECONDS)
-    for name, baseline in result.baselines.items():
-        _require(f"baselines.{name}", baseline, BASELINE_KEYS)
-    return result
+    metrics = _completed("metrics", result.metrics, RESULT_METRICS)
+    seconds = _completed("seconds", result.seconds, RESULT_SECONDS)
+    baselines = {
+        name: _completed("baselines", baseline, BASELINE_KEYS, name)
+        for name, baseline in result.baselines.items()
+    }
+    return dataclasses.replace(result, metrics=metrics, seconds=seconds, baselines=baselines)
 
 
-def _typed(kind: Any, fields: object) -> Any:
-    """An instance of the dataclass ``kind``, its fields checked against their annotations."""
-    values = {}
-    hints = _hints(kind)
-    _require(kind.__name__, fields, hints)
-    assert isinstance(fields, dict)
-    for name, hint in hints.items():
-        value = fields[name]
-        if dataclasses.is_dataclass(hint):
-            value = _typed(hint, value)
-        else:
-            allowed = dict if typing.get_origin(hint) is dict else hint
-            if not isinstance(value, allowed) or isinstance(value, bool):
-                kinds = getattr(allowed, "__name__", allowed)
-                raise ValueError(f"{name} is {value!r}, which is no {kinds}")
-        values[name] = value
-    return kind(**values)
-
-
-_hints = functools.cache(typing.get_type_hints)
-
-
-def _require(where: str, fields: object, keys: Iterable[str]) -> None:
-    if not isinstance(fields, dict):
-        raise ValueError(f"{where} is no object")
-    missing = [key for key in keys if key not in fields]
-    if missing:
-        raise ValueError(f"{where} lacks {', '.join(missing)}")
+def _completed(kind: str, values: Any, keys: Iterable[str], name: str = "") -> dict[str, Any]:
+    """``values`` with what results of its kind did not have at first. Raises ValueError."""
+    added = _ADDED[kind]
+    require(f"{kind}.{name}" if name else kind, values, [key for key in keys if key not in added])
+    return {**added, **values} if any(key not in values for key in added) else values
 
 
 def _read(path: Path) -> bytes:
@@ -253,42 +265,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    """One strict JSON object. Raises ValueError in one line."""
-    value = json.loads(line.decode("utf-8"), parse_constant=_refuse)
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return value
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _strict_json(value: object, indent: int | None = None) -> bytes:
-    encoder = _ENCODERS[indent]
-    try:
-        text = encoder.encode(value)
-    except ValueError:  # a number that is not finite
-        text = encoder.encode(_finite(value))
-    # A lone surrogate (from a file name that is no UTF-8) becomes its JSON escape, \\udcXX.
-    return text.encode("utf-8", errors="backslashreplace")
-
-
-_ENCODERS = {
-    indent: json.JSONEncoder(indent=indent, allow_nan=False, ensure_ascii=False)
-    for indent in (None, 2)
-}
-
-
-def _finite(value: Any) -> Any:
-    """``value`` with every number that is not finite replaced by None, at any depth."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
