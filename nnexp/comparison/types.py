@@ -29,7 +29,7 @@ class Estimate:
 
     mean: float
     interval: Interval | None  # None: too few values
-    values: tuple[float, ...]  # one a split, in the order of the task's splits
+    values: tuple[float, ...]  # one a split, in the order of the learner's choices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,14 @@ class Difference:
 
 
 VerdictKind = Literal[
-    "better", "worse", "equivalent", "undecided", "not significant after correction", "too few"
+    "better",
+    "worse",
+    "equivalent",
+    "undecided",
+    "not significant after correction",
+    "too few",
+    "summary",  # of several differences: the best network of a task, or a learner over all tasks
+    "chance",  # nothing beats guessing on a task
 ]
 
 
@@ -61,6 +68,8 @@ class Verdict:
     kind: VerdictKind
     sentence: str
     seeds_needed: int | None = None  # to decide, where more of them would
+    task: str | None = None  # that it is about; None: about all
+    learner: str | None = None  # that it is about; None: about all
 
 
 @dataclass(frozen=True, kw_only=True)
