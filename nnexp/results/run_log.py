@@ -38,11 +38,6 @@ def run_at_work() -> Path | None:
     return _folder.get()
 
 
-def run_at_work() -> Path | None:
-    """The folder of the run that the current work is about."""
-    return _folder.get()
-
-
 @dataclass(frozen=True)
 class LogStyle:
     """What ``hydra.job_logging`` and ``hydra.verbose`` say of a file, for all runs of a sweep."""
