@@ -29,11 +29,16 @@ class FusedLauncherConf:
 
 @dataclass
 class FusedSweeperConf:
-    """``hydra/sweeper=fused``: every combination, as Hydra's own sweeper, in less time."""
+    """``hydra/sweeper=fused``: every combination, as Hydra's own sweeper, in less time.
+
+    ``grids`` makes several products of which the jobs are the union, each multiplied with
+    ``params`` and the command line: conditions, such as learning rates that go with an optimizer.
+    """
 
     _target_: str = "hydra_plugins.nnexp_fused.FusedSweeper"
     max_batch_size: int | None = None  # jobs that are launched at once; null: all
     params: dict[str, str] | None = field(default_factory=dict)  # overrides that every sweep has
+    grids: list[dict[str, Any]] | None = field(default_factory=list)  # and one of these
 
 
 ConfigStore.instance().store(
@@ -55,7 +60,12 @@ class FusedLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Keep what the work needs."""
+        """Keep what the work needs; a sweep that cannot be launched leaves no folder."""
+        from nnexp.sweep.launch import Options, environment_of
+
+        self.options = Options(self.workers, self.group_size, self.dry_run)
+        if getattr(task_function, "trains_in_groups", False):
+            environment_of(config)
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
@@ -64,21 +74,26 @@ class FusedLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run all jobs; a ``JobReturn`` for each, in their order."""
-        from nnexp.sweep.launch import Options, launch
+        from nnexp.sweep.launch import launch
 
-        options = Options(self.workers, self.group_size, self.dry_run)
         return launch(
             self.hydra_context, self.task_function, self.config,
-            [list(overrides) for overrides in job_overrides], initial_job_idx, options,
+            [list(overrides) for overrides in job_overrides], initial_job_idx, self.options,
         )  # fmt: skip
 
 
 class FusedSweeper(Sweeper):
     """See ``nnexp.sweep.product``."""
 
-    def __init__(self, max_batch_size: int | None, params: dict[str, str] | None) -> None:
+    def __init__(
+        self,
+        max_batch_size: int | None,
+        params: dict[str, str] | None,
+        grids: list[dict[str, Any]] | None,
+    ) -> None:
         self.max_batch_size = max_batch_size
         self.params = params or {}
+        self.grids = grids or []
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -96,5 +111,7 @@ class FusedSweeper(Sweeper):
         """Launch every combination; the batches' lists of ``JobReturn``."""
         from nnexp.sweep.product import sweep
 
-        given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
-        return sweep(self.hydra_context, self.config, self.launcher, given, self.max_batch_size)
+        return sweep(
+            self.hydra_context, self.config, self.launcher, arguments,
+            params=self.params, grids=self.grids, max_batch_size=self.max_batch_size,
+        )  # fmt: skip

@@ -33,6 +33,7 @@ from nnexp.results.failure import record_failure
 from nnexp.results.record import RunResult, set_aside
 from nnexp.sweep.composition import Composer
 from nnexp.sweep.failures import add_failure
+from nnexp.sweep.grids import refuse_unexpanded
 from nnexp.sweep.hydra_files import hydra_files
 from nnexp.sweep.job_return import LazyJobReturn
 from nnexp.sweep.plan import Plan, counted, lines, make_plan
@@ -135,7 +136,7 @@ class _Launched:
         """Do it all."""
         self._overrides = dict(enumerate(job_overrides, first))
         ready = min(self._options.workers or available_cores(), len(self._overrides))
-        environment = _environment(self._config)
+        environment = environment_of(self._config)
         with env_override(environment), Pool(ready, environment) as pool:
             log.info("%s", counted(len(self._overrides), "job"))
             for num, overrides in self._overrides.items():
@@ -160,6 +161,7 @@ class _Launched:
             self._claim(folder, num)
             self._files[num] = hydra_files(tree)
             task = without_hydra(tree)
+            refuse_unexpanded(tree.hydra, overrides)
             arm = arm_name(task, tree.hydra.overrides.task)
             self._entries.append(Entry(num, to_config(task), folder, arm))
         except Exception as error:
@@ -282,7 +284,7 @@ class _SharedFolderError(Exception):
     """Two jobs have one folder."""
 
 
-def _environment(config: DictConfig) -> dict[str, str]:
+def environment_of(config: DictConfig) -> dict[str, str]:
     """``hydra.job.env_set``, which holds for the whole sweep.
 
     Raises:

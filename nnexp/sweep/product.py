@@ -1,18 +1,19 @@
-"""Every combination of the overrides of a command line, in batches, through a launcher."""
+"""All jobs of a sweep, in batches, through a launcher."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from nnexp.errors import ConfigError
+from nnexp.sweep.grids import jobs_of
 
 
 def sweep(
@@ -20,15 +21,18 @@ def sweep(
     config: DictConfig,
     launcher: Launcher,
     arguments: Sequence[str],
+    *,
+    params: Mapping[str, str],
+    grids: Sequence[Mapping[str, Any]],
     max_batch_size: int | None,
 ) -> list[Sequence[JobReturn]]:
-    """The jobs of Hydra's own sweeper in its order.
+    """Without ``grids`` the jobs of Hydra's own sweeper, in its order.
 
     It composes every job's config only to see whether it can be composed. That is left to the
     launcher: a job that cannot be composed costs the others nothing.
 
     Raises:
-        ConfigError: ``max_batch_size`` is no size.
+        ConfigError: ``max_batch_size`` is no size, or no grid goes with the command line.
         HydraException: an override cannot be read, or cannot be multiplied out (``interval``).
         Exception: what a job raised, after all batches are done.
     """
@@ -36,14 +40,14 @@ def sweep(
         raise ConfigError(
             f"hydra.sweeper.max_batch_size={max_batch_size}: must be at least 1, or null"
         )
-    parser = OverridesParser.create(config_loader=hydra_context.config_loader)
-    batches = BasicSweeper.split_arguments(parser.parse_overrides(list(arguments)), max_batch_size)
+    jobs = jobs_of(hydra_context.config_loader, params, grids, arguments)
     if not getattr(launcher, "dry_run", False):
         folder = Path(str(config.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, folder / "multirun.yaml")
     returns: list[Sequence[JobReturn]] = []
     first = 0
+    batches = BasicSweeper.split_overrides_to_chunks(jobs, max_batch_size) if jobs else [jobs]
     for batch in batches:
         returns.append(launcher.launch(batch, initial_job_idx=first))
         first += len(batch)

@@ -1,0 +1,189 @@
+"""The jobs of a sweep: every combination of overrides, of one grid or of the union of several.
+
+Hydra's own sweeper multiplies all that is given. Optimizers want learning rates of their own, which
+one product cannot say; ``hydra.sweeper.grids`` can, as a list of products.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from nnexp.errors import ConfigError, did_you_mean
+
+Axes = dict[str, tuple[str, ...]]
+"""What is multiplied: by key, with the signs before it, the overrides that are tried in turn."""
+
+
+def jobs_of(
+    config_loader: ConfigLoader,
+    params: Mapping[str, str],
+    grids: Sequence[Mapping[str, Any]],
+    arguments: Sequence[str],
+) -> list[list[str]]:
+    """The overrides of every job, in order.
+
+    Of each grid come all combinations of ``params``, the grid and the command line. A value of the
+    command line replaces those of the same key in grids, and both replace those in ``params``.
+    What several grids have in common is trained once.
+
+    A grid holds for the choices of config groups that it names. Where the command line chooses
+    otherwise, the grid is left out.
+
+    Args:
+        params: ``hydra.sweeper.params``: key and values, as on the command line.
+        grids: ``hydra.sweeper.grids``: the same, several; none is one without a key.
+        arguments: the command line, which may be empty.
+
+    Raises:
+        ConfigError: no grid is left, or none has a choice that the command line asks for; a value
+            in a grid is a list or a mapping.
+        HydraException: an override cannot be read, or cannot be multiplied out (``interval``).
+    """
+    parser = OverridesParser.create(config_loader=config_loader)
+    of_all, *each, given = (
+        _axes(parser, lines) for lines in (_lines(params), *map(_lines, grids), arguments)
+    )
+    if not each:
+        return _product(_laid(of_all, given))
+    groups = [key for key in given if config_loader.get_group_options(_group(key))]
+    _require_a_grid_for(groups, given, each)
+    jobs = []
+    for grid in each:
+        chosen = {key: _in_both(given[key], _same(grid, key)) for key in groups}
+        if all(chosen.values()):
+            jobs += _product(_laid(_laid(of_all, grid), {**given, **chosen}))
+    if not jobs and _product(given):
+        wanted = " with ".join(f"{key}={_values(given[key])}" for key in groups)
+        raise ConfigError(f"{wanted}: none of hydra.sweeper.grids has both")
+    return list(_without_doubles(jobs))
+
+
+def refuse_unexpanded(hydra_config: DictConfig, overrides: Sequence[str]) -> None:
+    """For a job of a sweep whose config is a sweep itself, which nobody has multiplied out.
+
+    ``experiment=a,b`` makes a job of each, and what a file of them says of ``hydra.sweeper`` is
+    then too late.
+
+    Args:
+        hydra_config: ``hydra`` of the job's config.
+        overrides: the job's, as the sweeper gave them.
+
+    Raises:
+        ConfigError: naming what has not been multiplied out.
+    """
+    sweeper: Any = hydra_config.get("sweeper") or {}
+    params, grids = sweeper.get("params"), sweeper.get("grids")
+    if not params and not grids:
+        return
+    done = {_bare(line.partition("=")[0]) for line in overrides}
+    missing, *of_grids = (
+        [key for key in keys if _bare(key) not in done and not _bare(key).startswith("hydra")]
+        for keys in (params or (), *(grids or ()))
+    )
+    if all(of_grids):
+        missing += min(of_grids, key=len, default=[])
+    if missing:
+        raise ConfigError(
+            f"{missing[0]}: this config is a sweep over it, and cannot be a job of another sweep; "
+            "run it alone"
+        )
+
+
+# ── overrides ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _lines(overrides: Mapping[str, Any]) -> list[str]:
+    for key, value in overrides.items():
+        if not isinstance(value, str | int | float | None):
+            shown = str(value).replace(" ", "")
+            raise ConfigError(
+                f"hydra.sweeper.grids: {key}={shown}: must be text, as on the command line: "
+                f"'a,b' for two values, '[a,b]' for a list"
+            )
+    return [f"{key}={'null' if value is None else value}" for key, value in overrides.items()]
+
+
+def _axes(parser: OverridesParser, lines: Sequence[str]) -> Axes:
+    """By Hydra's own code. Of a key that is given twice the last holds, in the place of the first.
+
+    A key is given twice only if its sign is the same too: ``+a`` adds what ``a`` changes.
+    """
+    axes: Axes = {}
+    for override in parser.parse_overrides(list(lines)):
+        (jobs,) = BasicSweeper.split_arguments([override], None)
+        axes[override.get_key_element()] = tuple(line for job in jobs for line in job)
+    return axes
+
+
+def _laid(below: Axes, above: Axes) -> Axes:
+    """``below``, its values replaced by those that ``above`` has of the same key, then the rest."""
+    laid: Axes = {}
+    for key, lines in below.items():
+        laid.update(_same(above, key) or {key: lines})
+    return {**laid, **{key: lines for key, lines in above.items() if key not in laid}}
+
+
+def _same(axes: Axes, key: str) -> Axes:
+    """The axes of a key, whatever their sign."""
+    return {other: lines for other, lines in axes.items() if _bare(other) == _bare(key)}
+
+
+def _product(axes: Axes) -> list[list[str]]:
+    return [list(job) for job in itertools.product(*axes.values())]
+
+
+def _without_doubles(jobs: Sequence[list[str]]) -> Iterator[list[str]]:
+    """The order in which a job's overrides are given makes no other job."""
+    seen = set()
+    for job in jobs:
+        overrides = tuple(sorted(job))
+        if overrides not in seen:
+            seen.add(overrides)
+            yield job
+
+
+def _bare(key: str) -> str:
+    return key.lstrip("+~")
+
+
+# ── choices of config groups ──────────────────────────────────────────────────────────────────
+
+
+def _group(key: str) -> str:
+    """``optimizer`` of ``+optimizer@other``."""
+    return _bare(key).partition("@")[0]
+
+
+def _in_both(given: tuple[str, ...], grid: Axes) -> tuple[str, ...]:
+    """Those of the command line that a grid holds for: all, if it does not name the key."""
+    own = {_value(line) for lines in grid.values() for line in lines}
+    return tuple(line for line in given if _value(line) in own) if grid else given
+
+
+def _require_a_grid_for(groups: Sequence[str], given: Axes, grids: Sequence[Axes]) -> None:
+    for key in groups:
+        named = [_same(grid, key) for grid in grids]
+        if not all(named):
+            continue
+        known = {_value(line): None for grid in named for lines in grid.values() for line in lines}
+        for line in given[key]:
+            if _value(line) not in known:
+                raise ConfigError(
+                    f"{line}: hydra.sweeper.grids are for {_bare(key)}={','.join(known)}"
+                    f"{did_you_mean(_value(line), known)}; hydra.sweeper.grids=[] drops them"
+                )
+
+
+def _value(line: str) -> str:
+    return line.partition("=")[2].strip("'\"")
+
+
+def _values(lines: tuple[str, ...]) -> str:
+    return ",".join(map(_value, lines))
