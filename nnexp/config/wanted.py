@@ -51,14 +51,10 @@ def all_keys() -> list[str]:
 
 @functools.cache
 def tunable_keys() -> frozenset[str]:
-    """The options of a network and of its training, each one value or list: ``optimizer.lr``."""
-    groups = ("model.", "optimizer.", "scheduler.", "trainer.")
-    kinds = dict(_options()).items()
-    return frozenset(
-        key
-        for key, kind in kinds
-        if key.startswith(groups) and not dataclasses.is_dataclass(_without_none(kind)[0])
-    )
+    """The options of a network and of its training, ``optimizer.lr``, and their groups, which stand
+    for all of theirs: ``optimizer``."""
+    groups = {"model", "optimizer", "scheduler", "trainer"}
+    return frozenset(key for key in all_keys() if key.partition(".")[0] in groups)
 
 
 def nearest_option(name: str, siblings: Sequence[str]) -> str:

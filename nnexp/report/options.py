@@ -1,0 +1,88 @@
+"""What a report is asked for: on the command line, else by the configs of its runs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from nnexp.comparison.records import RunRecord
+from nnexp.config.schema import ReportConfig
+from nnexp.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the command line said; None: what the runs' own configs say."""
+
+    tuned: tuple[str, ...] | None = None
+    reference: str | None = None
+    equivalence: float | None = None  # points of per cent
+    tensorboard: bool | None = None
+    title: str | None = None
+
+
+def settled(asked: Asked, records: Sequence[RunRecord]) -> tuple[ReportConfig, list[str]]:
+    """What holds, and a line for each option on which the runs' configs do not agree.
+
+    Keys that one of the configs tunes are tuned; of the rest, what most configs say.
+
+    Raises:
+        ConfigError: an option of the command line that cannot be.
+    """
+    given = {name: getattr(asked, name) for name in ("reference", "equivalence", "tensorboard")}
+    if asked.tuned is not None:
+        given["tuned"] = list(asked.tuned)
+    given = {name: value for name, value in given.items() if value is not None}
+    _check(given)
+    recorded = [_recorded(record) for record in records]
+    values = {}
+    disagreements = []
+    for option in fields(ReportConfig):
+        said = [config[option.name] for config in recorded if option.name in config]
+        if option.name in given:
+            values[option.name] = given[option.name]
+        elif option.name == "tuned" and said:
+            values[option.name] = list(dict.fromkeys(key for keys in said for key in keys))
+        elif said:
+            counts = Counter(json.dumps(value) for value in said)
+            values[option.name] = json.loads(counts.most_common(1)[0][0])
+            if len(counts) > 1 and option.name != "enabled":
+                kinds = ", ".join(sorted(counts))
+                shown = json.dumps(values[option.name])
+                disagreements.append(
+                    f"the runs' configs differ in report.{option.name} ({kinds}): {shown} holds, "
+                    f"as most say; --{option.name} sets another"
+                )
+    return ReportConfig(**values), disagreements
+
+
+def default_title(records: Sequence[RunRecord], commands: Iterable[str]) -> str:
+    """For example ``compare_all on digits``."""
+    names = list(dict.fromkeys(record.result.dataset.name for record in records))
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    experiments = {
+        word.partition("=")[2]
+        for command in commands
+        for word in command.split()
+        if word.lstrip("+").startswith("experiment=")
+    }
+    plain = len(experiments) == 1 and "," not in next(iter(experiments))
+    return f"{experiments.pop() if plain else 'Networks and baselines'} on {shown}"
+
+
+def _check(given: dict[str, Any]) -> None:
+    config = ReportConfig(**given)
+    if not 0 <= config.equivalence <= 100:
+        raise ConfigError(f"--equivalence {config.equivalence:g}: must be points from 0 to 100")
+    for name, problem in config.check_rules():
+        value = getattr(config, name)
+        shown = " ".join(value) if isinstance(value, list) else value
+        raise ConfigError(f"--{name} {shown}: {problem}")
+
+
+def _recorded(record: RunRecord) -> dict[str, Any]:
+    said = record.result.config.get("report")
+    return said if isinstance(said, dict) else {}

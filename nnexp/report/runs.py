@@ -1,0 +1,168 @@
+"""The runs at or below some folders, whatever launcher made them, and what is wrong there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nnexp.comparison.records import RunRecord
+from nnexp.errors import DataError
+from nnexp.paths import short
+from nnexp.results.record import METRICS_FILE, RESULT_FILE, read_result
+
+_NOT_RUNS = frozenset({"previous", "report", "checkpoints", ".hydra", ".git"})
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What was found: the runs in the order of their folders, and a line for each problem."""
+
+    records: tuple[RunRecord, ...]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass
+class _Found:
+    """Run folders by what they hold, as they are met."""
+
+    ended: list[Path] = field(default_factory=list)
+    unfinished: list[Path] = field(default_factory=list)
+
+
+def read_runs(folders: Sequence[Path]) -> Runs:
+    """The runs in ``folders``, each a run's folder, a sweep's or one above several.
+
+    What a later run has set aside (``previous/``) and reports are not looked into. A run that is
+    found twice counts once: by its folder, as a copy of the same file, or as the repetition of a
+    run of the same config and seed on the same data, of which the newest counts.
+
+    Raises:
+        DataError: a folder that is not there, or none that holds a run.
+    """
+    found = _Found()
+    for folder in folders:
+        if not folder.is_dir():
+            problem = "is a file; give a folder" if folder.exists() else "no such folder"
+            raise DataError(f"{folder}: {problem}")
+        _walk(folder, found)
+    problems: list[str] = []
+    records = []
+    for folder in _each_once(found.ended):
+        try:
+            records.append(RunRecord(folder, read_result(folder)))
+        except DataError as error:
+            problems.append(_shortened(str(error), folder))
+    unfinished = list(_each_once(found.unfinished))
+    if not (records or problems or unfinished):
+        where = ", ".join(str(folder) for folder in folders)
+        holds = "holds" if len(folders) == 1 else "hold"
+        advice = "give a run's folder, a sweep's or the output root"
+        raise DataError(f"{where}: {holds} no {RESULT_FILE}; {advice}")
+    if unfinished:
+        problems.append(
+            f"{_counted(unfinished)} without a {RESULT_FILE}, killed or still training, left out: "
+            f"{_named(unfinished)}"
+        )
+    kept, repeated = _without_repetitions(records)
+    if repeated:
+        problems.append(
+            f"{_counted(repeated)} {'repeats another' if len(repeated) == 1 else 'repeat others'} "
+            f"(same config, seed and data), of which the newest counts: {_named(repeated)}"
+        )
+    return Runs(tuple(kept), tuple(problems))
+
+
+# ── finding ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _walk(folder: Path, found: _Found) -> None:
+    """Note the run folders at and below ``folder``, numbers by their size, before other names."""
+    with os.scandir(folder) as entries:
+        listed = list(entries)
+    names = {entry.name for entry in listed}
+    if RESULT_FILE in names:
+        found.ended.append(folder)
+    elif METRICS_FILE in names:
+        found.unfinished.append(folder)
+    below = [
+        entry.name
+        for entry in listed
+        if entry.name not in _NOT_RUNS and entry.is_dir(follow_symlinks=False)
+    ]
+    for name in sorted(below, key=_order):
+        _walk(folder / name, found)
+
+
+def _order(name: str) -> tuple[bool, int, str]:
+    is_number = name.isdecimal()
+    return (not is_number, int(name) if is_number else 0, name)
+
+
+def _each_once(folders: Iterable[Path]) -> Iterator[Path]:
+    """The folders as they were given, the same place once."""
+    seen = set()
+    for folder in folders:
+        place = folder.resolve()
+        if place not in seen:
+            seen.add(place)
+            yield folder
+
+
+# ── repetitions ───────────────────────────────────────────────────────────────────────────────
+
+
+def _without_repetitions(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[Path]]:
+    """The newest of the runs that say the same, and the folders of the others.
+
+    A seed that was trained twice is no second draw: counted as one it makes intervals too short.
+    """
+    newest: dict[str, RunRecord] = {}
+    for record in records:
+        key = _sameness(record)
+        other = newest.get(key)
+        if other is None or _written(record.folder) >= _written(other.folder):
+            newest[key] = record
+    kept = {id(record) for record in newest.values()}
+    return (
+        [record for record in records if id(record) in kept],
+        [record.folder for record in records if id(record) not in kept],
+    )
+
+
+def _sameness(record: RunRecord) -> str:
+    """What two records of one run share. Without a config (an older file, or a config that was
+    refused) it is all that the file says, if the run was trained at all."""
+    result = record.result
+    if result.config:
+        told = {key: value for key, value in result.config.items() if key != "report"}
+        return json.dumps([told, result.dataset.fingerprint], sort_keys=True, default=str)
+    if result.seconds.get("train") is None:
+        return str(record.folder)
+    content = (record.folder / RESULT_FILE).read_bytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _written(folder: Path) -> float:
+    return (folder / RESULT_FILE).stat().st_mtime
+
+
+# ── words ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _counted(folders: Sequence[Path]) -> str:
+    return f"{len(folders):,} run{'' if len(folders) == 1 else 's'}"
+
+
+def _named(folders: Sequence[Path]) -> str:
+    names = [short(folder) for folder in folders[:_MOST_NAMED]]
+    more = len(folders) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
+
+
+def _shortened(message: str, folder: Path) -> str:
+    return message.replace(str(folder), short(folder), 1)
