@@ -52,8 +52,34 @@ def _files(config: IDXConfig) -> tuple[IDXFile, IDXFile, IDXFile, IDXFile]:
     return config.train_images, config.train_labels, config.test_images, config.test_labels
 
 
+def has_images(config: IDXConfig) -> bool:
+    """Whether nothing has to be fetched: all files are there, or none may be fetched."""
+    _, absent = _look(config)
+    return not absent or not (config.download and config.urls)
+
+
 def _locate(config: IDXConfig) -> Path:
-    """The folder that holds the files, after fetching those that are absent.
+    """The folder that holds the files, after fetching those that are absent."""
+    folders, absent = _look(config)
+    folder = folders[0]
+    if not absent:
+        return folder
+    if not (config.download and config.urls):
+        why = "dataset.download=false" if config.urls else "dataset.urls is empty"
+        raise DataError(
+            f"{folder / absent[0].file}: no such file, and {why}; "
+            f"looked in {', '.join(map(str, folders[1:]))} (dataset.root={config.root})"
+        )
+    for file in absent:
+        if file.sha256 is None:
+            raise ConfigError(f"dataset: {file.file} has no sha256, so it cannot be downloaded")
+        fetch(file.file, config.urls, file.sha256.lower(), folder / file.file)
+    return folder
+
+
+def _look(config: IDXConfig) -> tuple[list[Path], list[IDXFile]]:
+    """The folder that holds the files or shall hold them, then all that were looked through, and
+    the files that are absent.
 
     Looked through: root; folders in it whose name is the data set's but for case, - and _; and
     ``raw`` in those, where torchvision puts the files.
@@ -71,22 +97,8 @@ def _locate(config: IDXConfig) -> Path:
         sum(_find(folder, file) is not None for file in _files(config)) for folder in folders
     ]
     best = max(range(len(folders)), key=present.__getitem__)
-    if present[best] == 4:
-        return folders[best]
-
     folder = folders[best] if present[best] else root / config.name
-    absent = [file for file in _files(config) if _find(folder, file) is None]
-    if not (config.download and config.urls):
-        why = "dataset.download=false" if config.urls else "dataset.urls is empty"
-        raise DataError(
-            f"{folder / absent[0].file}: no such file, and {why}; "
-            f"looked in {', '.join(map(str, folders))} (dataset.root={config.root})"
-        )
-    for file in absent:
-        if file.sha256 is None:
-            raise ConfigError(f"dataset: {file.file} has no sha256, so it cannot be downloaded")
-        fetch(file.file, config.urls, file.sha256.lower(), folder / file.file)
-    return folder
+    return [folder, *folders], [f for f in _files(config) if _find(folder, f) is None]
 
 
 def _letters(name: str) -> str:

@@ -15,7 +15,7 @@ from nnexp.config.schema import (
 from nnexp.data.bundled import load_bundled
 from nnexp.data.csv_source import load_csv
 from nnexp.data.generated import load_generated
-from nnexp.data.images import load_images
+from nnexp.data.images import has_images, load_images
 from nnexp.data.scaling import apply, fill_missing, fit
 from nnexp.data.split import draw_rows
 from nnexp.data.types import Dataset, Source
@@ -30,6 +30,12 @@ def load(config: DatasetConfig) -> Dataset:
         DataError: a file that is missing, damaged or not what the config says.
     """
     return split(load_source(config), config)
+
+
+def is_here(config: DatasetConfig) -> bool:
+    """Whether the data can be read without fetching anything. Raises DataError for a folder that
+    cannot be looked through."""
+    return not isinstance(config, IDXConfig) or has_images(config)
 
 
 def load_source(config: DatasetConfig) -> Source:

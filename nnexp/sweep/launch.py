@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from nnexp.config.arm import arm_name, identity, names_of
 from nnexp.config.compose import to_config
 from nnexp.config.messages import told
 from nnexp.environment import available_cores
-from nnexp.errors import ConfigError, NnexpError
+from nnexp.errors import ConfigError
 from nnexp.results.failure import record_failure
 from nnexp.results.record import RunResult, set_aside
 from nnexp.sweep.composition import Composer
@@ -37,9 +38,10 @@ from nnexp.sweep.grids import refuse_unexpanded
 from nnexp.sweep.hydra_files import hydra_files
 from nnexp.sweep.job_return import LazyJobReturn
 from nnexp.sweep.plan import Plan, counted, lines, make_plan
-from nnexp.sweep.pool import Pool, unfinished
+from nnexp.sweep.pool import Pool
 from nnexp.sweep.progress import print_sweep, sweep_bar
-from nnexp.sweep.tasks import Entry, Surveyed
+from nnexp.sweep.queue import unfinished
+from nnexp.sweep.tasks import Absent, Entry, Prospect, Refused
 from nnexp.sweep.trees import plain, without_hydra
 
 log = logging.getLogger(__name__)
@@ -131,6 +133,7 @@ class _Launched:
         self._refused: dict[int, RunResult] = {}
         self._num_refused = 0
         self._results: dict[int, RunResult] = {}
+        self._absent: Counter[str] = Counter()
 
     def returns(self, job_overrides: Sequence[list[str]], first: int) -> list[JobReturn]:
         """Do it all."""
@@ -141,12 +144,12 @@ class _Launched:
             log.info("%s", counted(len(self._overrides), "job"))
             for num, overrides in self._overrides.items():
                 self._compose(num, overrides)
-            plan, num_gpus = self._plan(pool)
-            if plan.tasks:
-                for line in lines(plan, refused=self._num_refused):
+            plan = self._plan(pool)
+            if plan.tasks or self._absent:
+                for line in lines(plan, refused=self._num_refused, absent=self._absent):
                     log.info("%s", line)
-                if not self._options.dry_run:
-                    self._train(pool, plan, num_gpus)
+            if plan.tasks and not self._options.dry_run:
+                self._train(pool, plan)
         return [self._return(num) for num in self._overrides]
 
     # ── before training ───────────────────────────────────────────────────────────────────────
@@ -190,11 +193,10 @@ class _Launched:
             self._refused[num] = record_failure(folder, error, arm=arm, **who)
         add_failure(num, self._overrides[num], error)
 
-    def _plan(self, pool: Pool) -> tuple[Plan, int]:
+    def _plan(self, pool: Pool) -> Plan:
+        """Of the entries that can train. A dry run does not fetch data, and plans without those."""
         try:
-            surveyed = pool.survey(self._entries)
-        except NnexpError as error:
-            surveyed = Surveyed(tuple(str(error) for _ in self._entries), 0)
+            outlook = pool.survey(self._entries, fetch=not self._options.dry_run)
         except KeyboardInterrupt:
             for entry in self._entries:
                 if not self._options.dry_run:
@@ -202,19 +204,24 @@ class _Launched:
                     self._results[entry.num] = unfinished(entry, "interrupted", "interrupted")
             raise
         entries, prospects = [], []
-        for entry, prospect in zip(self._entries, surveyed.prospects, strict=True):
-            if isinstance(prospect, str):
-                who = names_of(entry.config)
-                self._refuse(entry.num, entry.folder, prospect, entry.arm, who)
-            else:
-                entries.append(entry)
-                prospects.append(prospect)
-        devices = {prospect.kind.device for prospect in prospects}
-        # Work on a GPU that is named is for one worker.
-        num_gpus = surveyed.num_gpus if "cuda" in devices else len(devices - {"cpu"})
-        workers = self._options.workers or num_gpus or available_cores()
-        plan = make_plan(entries, prospects, num_workers=workers, largest=self._options.group_size)
-        return plan, num_gpus
+        for entry, found in zip(self._entries, outlook.found, strict=True):
+            match found:
+                case Prospect():
+                    entries.append(entry)
+                    prospects.append(found)
+                case Refused(error):
+                    who = names_of(entry.config)
+                    self._refuse(entry.num, entry.folder, error, entry.arm, who)
+                case Absent(name):
+                    self._absent[name] += 1
+        return make_plan(
+            entries,
+            prospects,
+            num_workers=self._options.workers,
+            largest=self._options.group_size,
+            cores=available_cores(),
+            machine=outlook.machine,
+        )
 
     def _write_files(self, num: int, folder: Path) -> None:
         """``.hydra/``, as Hydra leaves it in the folder of a job."""
@@ -229,7 +236,7 @@ class _Launched:
 
     # ── training ──────────────────────────────────────────────────────────────────────────────
 
-    def _train(self, pool: Pool, plan: Plan, num_gpus: int) -> None:
+    def _train(self, pool: Pool, plan: Plan) -> None:
         entries = [entry for task in plan.tasks for entry in task.entries]
         for entry in sorted(entries, key=lambda entry: entry.num):
             with contextlib.suppress(OSError):
@@ -242,7 +249,7 @@ class _Launched:
         try:
             with (
                 sweep_bar() as bar,
-                contextlib.closing(pool.train(plan, num_gpus, self._end)) as training,
+                contextlib.closing(pool.train(plan, self._end)) as training,
             ):
                 for progress in training:
                     bar.update(progress)

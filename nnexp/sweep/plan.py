@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nnexp.models.structure import Structure
-from nnexp.sweep.tasks import Entry, Kind, Prospect
+from nnexp.sweep.tasks import Entry, Kind, Machine, Prospect
 
 # A group on the CPU takes as many runs as keep what a step touches again and again in a core's
 # caches; benchmarks/README.md has the measurements. Neither number changes a result.
 _ACTIVATIONS = 5 * 2**19  # bytes of a step's activations, of all runs
 _MOST_RUNS = 96
-# On CUDA, where nothing but memory limits a group.
-_GPU_BYTES = 8 * 2**30
+# On CUDA nothing but memory limits a group. Of what is free a part is left to CUDA itself, to the
+# workspaces of its libraries, to the table of rows and to what lies unused between allocations.
+_GPU_SHARE = 0.6
+_GPU_BYTES = 8 * 2**30  # where it is not known how much is free
 _EVALUATED_ROWS = 8192  # of a run at once
 # Tables of rows that runs with other splits do not share, of all runs of a group.
 _TABLES = 512 * 2**20
 # Tasks for each worker, at least, so that all of them are busy to the end.
 _TASKS_A_WORKER = 3
-_FEWEST_RUNS = 8  # a group is not halved below this for the sake of balance
+_FEWEST_RUNS = 8  # a group is not halved below this to have so many tasks
+_WORTHWHILE = 0.98  # a group is halved if the sweep is then shorter than this share of what it was
 
 # What a step costs, in microseconds of one core of the machine that it was fitted on. Only ratios
 # matter: they put long tasks first and weigh what is left to do.
+_COST_OF_A_LAYER = 60.0  # the calls of a step of a group, however many its runs
 _COST_OF_A_STEP = 4.0  # a run's share in the calls
 _COST_OF_A_NUMBER = 0.6e-3  # gradients, optimizer
 _COST_OF_A_FLOP = 8e-6
@@ -65,13 +70,21 @@ class PlannedTask:
         """Of one run."""
         return self.cost / _epochs(self.entries)
 
+    @property
+    def length(self) -> float:
+        """Microseconds that a worker is busy: the fewer the runs, the dearer each."""
+        steps = max(_steps(entry, self.kind) for entry in self.entries)
+        return self.cost + steps * _COST_OF_A_LAYER * (len(self.kind.structure.widths) - 1)
+
 
 @dataclass(frozen=True)
 class Plan:
     """All tasks, the longest first."""
 
     tasks: tuple[PlannedTask, ...]
-    num_workers: int
+    num_workers: int  # that train at once
+    num_processes: int  # that are busy at once: those that do not train compute baselines
+    num_gpus: int = 0  # among which work on ``cuda`` is dealt out
 
     @property
     def cost(self) -> float:
@@ -83,27 +96,40 @@ def make_plan(
     entries: Sequence[Entry],
     prospects: Sequence[Prospect],
     *,
-    num_workers: int,
+    num_workers: int | None,
     largest: int | None,
+    cores: int = 1,
+    machine: Machine = Machine(),  # noqa: B008
 ) -> Plan:
     """Group what can train together, in groups that suit the machine.
 
     Args:
         prospects: of the entries.
-        num_workers: at most so many; fewer where there are fewer tasks.
+        num_workers: to train at once; fewer where there are fewer tasks. None: one a GPU, else as
+            many as there are cores for with the threads that the runs use.
         largest: runs a group at most; None lets the work decide.
+        cores: of the CPU.
     """
     by_kind: dict[Kind, list[tuple[Entry, Prospect]]] = {}
     for entry, prospect in zip(entries, prospects, strict=True):
         by_kind.setdefault(prospect.kind, []).append((entry, prospect))
+    devices = {kind.device for kind in by_kind}
+    # Work on a GPU that is named is for one worker.
+    num_gpus = machine.num_gpus if "cuda" in devices else len(devices - {"cpu"})
+    threads = max((kind.threads for kind in by_kind), default=1)
+    wanted = num_workers or num_gpus or max(1, cores // threads)
+    gpu_bytes = _GPU_BYTES
+    if machine.gpu_bytes is not None:
+        sharing = math.ceil(wanted / num_gpus) if num_gpus else 1
+        gpu_bytes = int(_GPU_SHARE * machine.gpu_bytes) // sharing
     tasks: list[PlannedTask] = []
     for kind, pairs in by_kind.items():
         # Runs of one split side by side share a table, runs of one optimizer its passes.
         pairs.sort(key=lambda pair: _likeness(pair[0]))
         widest = max((prospect for _, prospect in pairs), key=lambda p: p.own_table)
-        size = min(runs_a_group(kind, widest), largest or len(pairs))
+        size = min(runs_a_group(kind, widest, gpu_bytes), largest or len(pairs))
         count = math.ceil(len(pairs) / size)
-        even = math.ceil(count / num_workers) * num_workers
+        even = math.ceil(count / wanted) * wanted
         if count > 1 and len(pairs) >= even * min(size, _FEWEST_RUNS):
             count = even  # as many for each worker
         bounds = [len(pairs) * i // count for i in range(count + 1)]
@@ -111,15 +137,18 @@ def make_plan(
             members = pairs[start:stop]
             cost = sum(cost_of(entry, prospect) for entry, prospect in members)
             tasks.append(PlannedTask(kind, tuple(entry for entry, _ in members), cost))
-    tasks = _balanced(tasks, num_workers)
-    tasks.sort(key=lambda task: -task.cost)
-    # A run with several threads takes as many cores.
-    num_workers //= max((kind.threads for kind in by_kind), default=1)
-    return Plan(tuple(tasks), max(1, min(num_workers, len(tasks))))
+    tasks = _balanced(tasks, wanted)
+    training = max(1, min(wanted, len(tasks)))
+    processes = num_workers or training + max(0, cores - training * threads)
+    return Plan(tuple(tasks), training, max(training, processes), num_gpus)
 
 
-def runs_a_group(kind: Kind, prospect: Prospect) -> int:
-    """How many runs of a kind train together best; their number never changes a result."""
+def runs_a_group(kind: Kind, prospect: Prospect, gpu_bytes: int = _GPU_BYTES) -> int:
+    """How many runs of a kind train together best; their number never changes a result.
+
+    Args:
+        gpu_bytes: memory for a group on CUDA.
+    """
     if why_alone(kind):
         return 1
     if kind.device == "cpu":
@@ -128,7 +157,7 @@ def runs_a_group(kind: Kind, prospect: Prospect) -> int:
         # Parameters, gradients, best parameters, and up to three buffers of the optimizer.
         rows = max(kind.batch_size, _EVALUATED_ROWS)
         of_a_run = _activations(kind.structure, rows) + 24 * prospect.num_numbers
-        size = _GPU_BYTES // of_a_run
+        size = gpu_bytes // (of_a_run + prospect.own_table)
     if prospect.own_table:
         size = min(size, _TABLES // prospect.own_table)
     return max(1, size)
@@ -159,15 +188,23 @@ def why_alone(kind: Kind) -> str | None:
 
 def cost_of(entry: Entry, prospect: Prospect) -> float:
     """Microseconds of a core, roughly."""
-    kind, trainer = prospect.kind, entry.config.trainer
-    steps = math.ceil(kind.num_train / kind.batch_size) * trainer.epochs
+    kind = prospect.kind
     flops = kind.structure.flops_per_row() * kind.batch_size
     step = _COST_OF_A_STEP + _COST_OF_A_NUMBER * prospect.num_numbers + _COST_OF_A_FLOP * flops
-    return steps * step
+    return _steps(entry, kind) * step
 
 
-def lines(plan: Plan, *, refused: int = 0) -> list[str]:
-    """The plan in words."""
+def _steps(entry: Entry, kind: Kind) -> int:
+    return math.ceil(kind.num_train / kind.batch_size) * entry.config.trainer.epochs
+
+
+def lines(plan: Plan, *, refused: int = 0, absent: Mapping[str, int] | None = None) -> list[str]:
+    """The plan in words.
+
+    Args:
+        refused: jobs that cannot be trained.
+        absent: runs that are not planned, by the data set that is not here.
+    """
     runs = sum(len(task.entries) for task in plan.tasks)
     by_kind: dict[Kind, list[PlannedTask]] = {}
     for task in plan.tasks:
@@ -191,6 +228,10 @@ def lines(plan: Plan, *, refused: int = 0) -> list[str]:
             f"{counted(sum(len(task.entries) for task in tasks), 'run')} in "
             f"{counted(len(tasks), 'group')} of {sized}" + (f": {alone}" if alone else "")
         )
+    told += [
+        f"data not here yet: {name}; {counted(number, 'run')} not planned"
+        for name, number in sorted((absent or {}).items())
+    ]
     return told
 
 
@@ -204,21 +245,48 @@ def _likeness(entry: Entry) -> tuple[str, str, str]:
 
 
 def _balanced(tasks: list[PlannedTask], num_workers: int) -> list[PlannedTask]:
-    """Halve the longest tasks until every worker has one, and then until all can end together.
+    """The tasks in halves, quarters, ... so that the workers end together; the longest first.
 
-    The latter only as long as the groups stay large enough to be worth it.
+    First, as long as the groups stay large, until there are enough to even out what the estimates
+    get wrong; then wherever a half makes the whole shorter by the estimates.
     """
-    fair = sum(task.cost for task in tasks) / (num_workers * _TASKS_A_WORKER)
+    fair = sum(task.length for task in tasks) / (num_workers * _TASKS_A_WORKER)
     while num_workers > 1:
-        idle = len(tasks) < num_workers
-        fewest = 2 if idle else 2 * _FEWEST_RUNS
-        large = [task for task in tasks if len(task.entries) >= fewest]
-        longest = max(large, key=lambda task: task.cost, default=None)
-        if longest is None or not (idle or longest.cost > fair):
+        large = [task for task in tasks if len(task.entries) >= 2 * _FEWEST_RUNS]
+        longest = max(large, key=lambda task: task.length, default=None)
+        if longest is None or longest.length <= fair:
             break
         tasks.remove(longest)
         tasks += longest.halves()
+    tasks.sort(key=lambda task: -task.length)
+    while num_workers > 1 and tasks:
+        length, last = _schedule(tasks, num_workers)
+        shorter = min(
+            (_in_halves(tasks, task) for task in last if len(task.entries) > 1),
+            key=lambda other: _schedule(other, num_workers)[0],
+            default=None,
+        )
+        if shorter is None or _schedule(shorter, num_workers)[0] > _WORTHWHILE * length:
+            break
+        tasks = shorter
     return tasks
+
+
+def _in_halves(tasks: list[PlannedTask], task: PlannedTask) -> list[PlannedTask]:
+    others = [other for other in tasks if other is not task]
+    return sorted([*others, *task.halves()], key=lambda task: -task.length)
+
+
+def _schedule(tasks: list[PlannedTask], num_workers: int) -> tuple[float, list[PlannedTask]]:
+    """When all is done, if each worker takes the next task as it gets free; and who is last."""
+    ends = [(0.0, worker) for worker in range(num_workers)]
+    given: list[list[PlannedTask]] = [[] for _ in range(num_workers)]
+    for task in tasks:
+        end, worker = ends[0]
+        heapq.heapreplace(ends, (end + task.length, worker))
+        given[worker].append(task)
+    end, worker = max(ends)
+    return end, given[worker]
 
 
 def _differences(kinds: Sequence[Kind]) -> list[str]:

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from nnexp.paths import short
 from nnexp.results.record import RunResult
-from nnexp.sweep.pool import Progress as Done
+from nnexp.sweep.queue import Progress as Done
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ class SweepBar:
         if done.failed:
             numbers += f" ({done.failed} failed)"
         numbers += f"  {done.groups_in_flight} groups in flight"
+        if done.baselines:
+            numbers += f"  {done.baselines_done:,}/{done.baselines:,} baselines"
         if done.run_epochs:
             numbers += f"  {done.run_epochs / seconds:,.0f} run-epochs/s"
         if done.cost_done:

@@ -16,6 +16,7 @@ from nnexp.config.schema import DatasetConfig
 from nnexp.data import Dataset, Source, load_source, split
 from nnexp.sweep.keys import source_key
 
+
 class Shelf:
     """Loads what is asked for and keeps what is still needed.
 

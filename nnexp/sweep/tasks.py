@@ -1,18 +1,17 @@
-"""What the main process and its workers say to each other. Everything here can be pickled.
+"""What there is to do in a sweep, as the main process and its workers both see it.
 
-This module does not import torch: the main process of a sweep composes and plans, and never
-computes.
+Everything here can be pickled. This module does not import torch: the main process of a sweep
+composes and plans, and never computes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nnexp.config.schema import Config
 from nnexp.models.structure import Structure
-from nnexp.results.record import RunResult
+from nnexp.results.run_log import LogFile
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,7 @@ class Entry:
     config: Config
     folder: Path
     arm: str
+    log: LogFile | None = None  # None: it shall have none
 
 
 @dataclass(frozen=True)
@@ -49,102 +49,32 @@ class Prospect:
     own_table: int  # bytes of a table that no run with another split shares
 
 
-# ── to a worker ───────────────────────────────────────────────────────────────────────────────
-
-
 @dataclass(frozen=True)
-class Survey:
-    """Look at the data of these entries."""
-
-    entries: tuple[Entry, ...]
-
-
-@dataclass(frozen=True)
-class Train:
-    """Train these entries together."""
-
-    entries: tuple[Entry, ...]
-    kind: Kind
-    device: str  # where: cpu, cuda:0, ...
-
-
-@dataclass(frozen=True)
-class Answer:
-    """To ``Want``: baselines that are known, and the key of one that the worker has to compute."""
-
-    known: dict[str, Baselined]
-    compute: str | None
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Leave off; runs that are not finished are interrupted."""
-
-
-# ── from a worker ─────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Surveyed:
-    """A prospect for each entry, or in one line why it cannot train."""
-
-    prospects: tuple[Prospect | str, ...]
-    num_gpus: int
-
-
-@dataclass(frozen=True)
-class Want:
-    """Baselines that runs of a group wait for, by key."""
-
-    keys: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Computed:
-    """A baseline that the worker was told to compute."""
-
-    key: str
-    found: Baselined
-
-
-@dataclass(frozen=True)
-class Advanced:
-    """So many run-epochs have been trained since the last such message."""
-
-    run_epochs: int
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A run has its ``result.json``."""
-
-    num: int
-    result: RunResult
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The task is over; all its runs have ended."""
-
-
-@dataclass(frozen=True)
-class Broken:
-    """The group as a whole could not be trained.
-
-    Fewer runs at a time may fit into memory, and a run that breaks its group is found by halving.
-    """
+class Refused:
+    """In one line why an entry cannot train."""
 
     error: str
 
 
 @dataclass(frozen=True)
-class Warned:
-    """A line of the worker's log."""
+class Absent:
+    """The entry's data are not on this machine, and nothing is to be fetched."""
 
-    level: int
+    what: str  # the name of the data set
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The GPUs that the workers find."""
+
+    num_gpus: int = 0
+    gpu_bytes: int | None = None  # free memory of the fullest of them
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One baseline on one split. Runs with the same key share what comes of it."""
+
+    key: str
     name: str
-    text: str
-
-
-Baselined = dict[str, dict[str, Any]] | str
-"""The results of a run's baselines, or in one line why there are none."""
+    config: Config  # of a run that wants it, with this baseline alone

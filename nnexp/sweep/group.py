@@ -1,0 +1,152 @@
+"""A worker trains one group, and asks for the baselines of its runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from nnexp.config.messages import told
+from nnexp.data import Dataset
+from nnexp.devices import resolve_precision
+from nnexp.engine import Epoch
+from nnexp.errors import NnexpError
+from nnexp.job import Job
+from nnexp.results.record import discard
+from nnexp.results.run_log import RunLogs, about
+from nnexp.sweep import messages as say
+from nnexp.sweep.failures import log_traceback
+from nnexp.sweep.findings import Findings, LeftOut
+from nnexp.sweep.keys import wanted_baselines
+from nnexp.sweep.line import Line
+from nnexp.sweep.shelf import Shelf
+from nnexp.training import Means, train_together
+
+_SECONDS_BETWEEN_NEWS = 0.1
+
+
+class GroupTraining:
+    """From entries to their results.
+
+    Args:
+        compute: does what ``Compute`` says.
+    """
+
+    def __init__(
+        self,
+        task: say.Train,
+        line: Line,
+        shelf: Shelf,
+        logs: RunLogs,
+        findings: Findings,
+        compute: Callable[[say.Compute], None],
+    ) -> None:
+        self._task = task
+        self._line = line
+        self._shelf = shelf
+        self._logs = logs
+        self._findings = findings
+        self._compute = compute
+        self._run_epochs = 0
+        self._told = time.perf_counter()
+        self._jobs = [Job(e.config, e.folder, e.arm) for e in task.entries]
+        self._ended: set[int] = set()
+
+    def do(self) -> None:
+        """Train, and tell.
+
+        Raises:
+            KeyboardInterrupt: the main process says so, or is gone. All runs have been ended.
+        """
+        device = torch.device(self._task.device)
+        dtype = resolve_precision(self._task.kind.precision, device)
+        means = Means(device, dtype, self._task.kind.threads)
+        self._shelf.keep(entry.config.dataset for entry in self._task.entries)
+        jobs, datasets = [], []
+        try:
+            for job in self._jobs:
+                try:
+                    discard(job.folder)  # what a worker that died has left
+                    with about(job.folder):
+                        job.begin()
+                    datasets.append(self._dataset(job))
+                    jobs.append(job)
+                except (NnexpError, OSError) as error:
+                    job.abandon(error)
+            self._tell_ended()
+            train_together(jobs, datasets, means, self._baselines, self._watch)
+            self._tell_ended()
+            self._line.send(say.Trained())
+        except KeyboardInterrupt as stop:
+            for job in self._jobs:
+                if not job.ended:
+                    job.abandon(stop)
+            self._tell_ended()
+            raise
+        except Exception as error:
+            if len(self._jobs) > 1:
+                self._tell_ended()
+                self._line.send(say.Broken(told(error)))
+                return
+            if not self._jobs[0].ended:
+                self._jobs[0].abandon(error)
+            self._tell_ended()
+            self._line.send(say.Trained())
+
+    def _dataset(self, job: Job) -> Dataset:
+        """The job's rows; what there is to say of them is in the log of every run that has them."""
+        key = repr(job.config.dataset)
+        with self._logs.kept(key), about(job.folder):
+            dataset = self._shelf.dataset(job.config.dataset)
+        self._logs.repeat(key, job.folder)
+        return dataset
+
+    def _watch(self, epochs: Sequence[Epoch]) -> None:
+        self._run_epochs += len(epochs)
+        now = time.perf_counter()
+        if now - self._told >= _SECONDS_BETWEEN_NEWS:
+            self._tell_ended()
+            self._told = now
+        self._line.heed()
+
+    def _tell_ended(self) -> None:
+        if self._run_epochs:
+            self._line.send(say.Advanced(self._run_epochs))
+            self._run_epochs = 0
+        for place, (job, entry) in enumerate(zip(self._jobs, self._task.entries, strict=True)):
+            if job.ended and place not in self._ended:
+                self._ended.add(place)
+                if isinstance(job.error, Exception):
+                    log_traceback(job.error, f"job {entry.num}")
+                self._line.send(say.Ended(entry.num, job.result))
+
+    def _baselines(self, job: Job) -> dict[str, dict[str, Any]]:
+        """Of the job, from whichever workers compute them.
+
+        While some of its own are being computed by others, this one computes what it is told to;
+        where there is nothing left to compute it waits.
+        """
+        wanted = list(wanted_baselines(job.config))
+        while wanted:
+            self._line.send(say.Want(tuple(one.key for one in wanted)))
+            answer = self._line.receive()
+            if isinstance(answer, say.Found):
+                break
+            assert isinstance(answer, say.Compute), answer
+            self._compute(answer)
+            self._shelf.keep(entry.config.dataset for entry in self._task.entries)
+        results: dict[str, dict[str, Any]] = {}
+        for one in wanted:
+            self._logs.repeat(one.key, job.folder)
+            match self._findings.get(one.key):
+                case LeftOut(reason):
+                    from nnexp.baselines.choice import skipped_record
+
+                    results[one.name] = skipped_record(reason)
+                case str(error):
+                    raise NnexpError(error)
+                case found:
+                    results |= found
+        return results

@@ -1,0 +1,96 @@
+"""What a worker finds out about entries before anything is planned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from nnexp.config.messages import told
+from nnexp.data import is_here
+from nnexp.data.scaling import hangs_on_split
+from nnexp.devices import resolve_device, resolve_precision, resolve_threads
+from nnexp.engine import batches
+from nnexp.environment import products_ignore_threads
+from nnexp.models.structure import parameter_layout
+from nnexp.sweep.failures import log_traceback
+from nnexp.sweep.keys import source_key
+from nnexp.sweep.shelf import Shelf
+from nnexp.sweep.tasks import Absent, Entry, Kind, Machine, Prospect, Refused
+from nnexp.training import structure_of
+
+
+def prospects(
+    entries: Sequence[Entry], shelf: Shelf, *, fetch: bool
+) -> Iterator[Prospect | Refused | Absent]:
+    """One for each entry.
+
+    Args:
+        fetch: data that are absent; else their entries are told as such.
+    """
+    found: dict[str, Prospect | Absent] = {}
+    refused: dict[str, Refused] = {}
+    for entry in entries:
+        key = _key(entry)
+        mine = repr((key, entry.config.dataset))  # what is wrong with one split is not with all
+        if key not in found and mine not in refused:
+            try:
+                is_absent = not fetch and not is_here(entry.config.dataset)
+                found[key] = (
+                    Absent(entry.config.dataset.name) if is_absent else _prospect(entry, shelf)
+                )
+            except Exception as error:
+                log_traceback(error, f"job {entry.num}")
+                refused[mine] = Refused(told(error))
+            shelf.keep([])
+        yield found[key] if key in found else refused[mine]
+
+
+def machine(found: Sequence[object]) -> Machine:
+    """The GPUs. To ask for their memory takes a second and some of it, which is left alone where
+    nothing is to be trained there."""
+    if not torch.cuda.is_available():
+        return Machine()
+    count = torch.cuda.device_count()
+    kinds = [prospect.kind for prospect in found if isinstance(prospect, Prospect)]
+    if not any(kind.device.startswith("cuda") for kind in kinds):
+        return Machine(count)
+    return Machine(count, min(torch.cuda.mem_get_info(number)[0] for number in range(count)))
+
+
+def _prospect(entry: Entry, shelf: Shelf) -> Prospect:
+    config = entry.config
+    device = resolve_device(config.trainer.device)
+    resolve_precision(config.trainer.precision, device)
+    dataset = shelf.dataset(config.dataset)
+    structure = structure_of(config, dataset.num_features, dataset.num_classes)
+    batches(dataset.num_train, config.trainer, structure)
+    own_table = hangs_on_split(shelf.source(config.dataset), config.dataset.scaling)
+    num_threads = resolve_threads(config.trainer, structure.flops_per_row())
+    is_float32 = config.trainer.precision == "float32"  # other products are not MKL's
+    if config.trainer.threads is None and is_float32 and products_ignore_threads():
+        num_threads = 1
+    is_any_gpu = config.trainer.device == "auto" and device.type == "cuda"
+    kind = Kind(
+        source_key(config.dataset),
+        dataset.num_train,
+        dataset.num_val,
+        structure,
+        config.trainer.batch_size,
+        config.trainer.drop_last,
+        config.trainer.precision,
+        "cuda" if is_any_gpu else str(device),
+        num_threads if device.type == "cpu" else 1,
+    )
+    return Prospect(kind, parameter_layout(structure).size, dataset.x.nbytes if own_table else 0)
+
+
+def _key(entry: Entry) -> str:
+    """Entries that differ in none of this have one prospect: a split's sizes hang on no seed."""
+    config = entry.config
+    options = {k: v for k, v in vars(config.dataset).items() if k != "split_seed"}
+    trainer = config.trainer
+    return repr(
+        (type(config.dataset), options, config.model, trainer.batch_size, trainer.drop_last,
+         trainer.device, trainer.precision, trainer.threads)
+    )  # fmt: skip

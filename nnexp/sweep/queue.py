@@ -1,0 +1,129 @@
+"""The groups of a sweep: which wait, and what becomes of their runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from nnexp.config.arm import names_of
+from nnexp.errors import DataError
+from nnexp.results.failure import record_failure
+from nnexp.results.record import RunResult, read_result
+from nnexp.sweep.plan import Plan, PlannedTask
+from nnexp.sweep.tasks import Entry
+
+log = logging.getLogger(__name__)
+
+_ATTEMPTS = 2  # of a run whose worker died
+
+
+@dataclass(eq=False)
+class Group:
+    """Runs that are handed out together."""
+
+    planned: PlannedTask
+    attempt: int = 1
+    left: dict[int, Entry] = field(default_factory=dict)  # by number, those without a result
+
+    def __post_init__(self) -> None:
+        """None has a result yet."""
+        self.left = {entry.num: entry for entry in self.planned.entries}
+
+
+@dataclass
+class Progress:
+    """What a display shows. Costs are in microseconds of a core, as the plan has them."""
+
+    runs: int = 0
+    runs_done: int = 0
+    failed: int = 0
+    groups_in_flight: int = 0
+    baselines: int = 0
+    baselines_done: int = 0
+    run_epochs: int = 0
+    cost: float = 0.0
+    cost_done: float = 0.0
+
+
+class Queue:
+    """Groups that wait, the longest first, and the fate of those that were handed out.
+
+    Args:
+        ended: called for every run that has its ``result.json``.
+    """
+
+    def __init__(self, plan: Plan, ended: Callable[[Entry, RunResult], None]) -> None:
+        self._waiting = deque(Group(planned) for planned in plan.tasks)
+        self._ended = ended
+        runs = sum(len(task.entries) for task in plan.tasks)
+        self.progress = Progress(runs=runs, cost=plan.cost)
+
+    def __len__(self) -> int:
+        """Groups that wait."""
+        return len(self._waiting)
+
+    def next(self) -> Group | None:
+        """The next one, which waits no longer."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def advance(self, group: Group, run_epochs: int) -> None:
+        """A group has trained so many epochs of a run."""
+        self.progress.run_epochs += run_epochs
+        self.progress.cost_done += run_epochs * group.planned.cost_of_an_epoch
+
+    def end(self, group: Group, num: int, result: RunResult) -> None:
+        """A run of the group has its result."""
+        entry = group.left.pop(num)
+        self.progress.runs_done += 1
+        self.progress.failed += result.status != "completed"
+        self._ended(entry, result)
+
+    def put_back(self, group: Group, error: str) -> None:
+        """What is left of a group that broke as a whole waits again, in halves."""
+        log.info("%d runs are trained as two groups: %s", len(group.left), error)
+        rest = tuple(group.left.values())
+        left = group.planned.part(rest)
+        halves = left.halves() if len(rest) > 1 else [left]
+        self._waiting.extendleft(Group(half, group.attempt) for half in halves)
+
+    def lose(self, group: Group, how: str, *, innocent: bool) -> None:
+        """The group's worker has died: its runs are tried once more, by another.
+
+        Args:
+            innocent: it was not busy with the group, which may be tried yet again.
+        """
+        self._take_written(group)
+        if not group.left:
+            return
+        if innocent or group.attempt < _ATTEMPTS:
+            log.warning("a worker process %s; its %d runs start anew", how, len(group.left))
+            rest = group.planned.part(tuple(group.left.values()))
+            self._waiting.append(Group(rest, group.attempt + (not innocent)))
+        else:
+            self._give_up(group, "failed", f"its worker process {how}, twice")
+
+    def give_up_all(self, status: str, error: str, in_flight: list[Group]) -> None:
+        """Runs without a result get one that says why they have no more."""
+        for group in [*self._waiting, *in_flight]:
+            self._take_written(group)
+            self._give_up(group, status, error)
+        self._waiting.clear()
+
+    def _take_written(self, group: Group) -> None:
+        """Runs that have their result, though the worker has not come to say so."""
+        for num, entry in list(group.left.items()):
+            with contextlib.suppress(DataError):
+                self.end(group, num, read_result(entry.folder))
+
+    def _give_up(self, group: Group, status: str, error: str) -> None:
+        for num, entry in list(group.left.items()):
+            self.end(group, num, unfinished(entry, status, error))
+
+
+def unfinished(entry: Entry, status: str, error: str) -> RunResult:
+    """Leave a ``result.json`` for a run that no worker will end."""
+    who = names_of(entry.config)
+    return record_failure(entry.folder, error, status=status, keep=True, arm=entry.arm, **who)
