@@ -1,0 +1,163 @@
+"""Lines of several learners on one pair of axes: curves of training, learning, tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from nnexp.comparison.types import Band, LearningCurve
+from nnexp.report.figures.canvas import Drawing, Panel, line_style
+from nnexp.report.figures.palette import Group, Looks, light
+from nnexp.report.figures.scales import (
+    linear_axis,
+    log_axis,
+    short_number,
+    thinned,
+    wants_log,
+    window,
+)
+
+
+def draw_bands(
+    name: str,
+    title: str,
+    bands: Mapping[str, Band],
+    looks: Looks,
+    *,
+    axis: str,
+    label: str,
+    group: Group = "networks",
+    log_y: bool = False,
+    marks: int = 5,
+    without_lowest: float = 0.0,
+) -> Drawing:
+    """Means with their bands, by learner.
+
+    Args:
+        bands: y in the units of the axis.
+        log_y: whether a logarithmic axis is allowed; it is taken where it helps.
+        marks: about how many markers a line has.
+        without_lowest: the share of all points that may fall below the axis.
+    """
+    panel = Panel(name, title)
+    axes = panel.axes
+    bands = {learner: thinned(band) for learner, band in bands.items()}
+    means = [v for band in bands.values() for v in band.mean]
+    if log_y and wants_log(means):
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(*window(means, pad=0.06, without_lowest=without_lowest))
+    shown = looks.legend(bands, group)
+    for learner in looks.back_to_front(bands, group):
+        band, look = bands[learner], looks.of(learner, group)
+        axes.plot(
+            band.x, band.mean, **line_style(look),
+            markevery=_marks(len(band.x), marks, list(bands).index(learner)),
+        )  # fmt: skip
+        if not look.is_grey:
+            # Many bands upon one another must not become a wall.
+            axes.fill_between(band.x, band.low, band.high, color=look.hex, linewidth=0,
+                              alpha=0.06 + 0.2 / (1 + len(shown)), zorder=1.5)  # fmt: skip
+    if axes.get_yscale() == "log":
+        log_axis(axes, "y")
+    else:
+        linear_axis(axes, "y")
+    linear_axis(axes, "x")
+    axes.set_xlabel(axis)
+    return panel.finish(label, shown, _beyond(axes.get_ylim(), bands))
+
+
+def _marks(count: int, marks: int, shift: int) -> list[int]:
+    """Which points have a marker: a few, not at the same places for all learners."""
+    if count <= marks:
+        return list(range(count))
+    step = count / marks
+    return [min(int(step * (i + 0.2 + 0.6 * (shift % 4) / 3)), count - 1) for i in range(marks)]
+
+
+def _beyond(limits: tuple[float, float], bands: Mapping[str, Band]) -> str:
+    """Which learners lie outside of the axis altogether."""
+    low, high = limits
+    return _sentence(
+        {n: b.mean[-1] for n, b in bands.items() if not any(low <= y <= high for y in b.mean)}
+    )
+
+
+def _sentence(out: Mapping[str, float]) -> str:
+    if not out:
+        return ""
+    named = [f"{name} ({short_number(round(y, 2))})" for name, y in out.items()]
+    return "Beyond the axis: " + ", ".join(named[:4]) + (", ..." if len(named) > 4 else "") + "."
+
+
+def draw_learning_curves(
+    name: str, title: str, curves: Sequence[LearningCurve], looks: Looks, *, label: str
+) -> Drawing:
+    """Test accuracy, in per cent, against training rows, of all learners on one data set."""
+    panel = Panel(name, title)
+    axes = panel.axes
+    by_name = {curve.learner: curve for curve in curves}
+    means = [100 * e.mean for curve in curves for e in curve.test_acc]
+    axes.set_ylim(*window(means, pad=0.06))
+    rows = sorted({n for curve in curves for n in curve.num_train})
+    axes.set_xlim(rows[0] / 1.12, rows[-1] * 1.12)
+    for learner in looks.back_to_front(by_name, "mixed"):
+        curve, look = by_name[learner], looks.of(learner, "mixed")
+        y = [100 * e.mean for e in curve.test_acc]
+        axes.plot(curve.num_train, y, **line_style(look))
+        known = [(n, e.interval) for n, e in zip(curve.num_train, curve.test_acc, strict=True)]
+        if look.is_grey:
+            continue
+        for n, interval in known:
+            if interval is not None:
+                ends = [100 * interval.low, 100 * interval.high]
+                axes.plot([n, n], ends, color=look.hex, linewidth=1.1, alpha=0.6)
+    log_axis(axes, "x", at=rows)
+    linear_axis(axes, "y")
+    axes.set_xlabel("training rows")
+    low, high = axes.get_ylim()
+    out = {
+        curve.learner: 100 * curve.test_acc[-1].mean
+        for curve in curves
+        if not any(low <= 100 * e.mean <= high for e in curve.test_acc)
+    }
+    return panel.finish(label, looks.legend(by_name, "mixed"), _sentence(out))
+
+
+def draw_reliability(
+    name: str,
+    title: str,
+    diagrams: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[int]]],
+    looks: Looks,
+    *,
+    label: str,
+) -> Drawing:
+    """How often predictions are right, in per cent, against how sure they were.
+
+    Args:
+        diagrams: by learner, for each bin: mean confidence, accuracy, count. A bin's marker is
+            the larger the more predictions it has.
+    """
+    panel = Panel(name, title, height=360)
+    axes = panel.axes
+    axes.plot([0, 100], [0, 100], color=light("muted"), linewidth=1.0, linestyle=(0, (2, 2)))
+    lowest = 100.0
+    for learner in looks.back_to_front(diagrams, "mixed"):
+        confidence, accuracy, count = diagrams[learner]
+        look = looks.of(learner, "mixed")
+        if look.is_grey or not count:
+            continue
+        x, y = [100 * c for c in confidence], [100 * a for a in accuracy]
+        lowest = min(lowest, *x, *y)
+        style = line_style(look) | {"marker": None, "linewidth": 1.2, "alpha": 0.7}
+        axes.plot(x, y, **style)
+        sizes = [10 + 90 * (c / max(count)) ** 0.5 for c in count]
+        axes.scatter(x, y, s=sizes, marker=look.marker, facecolor=look.face, edgecolor=look.hex,
+                     linewidth=1.3, zorder=3)  # fmt: skip
+    start = 10 * int(max(0.0, lowest - 4) // 10)
+    margin = 0.03 * (100 - start)
+    axes.set_xlim(start - margin, 100 + margin)
+    axes.set_ylim(start - margin, 100 + margin)
+    linear_axis(axes, "x")
+    linear_axis(axes, "y")
+    axes.set_xlabel("confidence of the prediction, %")
+    return panel.finish(label, looks.legend(diagrams, "mixed"))

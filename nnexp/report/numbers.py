@@ -1,0 +1,103 @@
+"""Numbers as the page shows them: shares in per cent, differences in points, true minus signs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from nnexp.comparison.types import Estimate, Interval
+
+NOTHING = "–"
+
+
+def percent(share: float | None, decimals: int = 2) -> str:
+    """``97.49`` for 0.9749."""
+    return NOTHING if share is None else fixed(100 * share, decimals)
+
+
+def points(share: float | None, decimals: int = 2) -> str:
+    """``+0.83`` or ``−0.83`` for a difference of shares."""
+    if share is None or not math.isfinite(share):
+        return NOTHING
+    text = fixed(100 * share, decimals)
+    return text if text.startswith("−") or float(text) == 0 else f"+{text}"
+
+
+def percent_interval(interval: Interval | None) -> str:
+    """``[96.90, 98.08]``, or nothing."""
+    return "" if interval is None else f"[{percent(interval.low)}, {percent(interval.high)}]"
+
+
+def points_interval(interval: Interval | None) -> str:
+    """``[+0.31, +1.24]``, or nothing."""
+    return "" if interval is None else f"[{points(interval.low)}, {points(interval.high)}]"
+
+
+def score(estimate: Estimate | None) -> str:
+    """A log-loss or a Brier score: ``0.0812``."""
+    return NOTHING if estimate is None else fixed(estimate.mean, 4)
+
+
+def score_interval(estimate: Estimate | None) -> str:
+    """``[0.0790, 0.0834]``, or nothing."""
+    if estimate is None or estimate.interval is None:
+        return ""
+    return f"[{fixed(estimate.interval.low, 4)}, {fixed(estimate.interval.high, 4)}]"
+
+
+def fixed(value: float, decimals: int) -> str:
+    """With so many decimals; no ``−0.00``; a dash for what is no number."""
+    if not math.isfinite(value):
+        return NOTHING if math.isnan(value) else ("∞" if value > 0 else "−∞")
+    text = f"{value:.{decimals}f}"
+    return f"{abs(value):.{decimals}f}" if float(text) == 0 else text.replace("-", "−")
+
+
+def probability(p: float | None) -> str:
+    """``0.032``, or ``<0.001``."""
+    if p is None or math.isnan(p):
+        return NOTHING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def probability_sentence(p: float) -> str:
+    """``p = 0.032``, or ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def seconds(value: float | None) -> str:
+    """Three digits that matter: ``0.00412``, ``1.91``, ``1,240``."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if value >= 100:
+        return f"{value:,.0f}"
+    digits = 2 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:.{min(digits, 6)}f}"
+
+
+def count(value: int | None) -> str:
+    """``59,146``."""
+    return NOTHING if value is None else f"{value:,}"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """``1 run``, ``1,000 runs``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def setting(values: Mapping[str, Any]) -> str:
+    """``lr=0.01, momentum=0.9``: keys without their group, unless two would become the same."""
+    last = [key.rpartition(".")[2] for key in values]
+    names = last if len(set(last)) == len(last) else list(values)
+    return ", ".join(f"{n}={_value(v)}" for n, v in zip(names, values.values(), strict=True))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(_value(v) for v in value) + "]"
+    return str(value)

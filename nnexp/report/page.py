@@ -1,0 +1,122 @@
+"""The page: one file that says all of a comparison, without network access or scripts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnexp.comparison.types import Comparison, Verdict
+from nnexp.report.blocks import Block, Folded, Gallery, Section, Tone
+from nnexp.report.numbers import counted
+from nnexp.report.sections import sections
+from nnexp.report.sections.view import VERDICT_SIGNS, View
+
+if TYPE_CHECKING:
+    from nnexp.report.figures.canvas import Drawing
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_VERDICTS_SHOWN = 8
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Said:
+    """A verdict with its sign."""
+
+    sign: str
+    tone: Tone
+    kind: str
+    sentence: str
+
+
+def write_page(comparison: Comparison, folder: Path) -> Path:
+    """Write ``index.html`` and ``figures/*.png``; return the path of the page.
+
+    The same comparison gives the same bytes.
+    """
+    from nnexp.report.figures.canvas import drawing
+
+    with drawing():
+        found = sections(View(comparison))
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    for one in _drawings(block for section in found for block in section.blocks):
+        (figures / f"{one.name}.png").write_bytes(one.png)
+    page = folder / "index.html"
+    page.write_text(_html(comparison, found), encoding="utf-8")
+    return page
+
+
+def _drawings(blocks: Iterable[Block]) -> Iterable[Drawing]:
+    for block in blocks:
+        if isinstance(block, Gallery):
+            yield from block.drawings
+        elif isinstance(block, Folded):
+            yield from _drawings(block.blocks)
+
+
+def _html(comparison: Comparison, found: Sequence[Section]) -> str:
+    import jinja2
+
+    from nnexp.report.figures import canvas, palette
+
+    @cache
+    def swatch(look: palette.Look) -> Any:
+        from markupsafe import Markup
+
+        return Markup(canvas.swatch(look))
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printable,
+    )
+    from markupsafe import Markup
+
+    return environment.get_template("page.html.j2").render(
+        title=comparison.title,
+        summary=_summary(comparison),
+        verdicts=[_said(verdict) for verdict in comparison.verdicts],
+        verdicts_shown=_VERDICTS_SHOWN,
+        warnings=comparison.warnings,
+        sections=found,
+        swatch=swatch,
+        light=Markup(palette.css_variables(dark=False)),
+        dark=Markup(palette.css_variables(dark=True)),
+        classes=Markup(palette.css_classes()),
+        style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
+    )
+
+
+def _printable(value: Any) -> Any:
+    """A text without the characters that HTML cannot hold."""
+    if type(value) is str:
+        return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    return value
+
+
+def _said(verdict: Verdict) -> _Said:
+    sign, tone = VERDICT_SIGNS[verdict.kind]
+    return _Said(sign=sign, tone=tone, kind=verdict.kind, sentence=verdict.sentence)
+
+
+def _summary(comparison: Comparison) -> str:
+    """``1,000 runs · 8 learners · 2 data sets · compared with KNN``."""
+    datasets = len({task.dataset for task in comparison.tasks})
+    parts = [
+        counted(comparison.num_runs, "run"),
+        counted(len(comparison.learners), "learner"),
+        counted(datasets, "data set"),
+    ]
+    if comparison.reference:
+        parts.append(f"compared with {comparison.reference}")
+    if comparison.equivalence:
+        parts.append(f"differences under {100 * comparison.equivalence:g} points do not matter")
+    return " · ".join(parts)

@@ -1,0 +1,136 @@
+"""Over the data sets, and the networks among themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nnexp.comparison.types import AcrossTasks, Difference, Task
+from nnexp.report.blocks import Block, Cell, Column, Gallery, Section, Table, Text, Tone
+from nnexp.report.figures.ranks import draw_ranks
+from nnexp.report.numbers import (
+    count,
+    percent,
+    percent_interval,
+    points,
+    probability,
+    probability_sentence,
+)
+from nnexp.report.sections.view import View, columns
+
+_MATRIX = 12  # networks in the matrix of pairs
+
+
+def data_sets(view: View) -> Section | None:
+    """Wins, ranks, the interquartile mean, Wilcoxon's test, the critical difference."""
+    comparison = view.comparison
+    if not comparison.across:
+        return None
+    rows = sorted(comparison.across, key=lambda across: across.mean_rank)
+    heads = columns(
+        "learner", "data sets", ("won / tied / lost", f"against {view.reference}"), "mean rank",
+        ("interquartile mean", "accuracy, % [95 %]"), ("p", "Wilcoxon, Holm"),
+    )  # fmt: skip
+    why = dict.fromkeys(row.descriptive_only for row in rows if row.descriptive_only)
+    blocks: list[Block] = [Text(f"Descriptive only: {reason}") for reason in why]
+    blocks.append(
+        Table(
+            caption="Learners over the data sets",
+            columns=heads,
+            rows=[_across(view, row) for row in rows],
+        )
+    )
+    ranks = comparison.critical_difference
+    if ranks is not None and len(ranks.learners) > 1:
+        label = "Mean ranks, best first: " + ", ".join(
+            f"{name} {rank:.2f}"
+            for name, rank in zip(ranks.learners, ranks.mean_ranks, strict=True)
+        )
+        note = "Learners that share a bar at the right cannot be told apart (Demšar 2006)."
+        if ranks.p_friedman is not None:
+            note += (
+                f" Friedman's test that all are equal: {probability_sentence(ranks.p_friedman)}."
+            )
+        drawing = draw_ranks("mean-ranks", "Mean ranks", ranks, view.looks, label=label)
+        blocks.append(Gallery(drawings=[drawing], note=note))
+    names = ", ".join(dict.fromkeys(task.dataset for task in view.tasks))
+    return Section(
+        id="across",
+        title="Across data sets",
+        intro=f"Each data set at its most training rows: {names}. What is said here is said of "
+        "these and not beyond.",
+        blocks=blocks,
+    )
+
+
+def _across(view: View, row: AcrossTasks) -> list[Cell]:
+    is_reference = row.learner == view.comparison.reference
+    wins = "reference" if is_reference else f"{row.wins} / {row.ties} / {row.losses}"
+    iqm = row.iqm
+    return [
+        view.head(row.learner),
+        Cell(count(row.num_tasks)),
+        Cell(wins, tone="quiet" if is_reference else ""),
+        Cell(f"{row.mean_rank:.2f}"),
+        Cell(percent(iqm.mean), percent_interval(iqm.interval)) if iqm else Cell("–"),
+        Cell("descriptive only" if row.descriptive_only else probability(row.p_adjusted)),
+    ]
+
+
+def pairwise(view: View) -> Section | None:
+    """Each network against each other, on each task."""
+    blocks = view.each_task(lambda task: _matrix(view, task))
+    if not blocks:
+        return None
+    return Section(
+        id="pairs",
+        title="Networks against each other",
+        intro="The network of the row minus that of the column, in points of test accuracy, with "
+        "P(better) below. ▲ and ▼: the interval leaves out zero and p is below 0.05 after "
+        "Holm's correction over all pairs.",
+        blocks=blocks,
+    )
+
+
+def _matrix(view: View, task: Task) -> Sequence[Block]:
+    found: dict[tuple[str, str], Cell] = {}
+    for difference in view.comparison.pairwise:
+        if difference.task == task.name:
+            found[difference.learner, difference.other] = _pair(difference, 1)
+            found.setdefault((difference.other, difference.learner), _pair(difference, -1))
+    compared = [name for name in view.looks.networks if any(name in pair for pair in found)]
+    shown = compared[:_MATRIX]
+    if len(shown) < 2:
+        return []
+    heads = [Column("", is_number=False), *(Column(str(i + 1)) for i in range(len(shown)))]
+    rows = [
+        [Cell(f"{i + 1} {row}", look=view.looks.of(row))]
+        + [Cell("·", tone="quiet") if row == other else found.get((row, other), Cell("–"))
+           for other in shown]
+        for i, row in enumerate(shown)
+    ]  # fmt: skip
+    table = Table(
+        caption=f"Differences between networks on {task.name}",
+        columns=heads,
+        rows=rows,
+        style="matrix",
+    )
+    left_out = len(compared) - len(shown)
+    note = [Text(f"The {_MATRIX} networks with the best validation accuracy; {left_out} more are "
+                 "in summary.json.")] if left_out else []  # fmt: skip
+    return [table, *note]
+
+
+def _pair(difference: Difference, sign: int) -> Cell:
+    """The cell of a pair, or of the same pair the other way round."""
+    mean = sign * difference.mean
+    better = difference.p_better if sign > 0 else 1 - difference.p_better
+    interval, p = difference.interval, difference.p_adjusted
+    decided = (
+        interval is not None
+        and (interval.low > 0 or interval.high < 0)
+        and p is not None
+        and p < 0.05
+    )
+    tone: Tone = ("good" if mean > 0 else "bad") if decided else ""
+    arrow = ("▲ " if mean > 0 else "▼ ") if decided else ""
+    return Cell(f"{arrow}{points(mean)}", f"{better:.2f}", tone)

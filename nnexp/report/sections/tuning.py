@@ -1,0 +1,155 @@
+"""What tuning found: sensitivity to lr, the worth of another setting, all settings tried."""
+
+from __future__ import annotations
+
+from nnexp.comparison.types import Band, LearnerOnTask, Task
+from nnexp.report.blocks import Block, Cell, Folded, Gallery, Section, Table
+from nnexp.report.figures.canvas import Drawing
+from nnexp.report.figures.lines import draw_bands
+from nnexp.report.figures.palette import Group
+from nnexp.report.figures.rates import RatePoint, draw_rates
+from nnexp.report.numbers import count, counted, percent, percent_interval, setting
+from nnexp.report.sections.view import View, columns, file_name, in_percent
+
+_SETTINGS_LISTED = 20  # of one learner, the best
+
+
+def sensitivity(view: View) -> Section | None:
+    """Validation accuracy against lr, with the runs that did not survive it."""
+    found = [(task, points) for task in view.drawn_tasks if (points := _all_rates(view, task))]
+    if not found:
+        return None
+    names = list(dict.fromkeys(name for _, points in found for name in points))
+    gallery = Gallery(
+        drawings=[_rates(view, task, points) for task, points in found],
+        legend=view.looks.legend(names),
+        note=view.grey_note(names),
+    )
+    return Section(
+        id="sensitivity",
+        title="Sensitivity to lr",
+        intro="Mean validation accuracy of each learning rate tried; where other settings vary "
+        "too, the line follows the best and small marks are the others. Runs that failed or "
+        "diverged are counted below the axis. " + view.drawn_note(),
+        blocks=[gallery],
+    )
+
+
+def _all_rates(view: View, task: Task) -> dict[str, list[RatePoint]]:
+    """Of the networks that tried more than one learning rate."""
+    return {
+        result.learner: points
+        for result in view.results(task)
+        if result.is_network and len(points := _rate_points(result)) > 1
+    }
+
+
+def _rates(view: View, task: Task, points: dict[str, list[RatePoint]]) -> Drawing:
+    failed = sum(p.num_failed for found in points.values() for p in found)
+    return draw_rates(
+        file_name("lr", task.name),
+        f"Validation accuracy against lr · {task.name}, %",
+        points,
+        view.looks,
+        label=f"Validation accuracy against learning rate of {counted(len(points), 'network')} on "
+        f"{task.name}; {counted(failed, 'run')} failed. All settings are in a table below.",
+    )
+
+
+def _rate_points(result: LearnerOnTask) -> list[RatePoint]:
+    by_rate: dict[float, list[int]] = {}
+    for i, tried in enumerate(result.tried):
+        for key, value in tried.setting.items():
+            is_rate = key.rpartition(".")[2] == "lr" and isinstance(value, int | float)
+            if is_rate and value > 0:
+                by_rate.setdefault(float(value), []).append(i)
+    points = []
+    for lr, places in sorted(by_rate.items()):
+        tried_here = [result.tried[i] for i in places]
+        reached = sorted(100 * t.val_acc.mean for t in tried_here if t.val_acc is not None)
+        points.append(
+            RatePoint(
+                lr=lr,
+                best=reached[-1] if reached else None,
+                others=tuple(reached[:-1]),
+                num_runs=sum(t.num_runs for t in tried_here),
+                num_failed=sum(t.num_failed for t in tried_here),
+            )
+        )
+    return points
+
+
+def settings_tried(view: View) -> Section | None:
+    """Expected best validation accuracy against settings tried, and a table of all of them."""
+    blocks: list[Block] = [
+        Folded(summary=f"All settings tried on {task.name}", blocks=[table])
+        for task in view.tasks
+        if (table := _table(view, task)) is not None
+    ]
+    intro = "Every setting's validation accuracy, and how often it was chosen."
+    found = [(task, bands) for task in view.drawn_tasks if (bands := _all_bands(view, task))]
+    if found:
+        names = list(dict.fromkeys(name for _, bands in found for name in bands))
+        group: Group = "mixed" if set(names) & set(view.looks.baselines) else "networks"
+        gallery = Gallery(
+            drawings=[_expected_best(view, task, bands, group) for task, bands in found],
+            legend=view.looks.legend(names, group),
+            note=view.grey_note(names, group),
+        )
+        blocks.insert(0, gallery)
+        intro = (
+            "The best validation accuracy to expect after trying so many settings at random: what "
+            "a learner reaches with a small budget, and whether more tuning would pay. "
+            + view.drawn_note()
+        )
+    if not blocks:
+        return None
+    return Section(id="tuning", title="Settings tried", intro=intro.strip(), blocks=blocks)
+
+
+def _all_bands(view: View, task: Task) -> dict[str, Band]:
+    return {
+        result.learner: in_percent(result.expected_best)
+        for result in view.results(task)
+        if result.expected_best is not None and len(result.expected_best.x) > 1
+    }
+
+
+def _expected_best(view: View, task: Task, bands: dict[str, Band], group: Group) -> Drawing:
+    return draw_bands(
+        file_name("expected-best", task.name),
+        f"Expected best validation accuracy · {task.name}, %",
+        bands,
+        view.looks,
+        axis="settings tried",
+        label="Expected best validation accuracy against settings tried of "
+        f"{counted(len(bands), 'learner')} on {task.name}.",
+        group=group,
+        marks=12,
+    )
+
+
+def _table(view: View, task: Task) -> Table | None:
+    rows = []
+    for result in view.results(task):
+        tried = [t for t in result.tried if t.setting]
+        tried.sort(key=lambda t: -t.val_acc.mean if t.val_acc else 0.0)
+        for t in tried[:_SETTINGS_LISTED]:
+            failed = f"{t.num_failed} failed" if t.num_failed else ""
+            accuracy = t.val_acc
+            rows.append([
+                view.head(result.learner),
+                Cell(setting(t.setting)),
+                Cell(percent(accuracy.mean), percent_interval(accuracy.interval))
+                if accuracy else Cell("–", tone="quiet"),
+                Cell(count(t.num_runs), failed, "warn" if failed else ""),
+                Cell(count(t.times_chosen)),
+            ])  # fmt: skip
+        if len(tried) > _SETTINGS_LISTED:
+            more = f"{len(tried) - _SETTINGS_LISTED} more settings, each with less"
+            rows.append([view.head(result.learner), Cell(more, tone="quiet"), *[Cell("")] * 3])
+    if not rows:
+        return None
+    heads = columns("learner", "setting", ("validation accuracy, %", "[95 %]"), ("runs", "failed"),
+                    ("chosen", "splits"))  # fmt: skip
+    return Table(caption=f"Settings tried on {task.name}", columns=heads, rows=rows)

@@ -1,0 +1,127 @@
+"""A comparison, looked up by task, and what all sections share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from nnexp.comparison.types import Band, Comparison, LearnerOnTask, Task, VerdictKind
+from nnexp.report.blocks import Block, Cell, Column, Folded, Heading, Tone
+from nnexp.report.figures.palette import Looks
+from nnexp.report.numbers import counted
+
+DRAWN_TASKS = 6  # for how many tasks there are figures: a page that one can send
+_UNFOLDED = 3
+VERDICT_SIGNS: dict[VerdictKind, tuple[str, Tone]] = {
+    "better": ("▲", "good"),
+    "worse": ("▼", "bad"),
+    "equivalent": ("≈", "same"),
+    "undecided": ("?", "quiet"),
+    "not significant after correction": ("○", "quiet"),
+    "too few": ("…", "quiet"),
+}
+
+
+class View:
+    """What the sections are made from."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+        self.looks = Looks(comparison)
+        self._by_task: dict[str, list[LearnerOnTask]] = {t.name: [] for t in comparison.tasks}
+        for result in comparison.results:
+            self._by_task.setdefault(result.task, []).append(result)
+        for results in self._by_task.values():
+            results.sort(key=_best_first)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Those with as many training rows as any of their data set."""
+        return tuple(task for task in self.comparison.tasks if task.is_whole)
+
+    @property
+    def smaller_tasks(self) -> tuple[Task, ...]:
+        """Those with fewer, which make up the learning curves."""
+        return tuple(task for task in self.comparison.tasks if not task.is_whole)
+
+    @property
+    def drawn_tasks(self) -> tuple[Task, ...]:
+        """Those with figures."""
+        return self.tasks[:DRAWN_TASKS]
+
+    @property
+    def reference(self) -> str:
+        """The name of the learner that the others are compared with."""
+        return self.comparison.reference or "the reference"
+
+    def results(self, task: Task) -> list[LearnerOnTask]:
+        """All learners on the task, highest test accuracy first."""
+        return self._by_task[task.name]
+
+    def head(self, learner: str, note: str = "") -> Cell:
+        """The first cell of a learner's row."""
+        return Cell(learner, note, look=self.looks.of(learner))
+
+    def each_task(
+        self, make: Callable[[Task], Sequence[Block]], tasks: Sequence[Task] | None = None
+    ) -> list[Block]:
+        """What ``make`` has to say of each task, under its name where there are several.
+
+        Beyond three, all but the first are folded.
+        """
+        made = [(task, blocks) for task in tasks or self.tasks if (blocks := make(task))]
+        if len(made) > _UNFOLDED:
+            return [
+                Folded(summary=task.name, blocks=blocks, is_open=i == 0)
+                for i, (task, blocks) in enumerate(made)
+            ]
+        several = len(self.comparison.tasks) > 1
+        return [
+            block
+            for task, blocks in made
+            for block in ([Heading(task.name)] if several else []) + list(blocks)
+        ]
+
+    def drawn(self, make: Callable[[Task], Sequence[Block]]) -> list[Block]:
+        """The same for figures, of the first tasks alone."""
+        return self.each_task(make, self.drawn_tasks)
+
+    def drawn_note(self) -> str:
+        """Says that some tasks have no figures; nothing where all have them."""
+        if len(self.tasks) <= DRAWN_TASKS:
+            return ""
+        return f"Figures are drawn for the first {DRAWN_TASKS} of {len(self.tasks)} data sets."
+
+    def grey_note(self, shown: Sequence[str], group: str = "networks") -> str:
+        """Says which learners are in colour, where not all are."""
+        mixed = group == "mixed"
+        looks = [self.looks.of(n, "mixed" if mixed else "networks") for n in shown]
+        grey = sum(look.is_grey for look in looks)
+        if not grey:
+            return ""
+        return (
+            f"{counted(len(looks) - grey, 'learner')} with the best validation accuracy stand out; "
+            f"{grey} more in grey."
+        )
+
+
+def file_name(*parts: str) -> str:
+    """A file's name without suffix, for any names of tasks: letters, digits, hyphens."""
+    joined = "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40] for part in parts)
+    return re.sub(r"-+", "-", joined).strip("-")
+
+
+def in_percent(band: Band) -> Band:
+    """A band of shares, in per cent."""
+    mean, low, high = (tuple(100 * v for v in vs) for vs in (band.mean, band.low, band.high))
+    return Band(x=band.x, mean=mean, low=low, high=high)
+
+
+def columns(*heads: str | tuple[str, str]) -> list[Column]:
+    """Columns of numbers but for the first, each a text or a text and its note."""
+    made = [Column(h) if isinstance(h, str) else Column(*h) for h in heads]
+    return [Column(made[0].text, made[0].note, is_number=False), *made[1:]]
+
+
+def _best_first(result: LearnerOnTask) -> tuple[bool, float]:
+    return (result.test_acc is None, -result.test_acc.mean if result.test_acc else 0.0)
