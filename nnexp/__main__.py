@@ -22,6 +22,7 @@ from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.messages import told
 from nnexp.environment import prepare
 from nnexp.errors import ConfigError
+from nnexp.report.callback import report_what_is_left
 from nnexp.results.failure import record_failure
 from nnexp.sweep.failures import (
     add_failure,
@@ -112,6 +113,7 @@ def main() -> None:
         _tell(*failure_lines(), "terminated" if isinstance(stop, Terminated) else "interrupted")
         sys.exit(143 if isinstance(stop, Terminated) else 130)
     except Exception as error:
+        report_what_is_left()
         if full_errors():
             raise
         _tell(*failure_lines())

@@ -1,46 +1,47 @@
-"""A comparison on the terminal: verdicts, warnings, one table, and where the page is."""
+"""A comparison on the terminal: verdicts, notes, a table for each task, and where the page is."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nnexp.comparison.types import Comparison, LearnerOnTask, Task
+from nnexp.comparison.types import Comparison, LearnerOnTask
 from nnexp.paths import short
 from nnexp.report import numbers
 
 _MOST_VERDICTS = 8
-_MOST_WARNINGS = 5
-_MOST_ROWS = 40
-_WIDE = 100  # columns from which on the less important numbers have room
+_MOST_NOTES = 5
+_MOST_ROWS = 40  # of all tables together
+_FEWEST_ROWS = 5  # of a table
+_ENOUGH = 30  # characters of a learner's name; where there is no room for them, fewer columns:
+_COLUMNS = ((0, 1, 2, 3, 4, 5), (0, 1, 3, 4, 5), (0, 3, 4, 5), (0, 3, 4))
 _PIPED = 120
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
 def print_report(comparison: Comparison) -> None:
     """Verdicts first, then what a reader must know of them, then the numbers."""
     width = _width()
     # Sentences are wrapped here, not by the console: names in them are no markup.
-    for line in _bulleted([v.sentence for v in comparison.verdicts], _MOST_VERDICTS, width):
-        print(line)
-    if comparison.warnings:
-        print("\nnote")
-        for line in _bulleted(comparison.warnings, _MOST_WARNINGS, width):
-            print(line)
-    results = [result for result in comparison.results if result.test_acc is not None]
-    if results:
-        console = Console(width=width, highlight=False)
-        print()
-        console.print(_table(comparison, results, is_wide=width >= _WIDE))
-        for line in textwrap.wrap(_legend(comparison), width):
-            print(line)
+    blocks = [
+        _bulleted([verdict.sentence for verdict in comparison.verdicts], _MOST_VERDICTS, width),
+        _bulleted(comparison.warnings, _MOST_NOTES, width, head="notes"),
+    ]
+    print("\n\n".join("\n".join(block) for block in blocks if block))
+    shown = [result for result in comparison.results if result.test_acc is not None]
+    if shown:
+        _print_tables(comparison, shown, width)
+        print("\n".join(textwrap.wrap(_legend(comparison, shown), width)))
 
 
 @contextlib.contextmanager
@@ -70,73 +71,99 @@ def _width() -> int:
     return _PIPED
 
 
-def _bulleted(sentences: Sequence[str], most: int, width: int) -> list[str]:
-    lines = []
+def _bulleted(sentences: Sequence[str], most: int, width: int, head: str = "") -> list[str]:
+    lines = [head] if head and sentences else []
     for sentence in sentences[:most]:
-        wrapped = textwrap.wrap(
-            sentence, width - 1, initial_indent="  • ", subsequent_indent="    ",
+        lines += textwrap.wrap(
+            _clean(sentence), width - 1, initial_indent="  • ", subsequent_indent="    ",
             break_on_hyphens=False,
         )  # fmt: skip
-        lines += wrapped
     if len(sentences) > most:
         lines.append(f"    and {len(sentences) - most} more, in the report")
     return lines
 
 
-# ── the table ─────────────────────────────────────────────────────────────────────────────────
+def _clean(text: str) -> str:
+    """Names may hold what a terminal would take for a command."""
+    return _CONTROL.sub(" ", text)
 
 
-def _table(comparison: Comparison, results: Sequence[LearnerOnTask], is_wide: bool) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=is_wide)
-    table.add_column("learner", min_width=16, overflow="fold")
-    if is_wide:
-        table.add_column("runs", justify="right", no_wrap=True)
-        table.add_column("val acc", justify="right", no_wrap=True)
-    table.add_column("test acc, %", justify="right", no_wrap=True)
+# ── tables ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _print_tables(comparison: Comparison, shown: Sequence[LearnerOnTask], width: int) -> None:
+    """A table for each task, all with columns of the same widths, the best learner first."""
+    head = ["learner", "runs", "val acc, %", "test acc, %"]
     if comparison.reference is not None:
-        table.add_column(f"− {comparison.reference}, points", justify="right", no_wrap=True)
-        table.add_column("P(better)", justify="right", no_wrap=True)
-    left = _MOST_ROWS
-    hidden = 0
-    for task in comparison.tasks:
-        own = sorted((r for r in results if r.task == task.name), key=_rank)
-        if len(comparison.tasks) > 1 and own and left:
-            table.add_row(Text(_headed(task), style="bold"))
-        for result in own[:left]:
-            table.add_row(*_row(comparison, result, is_wide))
-        hidden += len(own[left:])
-        left -= len(own[:left])
-    if hidden:
-        table.add_row(f"and {hidden} more")
-    return table
+        head += [f"− {_clean(comparison.reference)}, points", "P(better)"]
+    tasks = [task for task in comparison.tasks if any(r.task == task.name for r in shown)]
+    most = max(_FEWEST_ROWS, _MOST_ROWS // max(1, len(tasks)))
+    rows = {}
+    hidden = {}
+    for task in tasks:
+        own = sorted((r for r in shown if r.task == task.name), key=_place)
+        best = _best(own, most, comparison.reference)
+        rows[task.name] = [_cells(result, comparison.reference is not None) for result in best]
+        hidden[task.name] = len(own) - len(best)
+    every = [head, *(row for block in rows.values() for row in block)]
+    widths = [max(cell_len(row[i]) for row in every) for i in range(len(head))]
+    choices = [[i for i in choice if i < len(head)] for choice in _COLUMNS]
+    enough = min(widths[0], _ENOUGH)
+    fitting = (choice for choice in choices if enough + _beside(widths, choice) <= width)
+    kept = next(fitting, choices[-1])
+    console = Console(width=width, highlight=False)
+    for task in tasks:
+        print()
+        if len(tasks) > 1:
+            console.print(Text(f"{_clean(task.name)}: {task.num_train:,} rows to train"))
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+        for i in kept:
+            if i == 0:
+                room = max(8, min(widths[0], width - _beside(widths, kept)))
+                table.add_column(head[i], min_width=room, max_width=room, overflow="fold")
+            else:
+                table.add_column(head[i], justify="right", no_wrap=True, min_width=widths[i])
+        for row in rows[task.name]:
+            table.add_row(*(Text(row[i]) for i in kept))
+        if hidden[task.name]:
+            table.add_row(f"and {hidden[task.name]} more")
+        console.print(table)
 
 
-def _headed(task: Task) -> str:
-    return f"{task.name}, {task.num_train:,} rows to train"
+def _beside(widths: Sequence[int], kept: Sequence[int]) -> int:
+    """What the columns but the first take, with all that separates and surrounds them."""
+    return 2 + sum(widths[i] + 3 for i in kept if i)
 
 
-def _rank(result: LearnerOnTask) -> tuple[float, str]:
+def _best(ordered: Sequence[LearnerOnTask], most: int, name: str | None) -> list[LearnerOnTask]:
+    """As many of them, and the one of that name in any case."""
+    best = list(ordered[:most])
+    if not any(result.learner == name for result in best):
+        best += [result for result in ordered[most:] if result.learner == name]
+    return best
+
+
+def _place(result: LearnerOnTask) -> tuple[float, str]:
     assert result.test_acc is not None
     return (-result.test_acc.mean, result.learner)
 
 
-def _row(comparison: Comparison, result: LearnerOnTask, is_wide: bool) -> list[Text | str]:
-    cells: list[Text | str] = [Text(result.learner)]
-    if is_wide:
-        cells.append(_runs(result))
-        mean = None if result.val_acc is None else result.val_acc.mean
-        cells.append(numbers.percent(mean))
+def _cells(result: LearnerOnTask, compared: bool) -> list[str]:
     assert result.test_acc is not None
     interval = numbers.percent_interval(result.test_acc.interval)
-    cells.append(f"{numbers.percent(result.test_acc.mean)} {interval}".strip())
-    if comparison.reference is not None:
-        difference = result.difference
-        if difference is None:
-            cells += ["", ""]
-        else:
-            interval = numbers.points_interval(difference.interval)
-            cells.append(f"{numbers.points(difference.mean)} {interval}".strip())
-            cells.append(numbers.fixed(difference.p_better, 2))
+    cells = [
+        _clean(result.learner),
+        _runs(result),
+        numbers.percent(None if result.val_acc is None else result.val_acc.mean),
+        f"{numbers.percent(result.test_acc.mean)} {interval}".strip(),
+    ]
+    difference = result.difference
+    if compared and difference is not None:
+        interval = numbers.points_interval(difference.interval)
+        cells.append(f"{numbers.points(difference.mean)} {interval}".strip())
+        cells.append(numbers.fixed(difference.p_better, 2))
+    elif compared:
+        cells += ["", ""]
     return cells
 
 
@@ -148,11 +175,12 @@ def _runs(result: LearnerOnTask) -> str:
     return ", ".join([str(result.num_runs), *failed])
 
 
-def _legend(comparison: Comparison) -> str:
-    tasks = comparison.tasks
-    splits = sorted({len(task.splits) for task in tasks})
-    counts = f"{splits[0]}" if len(splits) == 1 else f"{splits[0]} to {splits[-1]}"
+def _legend(comparison: Comparison, shown: Sequence[LearnerOnTask]) -> str:
+    counts = sorted({len(task.splits) for task in comparison.tasks})
+    splits = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    has_interval = any(r.test_acc is not None and r.test_acc.interval is not None for r in shown)
     return (
-        f"mean over {counts} split{'' if splits == [1] else 's'} [95 % interval] of the setting "
-        "chosen on the validation rows; best first"
+        f"{'one split' if counts == [1] else f'mean over {splits} splits'}"
+        f"{' [95 % interval]' if has_interval else ''}, with the setting that its validation rows "
+        "chose"
     )

@@ -1,4 +1,4 @@
-"""The jobs of this process's sweeps that failed, for the end of the program to tell."""
+"""What failed in this process's sweeps, jobs above all, for the end of the program to tell."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class Failure:
 
 
 _failures: list[Failure] = []
+_problems: list[str] = []
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,18 @@ def add_failure(num: int, overrides: Iterable[str], error: str) -> None:
     _failures.append(Failure(num, tuple(overrides), error))
 
 
+def add_problem(line: str) -> None:
+    """Note what went wrong with a sweep as a whole."""
+    _problems.append(line)
+
+
 def failure_lines(most: int = 20) -> Iterator[str]:
     """A line for each error: the job's number and overrides, or how many jobs have the same."""
+    yield from _job_lines(most)
+    yield from _problems
+
+
+def _job_lines(most: int) -> Iterator[str]:
     by_error: dict[str, list[Failure]] = {}
     for failure in _failures:
         by_error.setdefault(failure.error, []).append(failure)

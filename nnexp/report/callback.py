@@ -1,0 +1,121 @@
+"""Hydra's callback that ends a sweep in a report, whatever launcher and sweeper ran it.
+
+Hydra loads this file whenever the program starts, so what the work needs is imported at work.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from nnexp.report.runs import Runs
+
+_CLOCK_SLACK = 2.0  # seconds that a file may seem older than it is
+
+
+class ReportCallback(Callback):
+    """Writes ``report/`` into the sweep's folder and prints what it says.
+
+    Hydra makes a warning of an exception of a callback. Here it is kept for the program's end, as
+    one line: a report that fails costs the sweep nothing but the exit code.
+    """
+
+    def __init__(self) -> None:
+        self._config: DictConfig | None = None
+        self._began = 0.0
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Remember what began, and when: the folder may hold an earlier sweep."""
+        self._config = config
+        self._began = time.time()
+        _sweeps.append(self)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Report."""
+        self.report()
+
+    def report(self) -> None:
+        """Report on the sweep that has begun, unless that is done or there is nothing to report."""
+        config, self._config = self._config, None
+        if config is None or not is_wanted(config):
+            return
+        from nnexp.sweep.progress import print_arms, print_places
+
+        folder = Path(str(config.hydra.sweep.dir))
+        runs = None
+        try:
+            runs = _trained_since(folder, self._began - _CLOCK_SLACK)
+            if runs is None:
+                return
+            _report(runs, folder)
+        except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
+        except Exception as error:
+            _note(error, folder)
+            if runs is not None:
+                print_arms(dict(enumerate(record.result for record in runs.records)))
+        print_places(folder)
+
+
+_sweeps: list[ReportCallback] = []
+
+
+def report_what_is_left() -> None:
+    """Report on a sweep of which Hydra did not tell the end, because a job raised."""
+    for callback in _sweeps:
+        callback.report()
+
+
+def is_wanted(config: DictConfig) -> bool:
+    """Whether the sweep of this config is to end in a report."""
+    launcher = config.hydra.launcher
+    return bool(
+        OmegaConf.select(config, "report.enabled", default=True) and not launcher.get("dry_run")
+    )
+
+
+def _trained_since(folder: Path, began: float) -> Runs | None:
+    """The runs in the folder, if one of them was trained since then."""
+    from nnexp.report.runs import read_runs
+    from nnexp.results.record import RESULT_FILE
+
+    if not any(path.stat().st_mtime >= began for path in folder.rglob(RESULT_FILE)):
+        return None
+    runs = read_runs([folder])
+    for record in runs.records:
+        trained = record.result.status in ("completed", "diverged")
+        if trained and (record.folder / RESULT_FILE).stat().st_mtime >= began:
+            return runs
+    return None
+
+
+def _report(runs: Runs, folder: Path) -> None:
+    from nnexp.report.options import Asked
+    from nnexp.report.terminal import print_page, print_report, waiting
+    from nnexp.report.write import report_on
+
+    with waiting(f"reporting on {len(runs.records):,} runs"):
+        report = report_on(runs, Asked(), folder / "report")
+    print()
+    print_report(report.comparison)
+    print()
+    print_page(report.page)
+
+
+def _note(error: Exception, folder: Path) -> None:
+    from nnexp.config.messages import told
+    from nnexp.paths import short
+    from nnexp.sweep.failures import add_problem, log_traceback
+
+    log_traceback(error, "report")
+    again = f"python -m nnexp.report {shlex.quote(short(folder))}"
+    add_problem(f"no report: {told(error)}; all runs are kept, '{again}' tries again")
