@@ -38,7 +38,7 @@ class FusedSweeperConf:
     _target_: str = "hydra_plugins.nnexp_fused.FusedSweeper"
     max_batch_size: int | None = None  # jobs that are launched at once; null: all
     params: dict[str, str] | None = field(default_factory=dict)  # overrides that every sweep has
-    grids: list[dict[str, Any]] | None = field(default_factory=list)  # and one of these
+    grids: Any = None  # a list of such: every job has one of these as well
 
 
 ConfigStore.instance().store(
@@ -61,11 +61,13 @@ class FusedLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Keep what the work needs; a sweep that cannot be launched leaves no folder."""
-        from nnexp.sweep.launch import Options, environment_of
+        from nnexp.sweep.folders import Folders
+        from nnexp.sweep.options import Options, environment_of
 
         self.options = Options(self.workers, self.group_size, self.dry_run)
         if getattr(task_function, "trains_in_groups", False):
             environment_of(config)
+        self.folders = Folders(config)
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
@@ -79,6 +81,7 @@ class FusedLauncher(Launcher):
         return launch(
             self.hydra_context, self.task_function, self.config,
             [list(overrides) for overrides in job_overrides], initial_job_idx, self.options,
+            self.folders,
         )  # fmt: skip
 
 

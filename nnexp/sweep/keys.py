@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from nnexp.config.schema import BaselinesConfig, Config, DatasetConfig
 from nnexp.sweep.tasks import Wanted
 
-_SPLIT_OPTIONS = (
+SPLIT_OPTIONS = (
     "split_seed", "val_fraction", "test_fraction", "num_train", "train_fraction", "scaling",
 )  # fmt: skip
 
@@ -16,9 +16,7 @@ _SPLIT_OPTIONS = (
 def source_key(config: DatasetConfig) -> str:
     """The same for configs that mean the same source, however they split and scale it."""
     options = dataclasses.asdict(config)
-    return repr(
-        [type(config).__name__, {k: options[k] for k in options if k not in _SPLIT_OPTIONS}]
-    )
+    return repr([type(config).__name__, {k: options[k] for k in options if k not in SPLIT_OPTIONS}])
 
 
 def wanted_baselines(config: Config) -> Iterator[Wanted]:

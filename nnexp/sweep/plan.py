@@ -1,11 +1,11 @@
-"""From the entries of a sweep to groups that train together, and the words that say so."""
+"""From the entries of a sweep to groups that train together."""
 
 from __future__ import annotations
 
 import dataclasses
 import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nnexp.models.structure import Structure
@@ -33,18 +33,6 @@ _COST_OF_A_LAYER = 60.0  # the calls of a step of a group, however many its runs
 _COST_OF_A_STEP = 4.0  # a run's share in the calls
 _COST_OF_A_NUMBER = 0.6e-3  # gradients, optimizer
 _COST_OF_A_FLOP = 8e-6
-
-_WORDS = {
-    "source": "the data",
-    "num_train": "the number of training rows",
-    "num_val": "the number of validation rows",
-    "structure": "the network",
-    "batch_size": "trainer.batch_size",
-    "drop_last": "trainer.drop_last",
-    "precision": "trainer.precision",
-    "device": "trainer.device",
-    "threads": "the number of threads",
-}
 
 
 @dataclass(frozen=True)
@@ -198,43 +186,6 @@ def _steps(entry: Entry, kind: Kind) -> int:
     return math.ceil(kind.num_train / kind.batch_size) * entry.config.trainer.epochs
 
 
-def lines(plan: Plan, *, refused: int = 0, absent: Mapping[str, int] | None = None) -> list[str]:
-    """The plan in words.
-
-    Args:
-        refused: jobs that cannot be trained.
-        absent: runs that are not planned, by the data set that is not here.
-    """
-    runs = sum(len(task.entries) for task in plan.tasks)
-    by_kind: dict[Kind, list[PlannedTask]] = {}
-    for task in plan.tasks:
-        by_kind.setdefault(task.kind, []).append(task)
-    told = [
-        f"{counted(runs, 'run')} in {counted(len(plan.tasks), 'group')} on "
-        f"{counted(plan.num_workers, 'worker')}"
-        + (f"; {counted(refused, 'job')} cannot be trained" if refused else "")
-    ]
-    apart = _differences(list(by_kind))
-    if apart:
-        told.append(f"what keeps groups apart: {', '.join(apart)}")
-    for kind, tasks in by_kind.items():
-        sizes = sorted({len(task.entries) for task in tasks}, reverse=True)
-        sized = f"{sizes[-1]} to {sizes[0]}" if len(sizes) > 1 else f"{sizes[0]}"
-        networks = sorted({entry.config.model.name for task in tasks for entry in task.entries})
-        alone = why_alone(kind)
-        told.append(
-            f"  {'/'.join(networks)} {'-'.join(map(str, kind.structure.widths))}, "
-            f"batch {kind.batch_size}, {kind.device}: "
-            f"{counted(sum(len(task.entries) for task in tasks), 'run')} in "
-            f"{counted(len(tasks), 'group')} of {sized}" + (f": {alone}" if alone else "")
-        )
-    told += [
-        f"data not here yet: {name}; {counted(number, 'run')} not planned"
-        for name, number in sorted((absent or {}).items())
-    ]
-    return told
-
-
 def _epochs(entries: Sequence[Entry]) -> int:
     return sum(entry.config.trainer.epochs for entry in entries)
 
@@ -287,20 +238,3 @@ def _schedule(tasks: list[PlannedTask], num_workers: int) -> tuple[float, list[P
         given[worker].append(task)
     end, worker = max(ends)
     return end, given[worker]
-
-
-def _differences(kinds: Sequence[Kind]) -> list[str]:
-    """In what the kinds differ: ``trainer.batch_size differs (32, 64)``."""
-    told = []
-    for name, words in _WORDS.items():
-        values = list(dict.fromkeys(getattr(kind, name) for kind in kinds))
-        if len(values) > 1:
-            plain = all(isinstance(value, int | str) for value in values) and name != "source"
-            shown = f" ({', '.join(str(value) for value in values[:6])})" if plain else ""
-            told.append(f"{words} differs{shown}")
-    return told
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 job``, ``2 jobs``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

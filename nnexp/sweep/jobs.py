@@ -1,0 +1,170 @@
+"""The jobs of a batch before they train: composed, given their folders, or refused."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from nnexp.config.arm import arm_name, identity, names_of
+from nnexp.config.compose import to_config
+from nnexp.config.messages import told
+from nnexp.results.failure import record_failure
+from nnexp.results.record import RunResult, set_aside
+from nnexp.results.run_log import LogFile
+from nnexp.sweep.composition import Composer
+from nnexp.sweep.failures import add_failure, log_traceback
+from nnexp.sweep.folders import Folders
+from nnexp.sweep.grids import refuse_unexpanded
+from nnexp.sweep.hydra_files import LogFiles, hydra_files
+from nnexp.sweep.tasks import Entry
+from nnexp.sweep.trees import without_hydra
+
+
+class Jobs:
+    """Of one batch.
+
+    Attributes:
+        entries: the jobs whose config is sound.
+        results: of all that have come to an end, by number.
+        num_refused: how many jobs cannot be trained.
+
+    Args:
+        config: of the sweep, with its ``hydra`` node.
+        overrides: of each job, by its number.
+        writes: whether anything is to be written; not in a dry run.
+    """
+
+    def __init__(
+        self,
+        config: DictConfig,
+        composer: Composer,
+        folders: Folders,
+        overrides: Mapping[int, list[str]],
+        *,
+        writes: bool,
+    ) -> None:
+        self.entries: list[Entry] = []
+        self.results: dict[int, RunResult] = {}
+        self.num_refused = 0
+        self._config = config
+        self._composer = composer
+        self._folders = folders
+        self.overrides = overrides
+        self._writes = writes
+        self._files: dict[int, dict[str, str]] = {}  # of .hydra/, by number and name
+        self._logs = LogFiles(config)
+
+    def compose(self) -> None:
+        """An entry for each job, or a record of why there is none.
+
+        Raises:
+            ConfigError: two jobs have one folder.
+        """
+        uncomposed = []
+        for num, overrides in self.overrides.items():
+            try:
+                tree = self._composer.compose(overrides, num)
+            except Exception as error:
+                log_traceback(error, f"job {num}")
+                uncomposed.append((num, told(error)))
+                continue
+            self._folders.claim(Path(tree.hydra.runtime.output_dir), num)
+            self._enter(num, tree)
+        for num, line in uncomposed:
+            folder = self._folders.claim_for_uncomposed(num, self.overrides[num])
+            arm, who = _as_far_as_known(self._config, self.overrides[num])
+            self._refuse(num, folder, None, line, arm, who)
+
+    def refuse(self, entry: Entry, error: str) -> None:
+        """A sound config does not make a sound run."""
+        who = names_of(entry.config)
+        self._refuse(entry.num, entry.folder, entry.log, error, entry.arm, who)
+
+    def make_ready(self, entry: Entry) -> bool:
+        """Its folder, as Hydra would, so that a result that is found there later is of this sweep.
+        Where the files of an earlier run stand in the way, the entry is refused."""
+        try:
+            earlier = set_aside(entry.folder)
+        except OSError as error:
+            log_traceback(error, f"job {entry.num}")
+            self.refuse(entry, told(error))
+            return False
+        self._write_files(entry.num, entry.folder)
+        if earlier and entry.log is not None:
+            text = f"the files of an earlier run in this folder were moved to {earlier}"
+            entry.log.tell(logging.INFO, __name__, text)
+        return True
+
+    def interrupt(self) -> None:
+        """The entries will not be trained."""
+        for entry in self.entries:
+            if entry.num not in self.results and self._writes:
+                self._write_files(entry.num, entry.folder)
+                self.results[entry.num] = record_failure(
+                    entry.folder, "interrupted", status="interrupted", arm=entry.arm,
+                    **names_of(entry.config),
+                )  # fmt: skip
+
+    def end(self, entry: Entry, result: RunResult) -> None:
+        """A run has its result."""
+        self.results[entry.num] = result
+        if result.status == "interrupted":
+            return
+        error = result.error or (None if result.status == "completed" else result.status)
+        if error is not None:
+            add_failure(entry.num, self.overrides[entry.num], error)
+            if entry.log is not None:
+                entry.log.tell(logging.ERROR, "nnexp", error)
+
+    def _enter(self, num: int, tree: DictConfig) -> None:
+        folder = Path(tree.hydra.runtime.output_dir)
+        task = without_hydra(tree)
+        file, arm = None, ""
+        try:
+            file = self._logs.of(tree)
+            self._files[num] = hydra_files(tree)
+            refuse_unexpanded(tree.hydra, self.overrides[num])
+            arm = arm_name(task, tree.hydra.overrides.task)
+            self.entries.append(Entry(num, to_config(task), folder, arm, file))
+        except Exception as error:
+            log_traceback(error, f"job {num}")
+            arm = arm or arm_name(task, self.overrides[num])
+            self._refuse(num, folder, file, told(error), arm, identity(task))
+
+    def _refuse(
+        self, num: int, folder: Path, file: LogFile | None, error: str, arm: str,
+        who: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.num_refused += 1
+        if self._writes:
+            self._write_files(num, folder)
+            self.results[num] = record_failure(folder, error, arm=arm, **who)
+            if file is not None:
+                file.tell(logging.ERROR, "nnexp", error)
+        add_failure(num, self.overrides[num], error)
+
+    def _write_files(self, num: int, folder: Path) -> None:
+        """``.hydra/``, as Hydra leaves it in the folder of a job."""
+        subdir = self._config.hydra.output_subdir
+        if subdir is None or num not in self._files:
+            return
+        place = folder / str(subdir)
+        with contextlib.suppress(OSError):  # the run itself will say that it cannot write
+            place.mkdir(parents=True, exist_ok=True)
+            for name, text in self._files.pop(num).items():
+                (place / name).write_text(text, encoding="utf-8")
+
+
+def _as_far_as_known(config: DictConfig, overrides: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """What a job that was not composed is called: its overrides, and what the sweep's config says
+    of seed and names."""
+    who = identity(config)
+    seeds = [text.removeprefix("seed=") for text in overrides if text.startswith("seed=")]
+    if seeds and seeds[-1].isdecimal():
+        who["seed"] = int(seeds[-1])
+    return " ".join(text for text in overrides if not text.startswith("seed=")), who
