@@ -1,0 +1,261 @@
+"""From runs to a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from nnexp.comparison.across import across_tasks, critical_difference
+from nnexp.comparison.budget import expected_best
+from nnexp.comparison.costs import cost, target_acc
+from nnexp.comparison.curves import Histories, curves
+from nnexp.comparison.differences import Error, Measures, adjusted
+from nnexp.comparison.ensembles import ensemble, reliability
+from nnexp.comparison.entries import Entry
+from nnexp.comparison.options import Options
+from nnexp.comparison.placing import Placed, place
+from nnexp.comparison.protocol import protocol
+from nnexp.comparison.records import RunRecord
+from nnexp.comparison.reference import find_reference
+from nnexp.comparison.remarks import (
+    budgets,
+    edges,
+    missing_splits,
+    num_settings,
+    single_splits,
+    tried_settings,
+)
+from nnexp.comparison.summaries import best_network, chance, over_all
+from nnexp.comparison.tasks import TaskFacts
+from nnexp.comparison.types import (
+    AcrossTasks,
+    Comparison,
+    CriticalDifference,
+    Difference,
+    LearnerOnTask,
+    LearningCurve,
+    Task,
+    Verdict,
+    VerdictKind,
+)
+from nnexp.comparison.verdicts import verdict
+
+__all__ = ["Options", "compare"]
+
+
+def compare(records: Sequence[RunRecord], options: Options) -> Comparison:
+    """All that can be said of these runs, and what cannot.
+
+    Metrics and predictions are read from the folders of chosen runs alone; a file that is not
+    there leaves out what follows from it. No set of records is refused.
+    """
+    placed = place(records, options)
+    reference, warnings = find_reference(placed, options)
+    found = [_compare_on(facts, placed, reference, options) for facts in placed.tasks]
+    results = [result for task in found for result in task.results]
+    across, ranks, about_ranks = _over_tasks(placed, results, reference)
+    return Comparison(
+        title=options.title,
+        reference=reference,
+        equivalence=options.equivalence,
+        verdicts=tuple(_verdicts(found, across, reference)),
+        warnings=(
+            *placed.warnings,
+            *warnings,
+            *single_splits(placed.tasks),
+            *missing_splits(placed.tasks, placed.entries),
+            *budgets(placed.tasks, placed.entries),
+            *(f"{r.learner} on {r.task}: {edge}" for r in results for edge in r.edges),
+            *about_ranks,
+        ),
+        tasks=tuple(task.task for task in found),
+        learners=placed.learners,
+        results=tuple(results),
+        pairwise=tuple(difference for task in found for difference in task.pairwise),
+        across=across,
+        critical_difference=ranks,
+        learning_curves=tuple(_learning_curves(placed, results)),
+        failed=placed.failed,
+        protocol=protocol(records, placed.tasks, placed.entries, options),
+        num_runs=len(records),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OnTask:
+    """What was found on one task."""
+
+    task: Task
+    results: list[LearnerOnTask]
+    pairwise: list[Difference]
+    summaries: list[Verdict]
+
+
+def _compare_on(
+    facts: TaskFacts, placed: Placed, reference: str | None, options: Options
+) -> _OnTask:
+    entries = placed.on(facts.task.name)
+    measures = Measures(facts, entries)
+    target = target_acc(entries)
+    histories = Histories()
+    base = next((entry for entry in entries if entry.learner == reference), None)
+    against: dict[str, Error] = {}
+    if base is not None and base.outcomes:
+        others = [entry for entry in entries if entry is not base and entry.outcomes]
+        family = adjusted([measures.difference(entry, base) for entry in others])
+        against = {difference.learner: (difference, error) for difference, error in family}
+    results = [
+        _result(entry, facts, measures, histories, target, against.get(entry.learner), options)
+        for entry in entries
+    ]
+    networks = [entry for entry in entries if entry.is_network and entry.outcomes]
+    pairs = adjusted([measures.difference(a, b) for a, b in combinations(networks, 2)])
+    summaries = [
+        chance(facts, entries, measures),
+        best_network(
+            facts.task.name,
+            networks,
+            _kinds(pairs, options.equivalence),
+            {result.learner: result.test_acc for result in results},
+        ),
+    ]
+    return _OnTask(
+        task=replace(facts.task, target_acc=target),
+        results=results,
+        pairwise=[difference for difference, _ in pairs],
+        summaries=[summary for summary in summaries if summary is not None],
+    )
+
+
+_TURNED: dict[VerdictKind, VerdictKind] = {"better": "worse", "worse": "better"}
+
+
+def _kinds(pairs: Sequence[Error], equivalence: float) -> dict[tuple[str, str], VerdictKind]:
+    """What is said of each pair of networks, either way round."""
+    kinds: dict[tuple[str, str], VerdictKind] = {}
+    for difference, error in pairs:
+        kind = verdict(difference, error, equivalence).kind
+        kinds[difference.learner, difference.other] = kind
+        kinds[difference.other, difference.learner] = _TURNED.get(kind, kind)
+    return kinds
+
+
+def _result(
+    entry: Entry,
+    facts: TaskFacts,
+    measures: Measures,
+    histories: Histories,
+    target: float | None,
+    against: Error | None,
+    options: Options,
+) -> LearnerOnTask:
+    tried = tried_settings(entry, measures.over)
+    told = [
+        histories.of(record.folder)
+        for outcome in (entry.outcomes if entry.is_network else ())
+        for record in outcome.records
+    ]
+    return LearnerOnTask(
+        learner=entry.learner,
+        task=entry.task,
+        is_network=entry.is_network,
+        num_runs=entry.num_runs,
+        num_failed=entry.num_failed,
+        num_settings=num_settings(entry),
+        tried=tried,
+        choices=entry.choices,
+        edges=edges(entry, tried),
+        val_acc=measures.val_acc(entry),
+        test_acc=measures.test_acc(entry),
+        test_loss=measures.of(entry, lambda outcome: outcome.test_loss, float("inf")),
+        test_brier=measures.of(entry, lambda outcome: outcome.test_brier, 2),
+        reliability=reliability(entry),
+        difference=against[0] if against else None,
+        verdict=verdict(*against, options.equivalence) if against else None,
+        cost=cost(entry, target, histories),
+        curves=curves(told, facts.overlap) if told else None,
+        expected_best=expected_best(entry.outcomes, facts.guess, measures.over),
+        ensemble=ensemble(entry, measures.held_out) if facts.task.same_test_rows else None,
+        notes=entry.notes,
+    )
+
+
+def _verdicts(
+    found: Sequence[_OnTask], across: Sequence[AcrossTasks], reference: str | None
+) -> list[Verdict]:
+    """The most important first: over all data sets; then by task guessing, the best network, the
+    networks against the reference; then the baselines against it."""
+    told = [
+        over_all(line, reference)
+        for line in across
+        if reference is not None and line.learner != reference
+        if any(r.learner == line.learner and r.is_network for task in found for r in task.results)
+    ]
+    for task in found:
+        told += task.summaries
+        told += [r.verdict for r in task.results if r.is_network and r.verdict is not None]
+    for task in found:
+        told += [r.verdict for r in task.results if not r.is_network and r.verdict is not None]
+    return told
+
+
+def _over_tasks(
+    placed: Placed, results: Sequence[LearnerOnTask], reference: str | None
+) -> tuple[tuple[AcrossTasks, ...], CriticalDifference | None, list[str]]:
+    """Over data sets, one task each: the one with most training rows, then with most learners."""
+    by_learner = {(r.learner, r.task): r for r in results if r.test_acc is not None}
+    chosen: dict[str, TaskFacts] = {}
+    for facts in placed.tasks:
+        count = sum(task == facts.task.name for _, task in by_learner)
+        before = chosen.get(facts.source)
+        if facts.task.is_whole and count:
+            others = 0 if before is None else sum(t == before.task.name for _, t in by_learner)
+            if count > others:
+                chosen[facts.source] = facts
+    names = [facts.task.name for facts in chosen.values()]
+    if len(names) < 2:
+        return (), None, []
+    complete = [n for n in placed.learners if all((n, task) in by_learner for task in names)]
+    partly = [n for n in placed.learners if n not in complete]
+    told = []
+    if partly:
+        told.append(
+            f"ranks over data sets are of learners that were run on all {len(names)}; left out: "
+            + ", ".join(partly)
+        )
+    if len(complete) < 2:
+        return (), None, told
+    values = {}
+    kinds: dict[str, list[VerdictKind]] = {}
+    for name in complete:
+        mine = [by_learner[name, task] for task in names]
+        values[name] = [r.test_acc.values for r in mine if r.test_acc is not None]
+        kinds[name] = [r.verdict.kind for r in mine if r.verdict is not None]
+    return across_tasks(values, reference, kinds), critical_difference(values), told
+
+
+def _learning_curves(placed: Placed, results: Sequence[LearnerOnTask]) -> list[LearningCurve]:
+    """Of every learner with test accuracies at two or more numbers of training rows."""
+    series: dict[str, list[TaskFacts]] = {}
+    for facts in placed.tasks:
+        series.setdefault(facts.series, []).append(facts)
+    accs = {(r.learner, r.task): r.test_acc for r in results if r.test_acc is not None}
+    found = []
+    for group in series.values():
+        for learner in placed.learners:
+            points = [
+                (facts.task.num_train, accs[learner, facts.task.name])
+                for facts in group
+                if (learner, facts.task.name) in accs
+            ]
+            if len(points) > 1:
+                found.append(
+                    LearningCurve(
+                        dataset=group[0].series_name,
+                        learner=learner,
+                        num_train=tuple(rows for rows, _ in points),
+                        test_acc=tuple(acc for _, acc in points),
+                    )
+                )
+    return found

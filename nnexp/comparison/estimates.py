@@ -1,0 +1,152 @@
+"""Means over splits with what is known of their error, and paired differences.
+
+Two kinds of splits call for two variances of a mean over n of them.
+
+Rows are drawn anew for every split. Splits share rows, so that their results are correlated, and
+s^2 / n is too small. Corrected resampled t (Nadeau and Bengio 2003, section 5):
+``s^2 (1/n + n_test / n_learn)``. Here n_learn counts the rows that the whole procedure learns from,
+those for training and those for validation, which choose: with the test rows they are all rows.
+
+The test rows stay, and seeds vary: an official test set, or one split. The mean over seeds says how
+training varies, and nothing of other test rows. Both are random and crossed, as in Owen (2007),
+whose pigeonhole bootstrap adds the variances of both factors: ``s^2 / n + v / N``, with v the
+variance over the N test rows of what is averaged over seeds. The sum counts their interaction
+twice, so it errs to the wide side.
+
+Degrees of freedom are Satterthwaite's (1946). An accuracy moves in steps of a test row: values that
+agree by chance must not pass for certainty, so s is taken to be a step at least.
+
+Axes: n splits, N test rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
+
+from nnexp.comparison.types import Interval
+
+LEVEL = 0.95
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uncertainty:
+    """What the error of a mean over splits is made of."""
+
+    num: int  # splits, n
+    spread: float  # standard deviation between splits, s
+    overlap: float = 0.0  # n_test / n_learn where splits are drawn anew
+    row_variance: float | None = None  # v; None: not known, or rows are drawn anew
+    num_rows: int = 0  # N
+
+    @property
+    def variance(self) -> float:
+        """Of the mean."""
+        return sum(part for part, _ in self._parts)
+
+    @property
+    def degrees_of_freedom(self) -> float:
+        """Satterthwaite's, of a sum of variances."""
+        weights = sum(part**2 / freedom for part, freedom in self._parts)
+        return self.variance**2 / weights if weights > 0 else self.num - 1
+
+    @property
+    def half_width(self) -> float:
+        """Of the 95 % interval. Not finite for a single split."""
+        if self.num < 2:
+            return math.inf
+        quantile = float(stdtrit(self.degrees_of_freedom, (1 + LEVEL) / 2))
+        return quantile * math.sqrt(self.variance)
+
+    def p_value(self, mean: float) -> float:
+        """Two-sided, of the hypothesis that the expectation is 0."""
+        if self.num < 2:
+            return 1.0
+        if self.variance == 0:
+            return 1.0 if mean == 0 else 0.0
+        t = abs(mean) / math.sqrt(self.variance)
+        return float(2 * stdtr(self.degrees_of_freedom, -t))
+
+    def of(self, num: int) -> Uncertainty:
+        """The same with another number of splits."""
+        return replace(self, num=num)
+
+    @property
+    def method(self) -> str:
+        """How the interval is made, in words."""
+        if self.overlap:
+            return (
+                f"t interval over {self.num} splits, variance corrected for rows that splits share "
+                f"(Nadeau and Bengio 2003: 1/{self.num} + {self.overlap:.3g})"
+            )
+        if self.row_variance is not None:
+            return (
+                f"t interval over {self.num} seeds and {self.num_rows:,} test rows, which are the "
+                "same for all; for these training rows"
+            )
+        return (
+            f"t interval over {self.num} seeds alone: how other test rows would differ is not "
+            "known without predictions.npz"
+        )
+
+    @property
+    def _parts(self) -> list[tuple[float, float]]:
+        """Variances of the mean, each with its degrees of freedom."""
+        parts = [(self.spread**2 * (1 / self.num + self.overlap), max(self.num - 1, 1))]
+        if self.row_variance is not None and self.num_rows > 1:
+            parts.append((self.row_variance / self.num_rows, self.num_rows - 1))
+        return parts
+
+
+def uncertainty(
+    values: Sequence[float],
+    *,
+    overlap: float = 0.0,
+    step: float = 0.0,
+    by_row: Floats | None = None,
+) -> Uncertainty:
+    """Of the mean of ``values`` [n].
+
+    Args:
+        overlap: n_test / n_learn where splits are drawn anew, else 0.
+        step: the smallest difference there can be between two values, 1/N for accuracies.
+        by_row: [N], of a fixed set of test rows, each row's mean over the splits.
+    """
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return Uncertainty(
+        num=len(values),
+        spread=max(spread, step),
+        overlap=overlap,
+        row_variance=None if by_row is None else float(np.var(by_row, ddof=1)),
+        num_rows=0 if by_row is None else len(by_row),
+    )
+
+
+def interval(mean: float, error: Uncertainty, low: float, high: float) -> Interval | None:
+    """The 95 % interval within the range that is possible; None for a single split."""
+    if error.num < 2:
+        return None
+    half = error.half_width
+    return Interval(low=max(mean - half, low), high=min(mean + half, high))
+
+
+def p_better(differences: Sequence[float]) -> float:
+    """The share of pairs with a difference above 0, ties counted half (Bouthillier et al. 2021)."""
+    signs = np.sign(differences)
+    return float((1 + signs).mean() / 2)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted for several comparisons (Holm 1979)."""
+    if not p_values:
+        return []
+    from statsmodels.stats.multitest import multipletests  # takes its time
+
+    return [float(p) for p in multipletests(p_values, method="holm")[1]]

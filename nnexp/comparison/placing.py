@@ -1,0 +1,134 @@
+"""From records of runs to learners on tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nnexp.comparison.baselines import baseline_entry
+from nnexp.comparison.config_keys import canonical
+from nnexp.comparison.entries import Entry
+from nnexp.comparison.learners import Learners, find_learners
+from nnexp.comparison.options import Options
+from nnexp.comparison.records import RunRecord
+from nnexp.comparison.selection import PlacedRun, network_entry
+from nnexp.comparison.tasks import TaskFacts, find_tasks
+from nnexp.comparison.types import FailedRun
+from nnexp.errors import did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """All learners on all tasks."""
+
+    tasks: tuple[TaskFacts, ...]
+    learners: tuple[str, ...]  # networks first
+    entries: tuple[Entry, ...]  # by task, networks first
+    failed: tuple[FailedRun, ...]
+    warnings: tuple[str, ...]
+
+    def on(self, task: str) -> list[Entry]:
+        """The learners of one task."""
+        return [entry for entry in self.entries if entry.task == task]
+
+
+def place(records: Sequence[RunRecord], options: Options) -> Placed:
+    """Runs by learner, task and split; settings chosen.
+
+    Of runs that repeat one another in all (learner, setting, data, split and seed) the first
+    counts.
+    """
+    tasks = find_tasks(records)
+    task_of = {i: facts for facts in tasks for i in facts.splits}
+    placed = sorted(task_of)
+    learners = find_learners(records, placed, options.tuned)
+    runs: dict[tuple[str, str], list[int]] = {}
+    told: dict[tuple[str, str], list[int]] = {}
+    seen: set[tuple[str, ...]] = set()
+    repeats = 0
+    for i in placed:
+        task, learner = task_of[i].task.name, learners.networks[i]
+        identity = (
+            task,
+            learner,
+            canonical(learners.settings[i]),
+            task_of[i].draws[i],
+            str(records[i].result.seed),
+        )
+        repeats += identity in seen
+        if identity not in seen:
+            seen.add(identity)
+            runs.setdefault((task, learner), []).append(i)
+        for baseline in learners.baselines[i].values():
+            told.setdefault((task, baseline.learner), []).append(i)
+    baseline_keys = {b.learner: b.name for of in learners.baselines.values() for b in of.values()}
+    entries = []
+    for facts in tasks:
+        for learner in learners.network_names:
+            mine = runs.get((facts.task.name, learner))
+            if mine:
+                own = [_placed_run(i, records, facts, learners) for i in mine]
+                entries.append(network_entry(learner, facts, own))
+        for learner in learners.baseline_names:
+            mine = told.get((facts.task.name, learner))
+            if mine:
+                pairs = [(facts.splits[i], records[i]) for i in mine]
+                entries.append(baseline_entry(learner, baseline_keys[learner], facts, pairs))
+    return Placed(
+        tasks=tuple(tasks),
+        learners=(*learners.network_names, *learners.baseline_names),
+        entries=tuple(entries),
+        failed=_failed(records, task_of),
+        warnings=tuple(_warnings(records, task_of, learners, options, repeats)),
+    )
+
+
+def _placed_run(
+    i: int, records: Sequence[RunRecord], facts: TaskFacts, learners: Learners
+) -> PlacedRun:
+    return PlacedRun(records[i], facts.splits[i], facts.draws[i], learners.settings[i])
+
+
+def _failed(records: Sequence[RunRecord], task_of: dict[int, TaskFacts]) -> tuple[FailedRun, ...]:
+    return tuple(
+        FailedRun(
+            folder=str(record.folder),
+            arm=record.result.arm,
+            task=task_of[i].task.name if i in task_of else record.result.dataset.name,
+            seed=record.result.seed,
+            status=record.result.status,
+            error=record.result.error or "",
+        )
+        for i, record in enumerate(records)
+        if record.result.status != "completed"
+    )
+
+
+def _warnings(
+    records: Sequence[RunRecord],
+    task_of: dict[int, TaskFacts],
+    learners: Learners,
+    options: Options,
+    repeats: int,
+) -> list[str]:
+    told = []
+    if learners.num_without_config:
+        told.append(
+            f"{_runs(learners.num_without_config)} recorded without a config: the arm is taken for "
+            "the learner, nothing is tuned, and seeds for splits"
+        )
+    lost = len(records) - len(task_of)
+    if lost:
+        told.append(f"{_runs(lost)} without data: among the failed runs alone, of no learner")
+    if repeats:
+        told.append(f"{_runs(repeats)} a repetition of another (all but the folder is the same)")
+    known = {key for setting in learners.settings.values() for key in setting}
+    for key in options.tuned:
+        has_configs = learners.num_without_config < len(task_of)
+        if has_configs and not any(k == key or k.startswith(f"{key}.") for k in known):
+            told.append(f"nothing is tuned by {key}, which no run has{did_you_mean(key, known)}")
+    return told
+
+
+def _runs(number: int) -> str:
+    return f"{number:,} run{' is' if number == 1 else 's are'}"

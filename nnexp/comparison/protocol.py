@@ -1,0 +1,131 @@
+"""How the numbers came about, in lines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from nnexp.comparison.entries import Entry
+from nnexp.comparison.options import Options
+from nnexp.comparison.records import RunRecord
+from nnexp.comparison.remarks import num_settings
+from nnexp.comparison.tasks import TaskFacts
+from nnexp.comparison.types import Protocol
+
+
+def protocol(
+    records: Sequence[RunRecord],
+    tasks: Sequence[TaskFacts],
+    entries: Sequence[Entry],
+    options: Options,
+) -> Protocol:
+    """Rows, splits, choice, budgets, seeds, intervals, versions and machine."""
+    lines = [("runs", _runs(records))]
+    for facts in tasks:
+        task = facts.task
+        lines.append(
+            (
+                f"rows of {task.name}",
+                f"{task.num_train:,} to train, {task.num_val:,} to validate, {task.num_test:,} to "
+                f"test; {_counted(task.num_features, 'feature')}, "
+                f"{_counted(task.num_classes, 'class', 'classes')}; {_splits(facts)}",
+            )
+        )
+    tuned = ", ".join(options.tuned) or "nothing"
+    lines += [
+        (
+            "choice",
+            f"on each split a learner takes the setting with the best validation accuracy on that "
+            f"split (tuned: {tuned}; baselines: their own lists); test rows are read for chosen "
+            "runs alone; a run that failed counts as guessing",
+        ),
+        ("settings tried", _budgets(tasks, entries)),
+        (
+            "intervals",
+            "95 %: where rows are drawn anew, t over splits with Nadeau and Bengio's correction "
+            "for rows that splits share; where the test rows stay, t over seeds with the "
+            "variance over test rows added (Owen)",
+        ),
+        (
+            "verdicts",
+            "better or worse: the interval excludes 0 and p < .05 after Holm's correction over the "
+            "learners of a task; equivalent: the interval lies within "
+            f"±{100 * options.equivalence:g} points; "
+            "P(better): share of pairs, ties half (Bouthillier et al. 2021)",
+        ),
+        ("seeds", _numbers(record.result.seed for record in records)),
+        ("versions", _versions(records)),
+        ("machine", _machine(records)),
+        ("times", _times(records)),
+    ]
+    return Protocol(lines=tuple(lines))
+
+
+def _runs(records: Sequence[RunRecord]) -> str:
+    counts = Counter(record.result.status for record in records)
+    told = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
+    return f"{len(records):,}: {told}" if records else "none"
+
+
+def _splits(facts: TaskFacts) -> str:
+    num = len(facts.task.splits)
+    if not facts.task.same_test_rows:
+        return f"{_counted(num, 'split')} drawn anew, stratified"
+    if facts.task.splits[0].startswith("seed") or num == 1:
+        return f"one split, {_counted(num, 'seed')}"
+    return f"the same test rows for {_counted(num, 'draw')} of training and validation rows"
+
+
+def _budgets(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> str:
+    """By learner, and by task where tasks differ."""
+    counts: dict[str, dict[str, int]] = {}
+    for entry in entries:
+        if entry.outcomes:
+            counts.setdefault(entry.learner, {})[entry.task] = num_settings(entry)
+    told = []
+    for learner, by_task in counts.items():
+        if len(set(by_task.values())) == 1:
+            told.append(f"{learner} {next(iter(by_task.values()))}")
+        else:
+            told.append(f"{learner} " + ", ".join(f"{n} on {task}" for task, n in by_task.items()))
+    return "; ".join(told) or "none"
+
+
+def _versions(records: Iterable[RunRecord]) -> str:
+    seen: dict[str, set[str]] = {}
+    for record in records:
+        for package, version in record.result.versions.items():
+            seen.setdefault(package, set()).add(version)
+    return ", ".join(f"{package} {' and '.join(sorted(v))}" for package, v in seen.items())
+
+
+def _machine(records: Iterable[RunRecord]) -> str:
+    counts = Counter(
+        f"{record.result.device}, {_counted(record.result.threads or 1, 'thread')}"
+        for record in records
+        if record.result.device is not None
+    )
+    return "; ".join(f"{told} ({_counted(n, 'run')})" for told, n in counts.most_common())
+
+
+def _times(records: Sequence[RunRecord]) -> str:
+    sizes = [record.result.group_size for record in records]
+    if not sizes or max(sizes) == 1:
+        return "each run was trained alone"
+    return (
+        f"runs were trained together, {min(sizes)} to {max(sizes)} at once: their times are "
+        "shared, and the time of tuning counts each run's share"
+    )
+
+
+def _numbers(values: Iterable[int]) -> str:
+    """``0 to 9`` or ``0, 3, 7``."""
+    seen = sorted(set(values))
+    if len(seen) > 2 and seen[-1] - seen[0] == len(seen) - 1:
+        return f"{seen[0]} to {seen[-1]}"
+    more = f" and {len(seen) - 20} more" if len(seen) > 20 else ""
+    return ", ".join(map(str, seen[:20])) + more
+
+
+def _counted(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,122 @@
+"""What a reader must know beside the numbers: edges of ranges, budgets, splits that lack."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from nnexp.comparison.config_keys import canonical, order, short_names, shown
+from nnexp.comparison.entries import Entry, Tried
+from nnexp.comparison.tasks import TaskFacts
+from nnexp.comparison.types import Estimate, TriedSetting
+
+
+def tried_settings(entry: Entry, estimate: Any) -> tuple[TriedSetting, ...]:
+    """Every setting over all splits, in order of its values.
+
+    Args:
+        estimate: from accuracies, one a split, to an Estimate or None.
+    """
+    groups: dict[str, list[Tried]] = {}
+    for outcome in entry.outcomes:
+        for tried in outcome.tried:
+            groups.setdefault(canonical(tried.setting), []).append(tried)
+    chosen = Counter(canonical(c.setting) for c in entry.choices if not c.failed)
+    found = []
+    for key, members in groups.items():
+        accs = [tried.val_acc for tried in members if tried.val_acc is not None]
+        val_acc: Estimate | None = estimate(accs)
+        found.append(
+            TriedSetting(
+                setting=members[0].setting,
+                num_runs=sum(tried.num_runs for tried in members),
+                num_failed=sum(tried.num_failed for tried in members),
+                val_acc=val_acc,
+                times_chosen=chosen[key],
+            )
+        )
+    return tuple(sorted(found, key=lambda t: order(t.setting)))
+
+
+def edges(entry: Entry, tried: Sequence[TriedSetting]) -> tuple[str, ...]:
+    """Numeric keys of which an end of the range was chosen on more than half of the splits.
+
+    Ends that no range could go beyond (0, and 1 of whole numbers) are no edges.
+    """
+    told = []
+    choices = [choice for choice in entry.choices if not choice.failed]
+    keys = sorted({key for setting in tried for key in setting.setting})
+    names = short_names(keys)
+    for key in keys:
+        values = sorted(
+            {s.setting[key] for s in tried if key in s.setting and _is_number(s.setting[key])}
+        )
+        if len(values) < 2:
+            continue
+        for end, word in ((values[-1], "largest"), (values[0], "smallest")):
+            if word == "smallest" and (end == 0 or (end == 1 and isinstance(end, int))):
+                continue
+            times = sum(choice.setting.get(key) == end for choice in choices)
+            if 2 * times > len(choices):
+                share = f"chosen on {times} of {len(choices)} splits"
+                told.append(f"{names[key]} {shown(end)} is the {word} tried ({share})")
+    return tuple(told)
+
+
+def budgets(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
+    """A warning for every group of tasks on which learners tried different numbers of settings."""
+    texts: dict[str, list[str]] = {}
+    for facts in tasks:
+        counts = {
+            entry.learner: num_settings(entry)
+            for entry in entries
+            if entry.task == facts.task.name and entry.outcomes and entry.baseline != "majority"
+        }
+        if len(set(counts.values())) > 1:
+            by_count: dict[int, list[str]] = {}
+            for learner, count in counts.items():
+                by_count.setdefault(count, []).append(learner)
+            told = "; ".join(
+                f"{count} for {', '.join(names)}" for count, names in sorted(by_count.items())
+            )
+            texts.setdefault(told, []).append(facts.task.name)
+    return [
+        f"budgets differ on {', '.join(names)}: settings tried are {told}"
+        for told, names in texts.items()
+    ]
+
+
+def num_settings(entry: Entry) -> int:
+    """Different settings tried, on any split."""
+    return len({canonical(t.setting) for outcome in entry.outcomes for t in outcome.tried})
+
+
+def missing_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
+    """A warning for every learner that some splits of a task lack."""
+    told = []
+    for facts in tasks:
+        total = len(facts.task.splits)
+        for entry in entries:
+            lacking = total - len(entry.outcomes)
+            if entry.task == facts.task.name and entry.outcomes and lacking:
+                told.append(
+                    f"{entry.learner} was not run to an end on {lacking} of {total} splits of "
+                    f"{entry.task}: it is compared on those that it has"
+                )
+    return told
+
+
+def single_splits(tasks: Iterable[TaskFacts]) -> list[str]:
+    """A warning of tasks with one split: nothing can be said of chance."""
+    names = [facts.task.name for facts in tasks if len(facts.task.splits) == 1]
+    if not names:
+        return []
+    return [
+        f"one split alone of {', '.join(names)}: no interval, no verdict; more seeds "
+        "('seed=range(10)') would give them"
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

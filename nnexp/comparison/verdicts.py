@@ -1,0 +1,135 @@
+"""What may be said about a difference, by rule.
+
+A large p value is never taken for "no difference": that two learners are equivalent is said only
+where the whole interval lies within what does not matter (two one-sided tests, Schuirmann 1987).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from nnexp.comparison.estimates import Uncertainty
+from nnexp.comparison.types import Difference, Verdict
+
+ALPHA = 0.05
+MOST_SEEDS = 1000  # more than this is no advice
+
+
+def verdict(difference: Difference, error: Uncertainty, equivalence: float) -> Verdict:
+    """In this order: too few pairs; better or worse; equivalent; not significant; undecided.
+
+    Args:
+        error: of the difference; it says what more splits would decide.
+        equivalence: a share; a difference of less does not matter.
+    """
+    made = _verdict(difference, error, equivalence)
+    return replace(made, task=difference.task, learner=difference.learner)
+
+
+def _verdict(difference: Difference, error: Uncertainty, equivalence: float) -> Verdict:
+    a, b, task = difference.learner, difference.other, difference.task
+    found = difference.interval
+    if found is None:
+        if not difference.num_pairs:
+            return Verdict(kind="too few", sentence=f"{a} and {b} share no split of {task}")
+        gap = points(difference.mean)
+        return Verdict(
+            kind="too few",
+            sentence=f"{a} minus {b} on {task} is {gap} points, of one pair: too few to say more",
+        )
+    within = max(abs(found.low), abs(found.high)) <= equivalence
+    excludes = found.low > 0 or found.high < 0
+    limit = f"±{_trimmed(100 * equivalence)} points"
+    pairs = f"P(better) {difference.p_better:.2f}, {difference.num_pairs} pairs"
+    if excludes and (difference.p_adjusted or 0) < ALPHA:
+        small = f": less than {limit}, which does not matter" if within else ""
+        if difference.mean > 0:
+            gap = _gap(difference.mean, found.low, found.high)
+            return Verdict(
+                kind="better", sentence=f"{a} beats {b} on {task} by {gap}, {pairs}{small}"
+            )
+        gap = _gap(-difference.mean, -found.high, -found.low)
+        return Verdict(
+            kind="worse", sentence=f"{a} loses to {b} on {task} by {gap}, {pairs}{small}"
+        )
+    gap = _gap(difference.mean, found.low, found.high)
+    if within:
+        return Verdict(
+            kind="equivalent",
+            sentence=f"{a} and {b} are equivalent within {limit} on {task}: {gap}, {pairs}",
+        )
+    if excludes:
+        return Verdict(
+            kind="not significant after correction",
+            sentence=(
+                f"{a} minus {b} on {task} is {gap}, {pairs}: not significant after correction for "
+                f"the number of comparisons (p {_p(difference.p_value)}, "
+                f"adjusted {_p(difference.p_adjusted)})"
+            ),
+        )
+    more = seeds_needed(difference.mean, error, equivalence)
+    return Verdict(
+        kind="undecided",
+        sentence=f"{a} minus {b} on {task} is {gap}, {pairs}, undecided: {_advice(more, error)}",
+        seeds_needed=more,
+    )
+
+
+def seeds_needed(mean: float, error: Uncertainty, equivalence: float) -> int | None:
+    """How many more splits would decide, if mean and spread stay as they are.
+
+    The interval then excludes 0 or lies within the equivalence. None if no number would, or more
+    than ``MOST_SEEDS``: overlapping splits and a fixed set of test rows leave an error that no
+    number of splits takes away.
+    """
+
+    def decides(num: int) -> bool:
+        half = error.of(num).half_width
+        return half < abs(mean) or abs(mean) + half <= equivalence
+
+    if not decides(MOST_SEEDS):
+        return None
+    low, high = error.num, MOST_SEEDS  # the half-width falls with every split
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decides(middle) else (middle, high)
+    return high - error.num
+
+
+def _advice(more: int | None, error: Uncertainty) -> str:
+    if more is not None:
+        return f"about {more} more seed{'s' if more > 1 else ''} would decide"
+    if error.overlap:
+        return "no number of seeds would decide: the splits share too many rows"
+    if error.row_variance is not None:
+        return "no number of seeds would decide: there are too few test rows"
+    return f"{MOST_SEEDS:,} seeds would not decide"
+
+
+def _gap(mean: float, low: float, high: float) -> str:
+    """``0.8 points [0.3, 1.2]``, with as many decimals as it takes to see that an end is not 0."""
+    decimals = 1
+    if low * high > 0:
+        nearest = 100 * min(abs(low), abs(high))
+        decimals = min(max(1, math.ceil(-math.log10(2 * nearest))), 3)
+    elif high - low < 0.002:
+        decimals = 2
+    told = [points(value, decimals) for value in (mean, low, high)]
+    return f"{told[0]} points [{told[1]}, {told[2]}]"
+
+
+def points(share: float, decimals: int = 1) -> str:
+    """A share in points of per cent, without a sign of nothing."""
+    text = f"{100 * share:.{decimals}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def _trimmed(value: float) -> str:
+    return f"{value:g}"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return "below 0.001" if value < 0.001 else f"{value:.2g}"
