@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from nnexp.baselines.labels import LABELS
 from nnexp.engine import Epoch
 from nnexp.paths import short
 from nnexp.results.record import RunResult
@@ -54,25 +56,23 @@ def print_result(result: RunResult, folder: Path) -> None:
     table = Table(box=SIMPLE_HEAD)
     table.add_column("learner", no_wrap=True)
     for name in ("val acc", "test acc", "seconds"):
-        table.add_column(name, justify="right")
-    metrics, seconds = result.metrics, result.seconds
-    table.add_row(
-        f"network, epoch {result.best_epoch} of {result.epochs}",
-        _fraction(metrics["val/acc"]),
-        _fraction(metrics["test/acc"]),
-        f"{seconds['train']:.2f}",
-    )
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("chosen")
+    metrics = result.metrics
+    rows = {"network": (metrics["val/acc"], metrics["test/acc"], result.seconds["train"])}
+    chosen = {"network": f"epoch {result.best_epoch} of {result.epochs}"}
     for name, baseline in result.baselines.items():
-        label = f"{name.upper()}, k={baseline['k']}"
-        table.add_row(
-            label,
-            _fraction(baseline["val/acc"]),
-            _fraction(baseline["test/acc"]),
-            f"{baseline['seconds']:.2f}",
-        )
+        rows[name] = (baseline["val/acc"], baseline["test/acc"], baseline["seconds"])
+        chosen[name] = _chosen(baseline)
+    for name, (val_acc, test_acc, seconds) in rows.items():
+        numbers = (_number(val_acc, 4), _number(test_acc, 4), _number(seconds, 2))
+        table.add_row(LABELS.get(name, name), *numbers, chosen[name])
     # Not through the console: names are no markup, and a path must not be wrapped.
     print(f"\n{result.arm} on {result.dataset.name}, seed {result.seed}")
     Console().print(table)
+    for name, baseline in result.baselines.items():
+        if baseline.get("skipped"):
+            print(f"left out     {LABELS.get(name, name)}: {baseline['skipped']}")
     print(f"files        {short(folder)}")
     print(f"tensorboard  tensorboard --logdir {shlex.quote(short(_logdir(folder)))}")
 
@@ -84,5 +84,14 @@ def _logdir(folder: Path) -> Path:
     return folder.parents[1] if folder.parents[1].name == "outputs" else folder
 
 
-def _fraction(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _chosen(baseline: Mapping[str, Any]) -> str:
+    """The settings that there was a choice of: ``C=10, gamma=1``."""
+    tried = baseline.get("tried", [])
+    choices = {key for one in tried for key in one if any(one[key] != o.get(key) for o in tried)}
+    return ", ".join(
+        f"{key}={value}" for key, value in baseline.items() if key in choices and "/" not in key
+    )
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnexp.baselines.compare import Baselines, check_baselines
+from nnexp.baselines import compare as of_baselines
+from nnexp.baselines.data import SPLITS, Data
 from nnexp.config.schema import Config
 from nnexp.data import Dataset
 from nnexp.devices import device_name
@@ -18,8 +19,6 @@ from nnexp.engine import Epoch, Group, Run
 from nnexp.job import Job
 from nnexp.models.structure import Structure
 from nnexp.results.run_log import about
-
-_SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -87,11 +86,8 @@ def train_together(
 
 def compare(config: Config, dataset: Dataset, device: torch.device) -> dict[str, dict[str, Any]]:
     """The baselines of a run: chosen on the validation rows, then tried on the test rows."""
-    rows = {name: getattr(dataset, name).to(device) for name in _SPLITS}
-    x, y = dataset.x.to(device), dataset.y.to(device)
-    found = Baselines(config.baseline, x, y, rows, dataset.num_classes)
-    found.choose()
-    return found.test()
+    data = Data.of(dataset, config.dataset.split_seed, device)
+    return of_baselines.compare(config.baseline, data)
 
 
 def _entered(jobs: Sequence[Job], datasets: Sequence[Dataset], means: Means) -> list[Job]:
@@ -99,7 +95,7 @@ def _entered(jobs: Sequence[Job], datasets: Sequence[Dataset], means: Means) -> 
     entered = []
     for job, dataset in zip(jobs, datasets, strict=True):
         with _spared(job):
-            check_baselines(job.config.baseline, dataset.num_train)
+            of_baselines.check_baselines(job.config.baseline, dataset.num_train)
             structure = structure_of(job.config, dataset.num_features, dataset.num_classes)
             job.enter(
                 dataset,
@@ -123,7 +119,7 @@ def _group(jobs: Sequence[Job], means: Means) -> tuple[Group, list[Mapping[str, 
             tables[id(dataset.x)] = height, dataset
             height += len(dataset.x)
         first = tables[id(dataset.x)][0]
-        rows.append({name: (getattr(dataset, name) + first).to(means.device) for name in _SPLITS})
+        rows.append({name: (getattr(dataset, name) + first).to(means.device) for name in SPLITS})
     of_tables = [dataset for _, dataset in tables.values()]
     group = Group(
         [Run(job.config, own["train"], own["val"]) for job, own in zip(jobs, rows, strict=True)],

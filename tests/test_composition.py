@@ -139,7 +139,8 @@ def app() -> App:
 CHOICES = [
     "model=shallow", "model=deep", "model=linear", "optimizer=sgd", "optimizer=adagrad",
     "optimizer=adam", "scheduler=cosine", "scheduler=step", "dataset=iris", "dataset=moons",
-    "dataset=mnist", "trainer=early_stopping", "baseline=none", "experiment=deep_sgd",
+    "dataset=mnist", "trainer=early_stopping", "baseline=none", "baseline=svm", "baseline=all",
+    "baseline=[knn,svm]", "baseline=[svm,forest,majority]", "baseline=[]", "experiment=deep_sgd",
     "experiment=shallow_adagrad", "debug=fast", "debug=overfit", "hydra/job_logging=disabled",
 ]  # fmt: skip
 VALUES = [
@@ -150,7 +151,8 @@ VALUES = [
     "trainer.drop_last=true", "trainer.early_stopping.patience=4", "++trainer.epochs=5",
     "+trainer.threads=1", "trainer.early_stopping.metric=val/acc", "dataset.split_seed=7",
     "dataset.val_fraction=0.3", "++baseline.knn.k=[1,3]", "++baseline.knn.k=5",
-    "baseline.knn=null", "dataset.name='${model.name}-${hydra:job.num}'",
+    "baseline.knn=null", "++baseline.knn.metric=[cosine,manhattan]", "++baseline.svm.C=[1,2]",
+    "++baseline.svm.gamma=0.5", "dataset.name='${model.name}-${hydra:job.num}'",
     "dataset.name=${oc.env:HOME}", "trainer.device=cuda:1", "model.name=${now:%Y}",
     "++extra.nested.value=1", "++extra.nested.other=text",
 ]  # fmt: skip
@@ -171,7 +173,7 @@ WRONG = [
     "hydra.job.env_copy=[NNEXP_NO_SUCH_NAME]", "hydra.nothing=1", "+trainer.epochs=5",
     "hydra.sweep.subdir='${nothing}'", "trainer.early_stopping=3", "experiment=nothing",
     "schema/trainer@other=trainer", "+schema/optimizer@second=sgd", "~trainer.device",
-    "+model@inner=deep", "hydra.job.env_set.A=1",
+    "+model@inner=deep", "hydra.job.env_set.A=1", "baseline=[knn,svn]",
 ]  # fmt: skip
 
 

@@ -19,9 +19,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from nnexp.baselines import distances, neighbors
 from nnexp.baselines import knn as knn_module
+from nnexp.baselines.choice import Choice
+from nnexp.baselines.data import Data, Rows
 from nnexp.baselines.distances import METRICS, fold
-from nnexp.baselines.knn import KNN, Rows, Votes, check_ks
+from nnexp.baselines.knn import KNN, Votes, tuned_knn
 from nnexp.baselines.neighbors import nearest
+from nnexp.config.schema import KNNConfig
 from nnexp.errors import ConfigError, DataError
 
 ALL_METRICS = ("euclidean", "manhattan", "cosine")
@@ -40,8 +43,11 @@ def knn(
 ) -> Result:
     """Choose k on the validation rows, then read the test rows."""
     model = KNN(train, num_classes, **settings)
-    k, val_acc_by_k, votes = model.choose_k(val, ks)
-    return Result(k, val_acc_by_k, votes, model.predict(test, k))
+    choice: Choice[None] = Choice()
+    model.choose(val, ks, [model.weights], choice)
+    k = choice.settings["k"]
+    val_acc_by_k = {tried["k"]: tried["val/acc"] for tried in choice.tried}
+    return Result(k, val_acc_by_k, model.predict(val, k), model.predict(test, k))
 
 
 def exact_key(row: list[Fraction], query: list[Fraction], metric: str) -> Fraction:
@@ -384,6 +390,7 @@ def test_k_is_chosen_on_validation_rows_alone() -> None:
     test = Rows(line(1.9, 11, 3.2), torch.tensor([1, 1, 0]))
     result = knn(LINE, val, test, num_classes=2, ks=[5, 1, 3, 3, 8])
     # Of 2.1, the nearest row says 1 and the nearest three say 0, 0 and 1; all eight tie: class 0.
+    # Of 3 and 5, which are right alike, 3 is as sure of 2.1 and surer of 0.2.
     assert result.val_acc_by_k == {1: 2 / 3, 3: 1.0, 5: 1.0, 8: 2 / 3}
     assert (result.k, result.val.acc, result.test.acc) == (3, 1.0, 2 / 3)
     assert result.val.predictions.tolist() == [0, 1, 0]
@@ -402,8 +409,30 @@ def test_neighbours_are_looked_up_once_for_all_k(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(knn_module, "nearest", counted)
     val, test = Rows(LINE.x[:4], LINE.y[:4]), Rows(LINE.x[4:6], LINE.y[4:6])
     result = knn(LINE, val, test, num_classes=2, ks=[7, 1, 5])
-    assert result.k == 1
-    assert searches == [(4, 7), (2, 1)]
+    assert searches == [(4, 7), (4, result.k), (2, result.k)]
+
+
+def test_neighbours_are_looked_up_once_a_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    searches = []
+
+    def counted(train: Tensor, queries: Tensor, k: int, *, metric: str, **settings: object) -> Any:
+        searches.append((metric, len(queries), k))
+        return nearest(train, queries, k, metric=metric, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(knn_module, "nearest", counted)
+    x, y = torch.cat([LINE.x, line(2.1, 10.4), line(1.9)]), torch.tensor([*LINE.y, 0, 1, 0])
+    rows = {"train": torch.arange(8), "val": torch.tensor([8, 9]), "test": torch.tensor([10])}
+    data = Data(x, y, rows, num_classes=2, seed=0)
+    config = KNNConfig([7, 1, 5], ["manhattan", "euclidean"], ["distance", "uniform"])
+    found = tuned_knn(config, data)
+    metric, k = found.settings["metric"], found.settings["k"]
+    assert searches == [("manhattan", 2, 7), ("euclidean", 2, 7), (metric, 1, k)]
+    assert [tuple(one.values())[:3] for one in found.tried] == [
+        (k, metric, weights)
+        for metric in ("manhattan", "euclidean")
+        for weights in ("distance", "uniform")
+        for k in (1, 5, 7)
+    ]
 
 
 def test_neighbours_at_distance_zero_vote_alone() -> None:
@@ -432,13 +461,11 @@ def test_equal_votes_go_to_the_lowest_class() -> None:
         assert votes.probabilities.tolist() == [[0.0, 0.5, 0.5]]
 
 
-def test_without_validation_rows_a_single_k_stands() -> None:
+def test_without_rows_there_is_no_accuracy() -> None:
     nothing = Rows(torch.empty(0, 1), torch.empty(0, dtype=torch.int64))
-    result = knn(LINE, nothing, LINE, num_classes=2, ks=[1])
-    assert result.k == 1
-    assert math.isnan(result.val.acc)
-    assert result.val.probabilities.shape == (0, 2)
-    assert result.test.acc == 1.0
+    votes = KNN(LINE, 2).predict(nothing, 1)
+    assert math.isnan(votes.acc)
+    assert votes.probabilities.shape == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -466,12 +493,6 @@ def test_bad_settings_are_told(settings: dict[str, object], message: str) -> Non
         knn(LINE, LINE, LINE, num_classes=2, **settings)  # type: ignore[arg-type]
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_several_k_need_validation_rows() -> None:
-    assert check_ks([3, 1, 3], num_train=8, num_val=1) == [1, 3]
-    with pytest.raises(ConfigError, match="no validation rows"):
-        check_ks([1, 3], num_train=8, num_val=0)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -9,20 +9,20 @@ from hydra import compose, initialize_config_dir
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
-from nnexp.baselines.compare import Baselines
+from nnexp import training
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.errors import DataError
 from nnexp.results.record import read_result
 from nnexp.run import run
 
 
-def test_a_failing_baseline_costs_no_weights(
+def test_a_failing_comparison_costs_no_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Baselines) -> None:
+    def fail(*_: object) -> None:
         raise DataError("no neighbours")
 
-    monkeypatch.setattr(Baselines, "choose", fail)
+    monkeypatch.setattr(training.of_baselines, "compare", fail)
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = to_config(compose("config", ["dataset=iris", "debug=fast"]))

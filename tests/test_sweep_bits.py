@@ -143,7 +143,7 @@ def numbers_of(result: RunResult) -> dict[str, Any]:
     for key in ("seconds", "group_size", "threads", "arm"):
         del fields[key]
     for baseline in fields["baselines"].values():
-        del baseline["seconds"]
+        del baseline["seconds"], baseline["seconds/predict"]
     return fields
 
 

@@ -2,98 +2,76 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import logging
 import math
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
-from nnexp.baselines.knn import KNN, Rows
+from nnexp.baselines.choice import Found, found_record, skipped_record
+from nnexp.baselines.data import Data
+from nnexp.baselines.fitted import Learner, SkippedError, tuned
+from nnexp.baselines.knn import tuned_knn
+from nnexp.baselines.labels import LABELS
+from nnexp.baselines.learners import SVM, Boosting, Forest, LogisticRegression, Majority
 from nnexp.baselines.neighbors import least_memory
-from nnexp.config.schema import BaselinesConfig, KNNConfig
-from nnexp.devices import threads
-from nnexp.environment import available_cores
+from nnexp.config.messages import told
+from nnexp.config.schema import BaselinesConfig, FittedConfig
 from nnexp.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-_PRODUCTS_FOR_THREADS = 1e9  # the neighbours are the same with any number of threads
+_LEARNERS: dict[str, Callable[[Any, int], Learner]] = {
+    "majority": Majority,
+    "logistic_regression": LogisticRegression,
+    "svm": SVM,
+    "forest": Forest,
+    "boosting": Boosting,
+}
 
 
-class Baselines:
-    """The baselines that a config asks for.
+def names(config: BaselinesConfig) -> list[str]:
+    """Of the baselines that a config asks for, in the order of the schema."""
+    options = [field.name for field in dataclasses.fields(config)]
+    return [name for name in options if getattr(config, name) is not None]
 
-    ``choose`` fits them and makes every choice on the validation rows; ``test`` reads the test
-    rows, once.
 
-    Args:
-        x: the data table [N, D], float32, on the device that does the work; y: its classes [N].
-        rows: int64 indices into the table by split: train, val, test.
+def compute(name: str, config: BaselinesConfig, data: Data) -> dict[str, Any]:
+    """One baseline: chosen on the validation rows, then tried, once, on the test rows.
+
+    The numbers do not depend on the other baselines, on the threads or on the machine's load.
+
+    Returns:
+        Its chosen settings; ``val/acc``, ``val/loss``, ``test/acc``, ``test/loss``, ``test/brier``,
+        ``calibration`` (as :mod:`nnexp.probabilities` has them); ``seconds`` in all and
+        ``seconds/predict`` for the test rows; ``rows`` that it was trained on; ``note``, text or
+        None; ``tried``, every setting with its ``val/acc``; ``predicted``, the classes of the
+        test rows as an integer array. Of a baseline that is left out or fails: ``skipped``, the
+        reason in one line, with None for the others, ``tried`` empty and no ``predicted``.
 
     Raises:
         ConfigError: as ``check_baselines``.
     """
+    check_baselines(config, len(data.rows["train"]))
+    _import_scikit_learn(name)
+    began = time.perf_counter()
+    try:
+        log.info("%s is tuned on the %d validation rows", LABELS[name], len(data.rows["val"]))
+        found = _found(name, config, data)
+    except SkippedError as reason:
+        log.warning("%s is left out: %s", LABELS[name], reason)
+        return skipped_record(str(reason))
+    except Exception as error:  # the network's result is worth having without it
+        log.warning("%s failed: %s", LABELS[name], told(error))
+        return skipped_record(told(error))
+    return found_record(found, time.perf_counter() - began)
 
-    def __init__(
-        self,
-        config: BaselinesConfig,
-        x: Tensor,
-        y: Tensor,
-        rows: Mapping[str, Tensor],
-        num_classes: int,
-    ) -> None:
-        check_baselines(config, len(rows["train"]))
-        self._x, self._y, self._rows = x, y, rows
-        self._results: dict[str, dict[str, Any]] = {}
-        self._knn = None
-        if config.knn is not None:
-            self._ks = _usable(config.knn, len(rows["train"]))
-            self._knn = KNN(
-                self._split("train"),
-                num_classes,
-                config.knn.metric,
-                config.knn.weights,
-                config.knn.memory_mb * 2**20,
-            )
 
-    def choose(self) -> None:
-        """Fit and choose."""
-        if self._knn is not None:
-            log.info("KNN chooses k on the %d validation rows", len(self._rows["val"]))
-            began = time.perf_counter()
-            with self._threads("val"):
-                k, accs, votes = self._knn.choose_k(self._split("val"), self._ks)
-            self._results["knn"] = {
-                "k": k,
-                "metric": self._knn.metric,
-                "weights": self._knn.weights,
-                "val/acc": votes.acc,
-                "val/acc by k": {str(tried): acc for tried, acc in accs.items()},
-                "test/acc": None,
-                "seconds": time.perf_counter() - began,
-            }
-
-    def test(self) -> dict[str, dict[str, Any]]:
-        """By baseline: its chosen settings, ``val/acc``, ``test/acc`` and ``seconds``."""
-        if self._knn is not None:
-            result = self._results["knn"]
-            began = time.perf_counter()
-            with self._threads("test"):
-                result["test/acc"] = self._knn.predict(self._split("test"), result["k"]).acc
-            result["seconds"] = round(result["seconds"] + time.perf_counter() - began, 3)
-        return self._results
-
-    def _threads(self, queries: str) -> AbstractContextManager[None]:
-        """One thread for small work, where several wait for each other more than they help."""
-        products = len(self._rows["train"]) * len(self._rows[queries]) * self._x.shape[1]
-        return threads(1 if products < _PRODUCTS_FOR_THREADS else available_cores())
-
-    def _split(self, name: str) -> Rows:
-        rows = self._rows[name]
-        return Rows(self._x.index_select(0, rows), self._y.index_select(0, rows))
+def compare(config: BaselinesConfig, data: Data) -> dict[str, dict[str, Any]]:
+    """All baselines that a config asks for, by name; see :func:`compute`."""
+    return {name: compute(name, config, data) for name in names(config)}
 
 
 def check_baselines(config: BaselinesConfig, num_train: int) -> None:
@@ -119,13 +97,21 @@ def check_baselines(config: BaselinesConfig, num_train: int) -> None:
         )
 
 
-def _usable(config: KNNConfig, num_train: int) -> list[int]:
-    """The candidates that there are enough training rows for; the others are told.
+def _found(name: str, config: BaselinesConfig, data: Data) -> Found:
+    own = getattr(config, name)
+    if name == "knn":
+        return tuned_knn(own, data)
+    from threadpoolctl import threadpool_limits
 
-    A learning curve goes down to fewer rows than the usual candidates.
-    """
-    usable = [k for k in config.k if k <= num_train]
-    if len(usable) < len(config.k):
-        left_out = ", ".join(str(k) for k in config.k if k > num_train)
-        log.info("KNN tries no k=%s: there are %d training rows", left_out, num_train)
-    return usable
+    options = own if isinstance(own, FittedConfig) else FittedConfig(None, None, None)
+    with threadpool_limits(1):
+        return tuned(_LEARNERS[name](own, data.seed), options, data, name)
+
+
+def _import_scikit_learn(name: str) -> None:
+    """Two seconds that are not the baseline's; and a limit of threads holds for what is loaded."""
+    if name != "knn":
+        importlib.import_module("sklearn.dummy")
+        importlib.import_module("sklearn.ensemble")
+        importlib.import_module("sklearn.linear_model")
+        importlib.import_module("sklearn.svm")

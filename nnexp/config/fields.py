@@ -36,6 +36,23 @@ def choice(default: str, options: Sequence[str]) -> Any:
     return _field(default, {"options": tuple(options)})
 
 
+def tuned(
+    default: list[Any],
+    kind: type[int] | type[float] | None = None,
+    *,
+    options: Sequence[str] = (),
+    gt: float | None = None,
+    ge: float | None = None,
+) -> Any:
+    """A value, or a list of values that the validation rows choose from; its type is ``Any``.
+
+    Each is a number of ``kind`` in the given range, or one of ``options``.
+    """
+    bounds = {"gt": gt, "ge": ge}
+    known = {"bounds": {k: v for k, v in bounds.items() if v is not None}, "options": options}
+    return _field(default, {"tuned": kind, **{k: v for k, v in known.items() if v}})
+
+
 def _field(default: Any, metadata: dict[str, Any]) -> Any:
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
@@ -77,8 +94,9 @@ def _problems(value: Any, metadata: Any) -> Iterator[str]:
     if value is None:
         return
     options = metadata.get("options")
-    if options and value not in options:
-        yield f"must be one of {', '.join(options)}{did_you_mean(str(value), options)}"
+    for item in value if isinstance(value, list) else [value]:
+        if options and item not in options:
+            yield f"must be one of {', '.join(options)}{did_you_mean(str(item), options)}"
     bounds = metadata.get("bounds", {})
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, float) and not math.isfinite(number):
@@ -89,6 +107,12 @@ def _problems(value: Any, metadata: Any) -> Iterator[str]:
             words, holds = _BOUNDS[name]
             if not holds(number, bound):
                 yield f"must be {words.format(bound)}"
+    if "tuned" in metadata:
+        kind = metadata["tuned"]
+        fits = {int: (int,), float: (int, float)}.get(kind)
+        if not value or (fits and not all(type(item) in fits for item in value)):
+            noun = {int: "a whole number", float: "a number"}.get(kind, "a value")
+            yield f"must be {noun} or a list of them"
 
 
 def _show(value: Any) -> str:

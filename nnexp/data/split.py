@@ -69,7 +69,7 @@ def draw_rows(source: Source, config: DatasetConfig) -> Rows:
     _warn_of_rare_classes(source, sizes)
 
     parts = list(zip(classes, test_sizes, test_sizes + val_sizes, strict=True))
-    train = _nested([rows[stop:] for rows, _, stop in parts], keys)
+    train = nested([rows[stop:] for rows, _, stop in parts], keys)
     val = np.concatenate([rows[start:stop] for rows, start, stop in parts])
     test = np.concatenate([rows[:start] for rows, start, _ in parts])
     if config.num_train is not None:
@@ -99,7 +99,7 @@ def _share(total: int, sizes: Indices, most: Indices) -> Indices:
     return shares
 
 
-def _nested(classes: list[Indices], keys: Bits) -> Indices:
+def nested(classes: list[Indices], keys: Bits) -> Indices:
     """All rows in an order of which every beginning is stratified and holds every class.
 
     ``classes`` holds each class's rows in random order. The i-th of n rows of a class belongs at

@@ -1,0 +1,192 @@
+"""Baselines through scikit-learn: settings are compared, the best is fitted and tested.
+
+The chosen model is not fitted again on training and validation rows together: the network, whose
+best epoch the validation rows choose, does not learn from them either.
+
+Axis legend: ``M`` rows, ``D`` features, ``C`` classes.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nnexp.baselines.choice import Choice, Found, Settings, compact
+from nnexp.baselines.data import Arrays, Data
+from nnexp.config.schema import FittedConfig
+from nnexp.errors import DataError
+from nnexp.probabilities import Scores, scores
+
+Floats = npt.NDArray[np.floating[Any]]
+
+_Choice = Choice[tuple[Any, Any]]  # keeps a model and its calibration
+
+_ROWS_AT_ONCE = 8192  # of predictions
+
+
+class SkippedError(Exception):
+    """A baseline is left out; the message says why."""
+
+
+class Learner(ABC):
+    """One kind of model.
+
+    A fit may serve a group of settings: what boosting is after 25 iterations is known from a fit of
+    100. Every class has a training row.
+    """
+
+    note: str | None = None
+    """What a reader of its figures must know."""
+
+    @abstractmethod
+    def groups(self) -> list[list[Settings]]:
+        """All settings to try, in order, those of one fit together."""
+
+    @abstractmethod
+    def fit(self, group: Sequence[Settings], train: Arrays) -> Any:
+        """A model for all settings of a group."""
+
+    @abstractmethod
+    def outputs(
+        self, model: Any, group: Sequence[Settings], x: npt.NDArray[np.float32]
+    ) -> list[Floats]:
+        """What the model says of rows [M, D] under each of the settings: an array [M, ...] each."""
+
+    def calibration(self, outputs: Floats, y: npt.NDArray[np.int64]) -> Any:
+        """What is needed to make probabilities of outputs, learned from the validation rows."""
+        return None
+
+    def probabilities(self, outputs: Floats, calibration: Any) -> Floats:
+        """Of outputs [M, ...], for each class [M, C]."""
+        return outputs
+
+    def trees(self, num_classes: int) -> int:
+        """What the work grows with beside rows and features."""
+        return 1
+
+
+def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Found:
+    """Choose by the validation rows, then read the test rows.
+
+    Raises:
+        SkippedError: the data are too large.
+        DataError: a class has no training row.
+    """
+    train = data.training(config.max_rows)
+    _require_reasonable_size(learner, config, data, len(train.y), name)
+    if len(np.unique(train.y)) < data.num_classes:
+        raise DataError("not every class has a training row")
+    groups = learner.groups()
+    num_settings = sum(map(len, groups))
+    few = data.training(min(config.tune_rows or len(train.y), len(train.y)))
+    is_subset = num_settings > 1 and len(few.y) < len(train.y)
+    trial = _Trial(learner, data.arrays("val"))
+    choice = trial.choose(groups, few if is_subset else train)
+    tried = choice.tried
+    notes = [learner.note] if learner.note else []
+    if len(train.y) < len(data.rows["train"]):
+        notes.append(f"trained on {len(train.y)} of {len(data.rows['train'])} training rows")
+    if is_subset:
+        notes.append(f"settings compared by fits on {len(few.y)} rows")
+        choice = trial.choose([[choice.settings]], train)
+    if trial.unconverged:
+        notes.append(f"had not converged: {'; '.join(dict.fromkeys(trial.unconverged))}")
+    assert choice.val is not None
+    assert choice.kept is not None
+    model, calibration = choice.kept
+
+    test = data.arrays("test")  # all choices have been made
+    began = time.perf_counter()
+    (outputs,) = _outputs(learner, model, [choice.settings], test.x)
+    found = torch.from_numpy(learner.probabilities(outputs, calibration)).float()
+    predictions = found.argmax(1)
+    predict_seconds = time.perf_counter() - began
+    return Found(
+        choice.settings,
+        tried,
+        choice.val,
+        _scores(found, test),
+        compact(predictions, data.num_classes),
+        len(train.y),
+        predict_seconds,
+        "; ".join(notes) or None,
+    )
+
+
+def _require_reasonable_size(
+    learner: Learner, config: FittedConfig, data: Data, num_rows: int, name: str
+) -> None:
+    num_features, trees = data.x.shape[1], learner.trees(data.num_classes)
+    if config.max_cells is not None and num_rows * num_features * trees > config.max_cells:
+        sizes = f"{num_rows} rows x {num_features} features"
+        sizes += f" x {trees} trees an iteration" if trees > 1 else ""
+        raise SkippedError(f"{sizes} are more than baseline.{name}.max_cells={config.max_cells}")
+
+
+class _Trial:
+    """Fits, and compares on the validation rows."""
+
+    def __init__(self, learner: Learner, val: Arrays) -> None:
+        self._learner, self._val = learner, val
+        self.unconverged: list[str] = []
+
+    def choose(self, groups: Sequence[Sequence[Settings]], train: Arrays) -> _Choice:
+        """The best of the settings, with its model and calibration."""
+        choice: _Choice = Choice()
+        for group in groups:
+            with _caught_convergence() as caught:
+                model = self._learner.fit(group, train)
+            if caught:
+                self.unconverged += [_told(settings) for settings in group]
+            outputs = _outputs(self._learner, model, group, self._val.x)
+            for settings, own in zip(group, outputs, strict=True):
+                calibration = self._learner.calibration(own, self._val.y)
+                found = self._learner.probabilities(own, calibration)
+                val = _scores(torch.from_numpy(found).float(), self._val)
+                choice.offer(settings, val, (model, calibration))
+        return choice
+
+
+def _outputs(
+    learner: Learner, model: Any, group: Sequence[Settings], x: npt.NDArray[np.float32]
+) -> list[Floats]:
+    """Some rows at a time: what some models allocate grows with rows times classes squared."""
+    parts = [
+        learner.outputs(model, group, x[start : start + _ROWS_AT_ONCE])
+        for start in range(0, len(x), _ROWS_AT_ONCE)
+    ]
+    return [np.concatenate(own) for own in zip(*parts, strict=True)]
+
+
+def _scores(probabilities: torch.Tensor, rows: Arrays) -> Scores:
+    return scores(probabilities, torch.from_numpy(rows.y))
+
+
+def _told(settings: Settings) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
+
+
+@contextmanager
+def _caught_convergence() -> Iterator[list[str]]:
+    """What inside warns that it has not converged; other warnings are raised as ever."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    told: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        yield told
+    for warning in caught:
+        if issubclass(warning.category, ConvergenceWarning):
+            told.append(str(warning.message))
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
