@@ -95,11 +95,10 @@ def fewest_tasks(num_comparisons: int) -> int:
 def _descriptive_only(num_tasks: int, num_comparisons: int) -> str | None:
     if not num_comparisons or num_tasks >= (needed := fewest_tasks(num_comparisons)):
         return None
-    least = min(1.0, num_comparisons * 2.0 ** (1 - num_tasks))
+    comparisons = f"{num_comparisons} comparison{'s' if num_comparisons > 1 else ''}"
     return (
-        f"descriptive only: over {num_tasks} data sets with {num_comparisons} "
-        f"comparison{'s' if num_comparisons > 1 else ''} a signed-rank test reaches no p below "
-        f"{least:.2g}; {needed} data sets could"
+        f"descriptive only: with {comparisons} it takes {needed} data sets for a signed-rank test "
+        f"to reach p < {ALPHA:g}"
     )
 
 

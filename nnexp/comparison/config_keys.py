@@ -22,7 +22,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def is_under(key: str, parents: Iterable[str]) -> bool:
     """Whether ``key`` is one of ``parents`` or lies below one: ``optimizer.lr`` in optimizer."""
-    return any(key == parent or key.startswith(f"{parent}.") for parent in parents)
+    return any(key == p or (key.startswith(p) and key[len(p)] == ".") for p in parents)
 
 
 def canonical(values: Mapping[str, Any]) -> str:

@@ -50,9 +50,8 @@ def curves(histories: Sequence[Epochs], overlap: float) -> Curves | None:
 def _bands(histories: Sequence[Epochs], axis: str, overlap: float) -> dict[str, Band]:
     found = {}
     for tag in TAGS:
-        series = [
-            points for history in histories if len((points := _series(history, axis, tag))[0])
-        ]
+        measured = [_series(history, axis, tag) for history in histories]
+        series = [(x, y) for x, y in measured if len(x)]
         if series:
             most = 1.0 if tag.endswith("acc") else np.inf
             found[tag] = _band(series, overlap, most, whole=axis == "epoch")

@@ -48,12 +48,12 @@ class Measures:
         if correct:
             by_row = np.mean([correct[choice.split] for choice in entry.choices], axis=0)
         values = [choice.test_acc for choice in entry.choices if choice.test_acc is not None]
-        return self._estimate(values, 0, 1, step=self._step, by_row=by_row)
+        return self._estimate(values, 0.0, 1.0, step=self._step, by_row=by_row)
 
     def val_acc(self, entry: Entry) -> Estimate | None:
         """Mean validation accuracy of what was chosen; it is what the choice was made by."""
         values = [c.val_acc for c in entry.choices if c.val_acc is not None]
-        return self._estimate(values, 0, 1)
+        return self._estimate(values, 0.0, 1.0)
 
     def of(
         self, entry: Entry, value: Callable[[Outcome], float | None], high: float
@@ -61,11 +61,11 @@ class Measures:
         """Mean of another number from 0 to ``high``; None unless all splits have it."""
         values = [v for outcome in entry.outcomes if (v := value(outcome)) is not None]
         complete = len(values) == len(entry.outcomes)
-        return self._estimate(values, 0, high) if complete else None
+        return self._estimate(values, 0.0, high) if complete else None
 
     def over(self, values: Sequence[float]) -> Estimate | None:
         """Mean of accuracies that are given, one a split."""
-        return self._estimate(values, 0, 1)
+        return self._estimate(values, 0.0, 1.0)
 
     def _estimate(
         self,
@@ -115,7 +115,7 @@ class Measures:
             other=other,
             task=self._facts.task.name,
             mean=mean,
-            interval=interval(mean, error, -1, 1),
+            interval=interval(mean, error, -1.0, 1.0),
             num_pairs=len(values),
             p_better=p_better(values) if values else 0.5,
             p_value=error.p_value(mean) if len(values) > 1 else None,

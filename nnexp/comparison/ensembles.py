@@ -27,7 +27,7 @@ def ensemble(entry: Entry, held_out: HeldOut) -> Ensemble | None:
     if len(known) < len(records):
         return None
     labels = known[0].labels
-    mean = np.mean([told.probabilities for told in known], axis=0, dtype=np.float64)  # [N, C]
+    mean = np.stack([told.probabilities for told in known]).mean(0, dtype=np.float64)  # [N, C]
     accs = [float((told.predicted == labels).mean()) for told in known]
     val_accs = [record.result.metrics["val/acc"] or 0.0 for record in records]
     # As nnexp.probabilities has it: float32's eps bounds what an impossible row costs.

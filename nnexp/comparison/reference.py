@@ -22,9 +22,8 @@ def find_reference(placed: Placed, options: Options) -> tuple[str | None, list[s
     if not alive:
         return None, ["no run was completed: there is nothing to compare"]
     if len(alive) == 1:
-        return None, [
-            f"{next(iter(alive))} is the only learner: there is nothing to compare it with"
-        ]
+        (only,) = alive
+        return None, [f"{only} is the only learner: there is nothing to compare it with"]
     if named:
         told = []
         if len(named) > 1:

@@ -10,7 +10,7 @@ import math
 from dataclasses import replace
 
 from nnexp.comparison.estimates import Uncertainty
-from nnexp.comparison.types import Difference, Verdict
+from nnexp.comparison.types import Difference, Verdict, VerdictKind
 
 ALPHA = 0.05
 MOST_SEEDS = 1000  # more than this is no advice
@@ -44,15 +44,12 @@ def _verdict(difference: Difference, error: Uncertainty, equivalence: float) -> 
     pairs = f"P(better) {difference.p_better:.2f}, {difference.num_pairs} pairs"
     if excludes and (difference.p_adjusted or 0) < ALPHA:
         small = f": less than {limit}, which does not matter" if within else ""
-        if difference.mean > 0:
-            gap = _gap(difference.mean, found.low, found.high)
-            return Verdict(
-                kind="better", sentence=f"{a} beats {b} on {task} by {gap}, {pairs}{small}"
-            )
-        gap = _gap(-difference.mean, -found.high, -found.low)
-        return Verdict(
-            kind="worse", sentence=f"{a} loses to {b} on {task} by {gap}, {pairs}{small}"
-        )
+        kind: VerdictKind = "better" if difference.mean > 0 else "worse"
+        verb, gap = "beats", _gap(difference.mean, found.low, found.high)
+        if kind == "worse":
+            verb, gap = "loses to", _gap(-difference.mean, -found.high, -found.low)
+        sentence = f"{a} {verb} {b} on {task} by {gap}, {pairs}{small}"
+        return Verdict(kind=kind, sentence=sentence)
     gap = _gap(difference.mean, found.low, found.high)
     if within:
         return Verdict(
