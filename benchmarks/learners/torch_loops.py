@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import torch
@@ -25,33 +26,43 @@ def plain(work: Work, x: Tensor, y: Tensor) -> float:
 
     Returns the mean training loss of the last epoch, as every learner here.
     """
-    module = network(work, x.device)
-    optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE, fused=True)
-    criterion = nn.CrossEntropyLoss()
-    for _ in range(work.epochs):
-        losses = []
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(x), device=x.device)
         for start in range(0, len(x), work.batch_size):
             rows = order[start : start + work.batch_size]
-            optimizer.zero_grad()
-            loss = criterion(module(x[rows]), y[rows])
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.detach())
-    return float(torch.stack(losses).mean())
+            yield x[rows], y[rows]
+
+    return _trained(work, x.device, batches, fused=True)
 
 
 def loader(work: Work, x: Tensor, y: Tensor) -> float:
     """The same with a DataLoader over a TensorDataset, and Adam as it comes."""
-    module = network(work, x.device)
-    optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
+    rows = TensorDataset(x.cpu(), y.cpu())
+    batches = DataLoader(rows, batch_size=work.batch_size, shuffle=True)
+
+    def moved() -> Iterator[tuple[Tensor, Tensor]]:
+        for features, labels in batches:
+            yield features.to(x.device), labels.to(x.device)
+
+    return _trained(work, x.device, moved, fused=None)
+
+
+def _trained(
+    work: Work,
+    device: torch.device,
+    batches: Callable[[], Iterator[tuple[Tensor, Tensor]]],
+    *,
+    fused: bool | None,
+) -> float:
+    module = network(work, device)
+    optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE, fused=fused)
     criterion = nn.CrossEntropyLoss()
-    batches = DataLoader(TensorDataset(x.cpu(), y.cpu()), batch_size=work.batch_size, shuffle=True)
     for _ in range(work.epochs):
         losses = []
-        for features, labels in batches:
+        for features, labels in batches():
             optimizer.zero_grad()
-            loss = criterion(module(features.to(x.device)), labels.to(x.device))
+            loss = criterion(module(features), labels)
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
@@ -60,26 +71,20 @@ def loader(work: Work, x: Tensor, y: Tensor) -> float:
 
 def plain_runs(task: Task) -> list[float]:
     """``plain``, a run a seed."""
-    x, y = _training_rows(task)
-    losses = []
-    with threads(task.threads):
-        for seed in task.seeds:
-            torch.manual_seed(seed)
-            losses.append(plain(task.work, x, y))
-    return losses
+    return _runs(plain, task)
 
 
 def loader_runs(task: Task) -> list[float]:
     """``loader``, a run a seed."""
-    x, y = _training_rows(task)
+    return _runs(loader, task)
+
+
+def _runs(learner: Callable[[Work, Tensor, Tensor], float], task: Task) -> list[float]:
+    data = task.data
+    x, y = (torch.from_numpy(part[: data.num_train]) for part in (data.x, data.y))
     losses = []
     with threads(task.threads):
         for seed in task.seeds:
             torch.manual_seed(seed)
-            losses.append(loader(task.work, x, y))
+            losses.append(learner(task.work, x, y))
     return losses
-
-
-def _training_rows(task: Task) -> tuple[Tensor, Tensor]:
-    data = task.data
-    return torch.from_numpy(data.x[: data.num_train]), torch.from_numpy(data.y[: data.num_train])

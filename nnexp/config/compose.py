@@ -151,7 +151,7 @@ def _refuse_unknown_keys(node: DictConfig, schema: type[Any], path: str) -> None
         key = f"{path}.{name}" if path else name
         if name not in names:
             raise ConfigError(
-                f"{key}: no such option{nearest_option(name, names)}; "
+                f"{key}: no such option{nearest_option(key, names)}; "
                 f"{path or 'the config'} has {', '.join(names)}"
             )
         child = node._get_node(name)

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import Node, OmegaConf
 from omegaconf.errors import (
@@ -25,16 +25,18 @@ from omegaconf.errors import (
 )
 
 from nnexp.config.schema import SCHEMAS
-from nnexp.config.wanted import all_keys, keys_of_type, kinds_with, nearest_option, wanted
+from nnexp.config.wanted import (
+    all_keys,
+    example_of,
+    keys_of_type,
+    kinds_with,
+    nearest_option,
+    wanted,
+)
 from nnexp.errors import NnexpError, did_you_mean
 
 _GLOBAL = ("experiment", "debug")  # groups whose files speak of the whole config
 _GROUPS = (*SCHEMAS, "baseline", *_GLOBAL)
-
-# A file of conf/ to inherit from, for kinds that no file is named after.
-_EXAMPLES = {"bundled": "digits", "generated": "moons", "idx": "mnist", "mlp": "deep"} | {
-    "trainer": "default"
-}
 
 
 def told(error: Exception, arguments: Sequence[str] = ()) -> str:
@@ -45,7 +47,12 @@ def told(error: Exception, arguments: Sequence[str] = ()) -> str:
     """
     if isinstance(error, NnexpError):
         return _joined(str(error))
-    line = _bad_file(error) or _too_large(error) or _no_choice(error, arguments)
+    line = (
+        _bad_file(error)
+        or _too_large(error)
+        or _no_choice(error, arguments)
+        or _no_steps(error, arguments)
+    )
     if line:
         return line
     if isinstance(error, OSError) and error.filename and error.strerror:
@@ -178,11 +185,12 @@ def _unknown_key(error: OmegaConfBaseException) -> str | None:
     schema = error.object_type
     if not (isinstance(schema, type) and dataclasses.is_dataclass(schema)) or not error.full_key:
         return None
-    names = [field.name for field in dataclasses.fields(schema)]
-    key = str(error.key)
-    parent = str(error.full_key).removesuffix(key).rstrip(".")
+    if error.full_key == "hydra.sweeper.grids":
+        return f"{error.full_key}: need nnexp's own sweeper; leave out hydra/sweeper=..."
+    names = [f.name for f in dataclasses.fields(schema) if not f.name.startswith("_")]
+    parent = str(error.full_key).removesuffix(str(error.key)).rstrip(".")
     return (
-        f"{error.full_key}: no such option{nearest_option(key, names)}; "
+        f"{error.full_key}: no such option{nearest_option(str(error.full_key), names)}; "
         f"{parent or 'the config'} has {', '.join(names)}"
     )
 
@@ -226,6 +234,20 @@ def _no_choice(error: Exception, arguments: Sequence[str]) -> str | None:
             if group == "" or (group in _GROUPS and (is_list or (no_name and not twice))):
                 return _choice_wanted(group, str(override.input_line), value)
     return None
+
+
+def _no_steps(error: Exception, arguments: Sequence[str]) -> str | None:
+    """``lr=interval(0.1,1)``: of all the numbers between, a grid cannot have each."""
+    if not _is_of_hydra(error) or "INTERVAL_SWEEP" not in str(error):
+        return None
+    advice = (
+        "an interval is for sweepers that choose the values themselves, such as Optuna's; "
+        "a grid takes a list, a,b,c, or range(start,stop,step)"
+    )
+    for override in _overrides(arguments):
+        if isinstance(override.value(), IntervalSweep):
+            return f"{override.input_line}: {advice}"
+    return advice
 
 
 def _choice_wanted(group: str, given: str, value: Any) -> str:
@@ -295,7 +317,7 @@ def _wrong_header(path: str, error: OmegaConfBaseException | None) -> str | None
 
 def needs_a_kind(group: str, option: str | None = None) -> str:
     """What a file of a group must begin with for its options to be known."""
-    files = [_EXAMPLES.get(kind, kind) for kind in kinds_with(group, option)]
+    files = [example_of(kind) for kind in kinds_with(group, option)]
     lists = " or ".join(f"'defaults: [{file}]'" for file in files)
     return f"the file does not say of which kind this {group} is; begin it with {lists}"
 

@@ -13,6 +13,17 @@ from nnexp.config.schema import SCHEMAS, Config
 from nnexp.errors import did_you_mean
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+# Kinds that no file of conf/ is named after.
+_EXAMPLES = {
+    "bundled": "digits", "generated": "moons", "idx": "mnist", "mlp": "deep", "trainer": "default",
+}  # fmt: skip
+_COUNT = "must be a whole number of at least 1, or null"
+_OF_SWEEPS = {
+    "hydra.launcher.workers": f"{_COUNT} for one a core, or one a GPU",
+    "hydra.launcher.group_size": f"{_COUNT} for what suits the work",
+    "hydra.launcher.dry_run": "must be true or false",
+    "hydra.sweeper.max_batch_size": f"{_COUNT} for all jobs at once",
+}
 _PLURALS = {int: "whole numbers", float: "numbers", bool: "true or false", str: "texts"}
 
 
@@ -21,6 +32,8 @@ def wanted(key: str) -> str | None:
 
     ``model.hidden[0]`` is an item of the list ``model.hidden``.
     """
+    if key in _OF_SWEEPS:
+        return _OF_SWEEPS[key]
     if key in SCHEMAS:
         return (
             f"is chosen by its name: {key}=<name> on the command line, "
@@ -57,13 +70,32 @@ def tunable_keys() -> frozenset[str]:
     return frozenset(key for key in all_keys() if key.partition(".")[0] in groups)
 
 
-def nearest_option(name: str, siblings: Sequence[str]) -> str:
-    """``" (did you mean 'x'?)"``: one of the siblings, else options elsewhere of the same name."""
+def nearest_option(key: str, siblings: Sequence[str]) -> str:
+    """What may have been meant by a key that is none, in brackets; ``""`` if nothing is near.
+
+    Other kinds of the same group that have the option, else the nearest of the siblings, else
+    options elsewhere of the same name.
+    """
+    group, _, name = key.rpartition(".")
+    kinds = [kind for kind in SCHEMAS.get(group, {}) if name in option_names(group, kind)]
+    if kinds:
+        choices = [f"{group}={example_of(kind)}" for kind in kinds]
+        return f" ({' and '.join(choices)} {'have' if len(kinds) > 1 else 'has'} it)"
     hint = did_you_mean(name, siblings)
-    namesakes = [key for key in all_keys() if key.rpartition(".")[2] == name]
+    namesakes = [other for other in all_keys() if other.rpartition(".")[2] == name != other]
     if not hint and namesakes:
         hint = f" (did you mean {' or '.join(map(repr, namesakes))}?)"
     return hint
+
+
+def example_of(kind: str) -> str:
+    """A file of conf/ of this kind."""
+    return _EXAMPLES.get(kind, kind)
+
+
+def option_names(group: str, kind: str) -> list[str]:
+    """The options of one kind of a group."""
+    return [field.name for field in dataclasses.fields(SCHEMAS[group][kind])]
 
 
 def keys_of_type(name: str) -> list[str]:
@@ -78,13 +110,8 @@ def keys_of_type(name: str) -> list[str]:
 
 def kinds_with(group: str, option: str | None = None) -> list[str]:
     """The kinds of a group, if any those that have the option."""
-    kinds = SCHEMAS[group]
-    having = [
-        name
-        for name, schema in kinds.items()
-        if option in [field.name for field in dataclasses.fields(schema)]
-    ]
-    return having or list(kinds)
+    having = [kind for kind in SCHEMAS[group] if option in option_names(group, kind)]
+    return having or list(SCHEMAS[group])
 
 
 def _options() -> Iterator[tuple[str, Any]]:

@@ -61,7 +61,7 @@ def failure_lines(most: int = 20) -> Iterator[str]:
 
 def _job_lines(most: int) -> Iterator[str]:
     by_error: dict[str, list[Failure]] = {}
-    for failure in _failures:
+    for failure in sorted(_failures, key=lambda failure: failure.num):
         by_error.setdefault(failure.error, []).append(failure)
     for shown, (error, failures) in enumerate(by_error.items()):
         if shown == most:
