@@ -134,7 +134,7 @@ class Panel:
         written = io.StringIO()
         canvas: Any = FigureCanvasSVG(self._figure)  # its methods are not annotated
         canvas.print_svg(written, metadata={"Date": None})
-        element = svg.for_page(written.getvalue(), self.name, label)
+        element = svg.for_page(written.getvalue(), self.name, printable(label))
         self._figure.patch.set_visible(True)
         self._frame(legend)
         picture = png(drawn(self._figure)[..., :3])
@@ -204,15 +204,19 @@ def swatch(look: Look) -> str:
 
 
 def plain(text: str, length: int) -> str:
-    """A name in one line of at most ``length`` characters, without what XML cannot hold.
+    """A name in one line of at most ``length`` characters, ``printable``.
 
     What is left out of a long name is its middle: the ends tell similar names apart.
     """
-    kept = (
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cs", "Cn") else c
-        for c in " ".join(text.split())
-    )
-    name = "".join(kept)
+    name = printable(text)
     if len(name) <= length:
         return name
     return name[: length // 2] + "…" + name[length // 2 + 1 - length :]
+
+
+def printable(text: str) -> str:
+    """A text in one line, without the characters that XML cannot hold."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cs", "Cn") else c
+        for c in " ".join(text.split())
+    )

@@ -110,7 +110,7 @@ class Looks:
     def back_to_front(self, learners: Iterable[str], group: Group = "networks") -> list[str]:
         """The order in which to draw: grey ones first, the best last and on top."""
         order = {name: i for i, name in enumerate(self.networks + self.baselines)}
-        return sorted(learners, key=lambda n: (not self.of(n, group).is_grey, -order[n]))
+        return sorted(learners, key=lambda n: (not self.of(n, group).is_grey, -order.get(n, 0)))
 
     def legend(self, learners: Iterable[str], group: Group = "networks") -> list[tuple[str, Look]]:
         """Those with a look of their own, networks first, best first."""

@@ -40,7 +40,7 @@ def window(
     inner_high = next(v for v in reversed(finite) if v <= three + reach)
     if high - low > 2 * (inner_high - inner_low):
         low, high = inner_low, inner_high
-    margin = pad * (high - low) or 0.01 * abs(high) or 0.01
+    margin = pad * (high - low) if high > low else 0.01 * abs(high) or 0.01
     return low - margin, high + margin
 
 

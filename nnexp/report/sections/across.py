@@ -50,7 +50,9 @@ def data_sets(view: View) -> Section | None:
             note += (
                 f" Friedman's test that all are equal: {probability_sentence(ranks.p_friedman)}."
             )
-        drawing = draw_ranks("mean-ranks", "Mean ranks", ranks, view.looks, label=label)
+        drawing = draw_ranks(
+            view.file_name("mean-ranks"), "Mean ranks", ranks, view.looks, label=label
+        )
         blocks.append(Gallery(drawings=[drawing], note=note))
     names = ", ".join(dict.fromkeys(task.dataset for task in view.tasks))
     return Section(

@@ -17,7 +17,7 @@ from nnexp.report.numbers import (
     probability,
     setting,
 )
-from nnexp.report.sections.view import VERDICT_SIGNS, View, columns, file_name
+from nnexp.report.sections.view import VERDICT_SIGNS, View, columns
 
 _DOT_ROWS = 40  # learners in one figure of dots
 
@@ -38,7 +38,7 @@ def main_table(view: View) -> Section | None:
         "Mean over the splits with its 95 % interval. Each learner's setting was chosen on the "
         "validation rows of the split; the test rows were read for the chosen ones only."
     )
-    if view.comparison.reference:
+    if any(result.difference for result in view.comparison.results):
         intro += (
             f" Differences to {view.reference} are paired: both learners saw the same rows. "
             "P(better) is the share of splits on which the learner was better, ties counted half."
@@ -98,7 +98,10 @@ def _table(view: View, task: Task) -> Table:
     results = view.results(task)
     compared = any(r.difference for r in results)
     tuned = any(r.num_settings > 1 or r.choices for r in results)
-    heads = [Column("learner", is_number=False), Column("test accuracy, %", "[95 %]")]
+    heads = [
+        Column("learner", is_number=False),
+        Column("test accuracy,\N{NO-BREAK SPACE}%", "[95 %]"),
+    ]
     if compared:
         heads += [
             Column(f"difference to {view.reference}", "points [95 %]"),
@@ -129,8 +132,13 @@ def _compared(view: View, result: LearnerOnTask) -> list[Cell]:
         Cell(points(difference.mean), points_interval(difference.interval), tone),
         Cell(f"{difference.p_better:.2f}", count(difference.num_pairs)),
         Cell(probability(difference.p_adjusted)),
-        Cell(f"{sign} {verdict.kind}" if verdict else sign, tone=tone),
+        Cell(_told(sign, verdict.kind) if verdict else sign, tone=tone),
     ]
+
+
+def _told(sign: str, kind: str) -> str:
+    """In one line where it is short."""
+    return f"{sign} {kind}".replace(" ", "\N{NO-BREAK SPACE}", 1 if len(kind) > 12 else -1)
 
 
 def _runs(result: LearnerOnTask) -> Cell:
@@ -188,7 +196,7 @@ def _dots(view: View, task: Task) -> Sequence[Block]:
     at = accuracy[results.index(reference)].mean if reference else None
     drawings = [
         draw_dots(
-            file_name("accuracy", task.name),
+            view.file_name("accuracy", task.name),
             f"Test accuracy on {task.name}",
             accuracy,
             axis="test accuracy, %",
@@ -201,7 +209,7 @@ def _dots(view: View, task: Task) -> Sequence[Block]:
     if len(leads) > 1:
         drawings.append(
             draw_dots(
-                file_name("difference", task.name),
+                view.file_name("difference", task.name),
                 f"Difference to {view.reference} on {task.name}",
                 leads,
                 axis=f"difference to {view.reference}, points",

@@ -16,7 +16,7 @@ from nnexp.report.numbers import (
     score,
     score_interval,
 )
-from nnexp.report.sections.view import View, columns, file_name
+from nnexp.report.sections.view import View, columns
 
 
 def probabilities(view: View) -> Section | None:
@@ -68,7 +68,7 @@ def _reliability(view: View) -> list[Block]:
             continue
         names |= dict.fromkeys(diagrams)
         drawing = draw_reliability(
-            file_name("reliability", task.name),
+            view.file_name("reliability", task.name),
             f"Accuracy of predictions by confidence · {task.name}, %",
             diagrams,
             view.looks,

@@ -9,7 +9,7 @@ from nnexp.report.blocks import Block, Gallery, Section
 from nnexp.report.figures.canvas import Drawing
 from nnexp.report.figures.lines import draw_bands, draw_learning_curves
 from nnexp.report.numbers import counted
-from nnexp.report.sections.view import DRAWN_TASKS, View, file_name, in_percent
+from nnexp.report.sections.view import DRAWN_TASKS, View, in_percent
 
 _TITLES = {
     "train/loss": "Training loss",
@@ -54,7 +54,7 @@ def _curves(view: View, task: Task) -> Sequence[Block]:
                 continue
             drawings.append(
                 draw_bands(
-                    file_name(tag, axis, task.name),
+                    view.file_name(tag, axis, task.name),
                     f"{title} · {task.name}" if len(view.tasks) > 1 else title,
                     bands,
                     view.looks,
@@ -86,7 +86,7 @@ def learning_curves(view: View) -> Section | None:
         on_it = [curve for curve in found if curve.dataset == name]
         drawings.append(
             draw_learning_curves(
-                file_name("learning-curve", name),
+                view.file_name("learning-curve", name),
                 f"Test accuracy on {name}, %",
                 on_it,
                 view.looks,

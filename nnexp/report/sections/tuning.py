@@ -9,7 +9,7 @@ from nnexp.report.figures.lines import draw_bands
 from nnexp.report.figures.palette import Group
 from nnexp.report.figures.rates import RatePoint, draw_rates
 from nnexp.report.numbers import count, counted, percent, percent_interval, setting
-from nnexp.report.sections.view import View, columns, file_name, in_percent
+from nnexp.report.sections.view import View, columns, in_percent
 
 _SETTINGS_LISTED = 20  # of one learner, the best
 
@@ -47,7 +47,7 @@ def _all_rates(view: View, task: Task) -> dict[str, list[RatePoint]]:
 def _rates(view: View, task: Task, points: dict[str, list[RatePoint]]) -> Drawing:
     failed = sum(p.num_failed for found in points.values() for p in found)
     return draw_rates(
-        file_name("lr", task.name),
+        view.file_name("lr", task.name),
         f"Validation accuracy against lr · {task.name}, %",
         points,
         view.looks,
@@ -117,7 +117,7 @@ def _all_bands(view: View, task: Task) -> dict[str, Band]:
 
 def _expected_best(view: View, task: Task, bands: dict[str, Band], group: Group) -> Drawing:
     return draw_bands(
-        file_name("expected-best", task.name),
+        view.file_name("expected-best", task.name),
         f"Expected best validation accuracy · {task.name}, %",
         bands,
         view.looks,

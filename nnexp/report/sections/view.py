@@ -19,6 +19,8 @@ VERDICT_SIGNS: dict[VerdictKind, tuple[str, Tone]] = {
     "undecided": ("?", "quiet"),
     "not significant after correction": ("○", "quiet"),
     "too few": ("…", "quiet"),
+    "summary": ("•", ""),
+    "chance": ("!", "warn"),
 }
 
 
@@ -28,6 +30,7 @@ class View:
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison
         self.looks = Looks(comparison)
+        self._file_names: dict[tuple[str, ...], str] = {}
         self._by_task: dict[str, list[LearnerOnTask]] = {t.name: [] for t in comparison.tasks}
         for result in comparison.results:
             self._by_task.setdefault(result.task, []).append(result)
@@ -92,6 +95,21 @@ class View:
             return ""
         return f"Figures are drawn for the first {DRAWN_TASKS} of {len(self.tasks)} data sets."
 
+    def file_name(self, *parts: str) -> str:
+        """A figure's name without suffix, for any names of tasks: letters, digits, hyphens.
+
+        Asked with the same parts it is the same; other parts never get it too.
+        """
+        if parts not in self._file_names:
+            words = re.findall(r"[a-z0-9]+", " ".join(parts).lower())
+            name = base = "-".join(words)[:60].strip("-")
+            number = 1
+            while name in self._file_names.values():
+                number += 1
+                name = f"{base}-{number}"
+            self._file_names[parts] = name
+        return self._file_names[parts]
+
     def grey_note(self, shown: Sequence[str], group: str = "networks") -> str:
         """Says which learners are in colour, where not all are."""
         mixed = group == "mixed"
@@ -103,12 +121,6 @@ class View:
             f"{counted(len(looks) - grey, 'learner')} with the best validation accuracy stand out; "
             f"{grey} more in grey."
         )
-
-
-def file_name(*parts: str) -> str:
-    """A file's name without suffix, for any names of tasks: letters, digits, hyphens."""
-    joined = "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40] for part in parts)
-    return re.sub(r"-+", "-", joined).strip("-")
 
 
 def in_percent(band: Band) -> Band:
