@@ -89,14 +89,11 @@ class FusedSweeper(Sweeper):
     """See ``nnexp.sweep.product``."""
 
     def __init__(
-        self,
-        max_batch_size: int | None,
-        params: dict[str, str] | None,
-        grids: list[dict[str, Any]] | None,
+        self, max_batch_size: int | None, params: dict[str, str] | None, grids: Any
     ) -> None:
         self.max_batch_size = max_batch_size
         self.params = params or {}
-        self.grids = grids or []
+        self.grids = grids
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

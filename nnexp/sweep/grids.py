@@ -13,7 +13,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from nnexp.errors import ConfigError, did_you_mean
 
@@ -42,8 +42,7 @@ def jobs_of(
         arguments: the command line, which may be empty.
 
     Raises:
-        ConfigError: no grid is left, or none has a choice that the command line asks for; a value
-            in a grid is a list or a mapping.
+        ConfigError: no grid is left, or none has a choice that the command line asks for.
         HydraException: an override cannot be read, or cannot be multiplied out (``interval``).
     """
     parser = OverridesParser.create(config_loader=config_loader)
@@ -65,6 +64,29 @@ def jobs_of(
     return list(_without_doubles(jobs))
 
 
+def checked(grids: Any) -> list[dict[str, Any]]:
+    """``hydra.sweeper.grids`` as it was composed, in plain containers.
+
+    Raises:
+        ConfigError: it is no list of mappings from keys to texts or numbers.
+    """
+    plain = OmegaConf.to_container(grids) if OmegaConf.is_config(grids) else grids
+    grids = [] if plain is None else plain
+    if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
+        raise ConfigError(
+            "hydra.sweeper.grids: must be a list of grids, each of them 'key: values' as in "
+            "hydra.sweeper.params"
+        )
+    for key, value in (item for grid in grids for item in grid.items()):
+        if not isinstance(value, str | int | float | None):
+            shown = str(value).replace(" ", "")
+            raise ConfigError(
+                f"hydra.sweeper.grids: {key}={shown}: must be text, as on the command line: "
+                "'a,b' for two values, '[a,b]' for a list"
+            )
+    return grids
+
+
 def refuse_unexpanded(hydra_config: DictConfig, overrides: Sequence[str]) -> None:
     """For a job of a sweep whose config is a sweep itself, which nobody has multiplied out.
 
@@ -79,16 +101,16 @@ def refuse_unexpanded(hydra_config: DictConfig, overrides: Sequence[str]) -> Non
         ConfigError: naming what has not been multiplied out.
     """
     sweeper: Any = hydra_config.get("sweeper") or {}
-    params, grids = sweeper.get("params"), sweeper.get("grids")
+    params, grids = sweeper.get("params") or {}, checked(sweeper.get("grids"))
     if not params and not grids:
         return
     done = {_bare(line.partition("=")[0]) for line in overrides}
     missing, *of_grids = (
-        [key for key in keys if _bare(key) not in done and not _bare(key).startswith("hydra")]
-        for keys in (params or (), *(grids or ()))
+        [str(key) for key in keys if _bare(key) not in done and not _bare(key).startswith("hydra")]
+        for keys in (params, *grids)
     )
-    if all(of_grids):
-        missing += min(of_grids, key=len, default=[])
+    if of_grids and all(of_grids):
+        missing += of_grids[0]
     if missing:
         raise ConfigError(
             f"{missing[0]}: this config is a sweep over it, and cannot be a job of another sweep; "
@@ -100,13 +122,6 @@ def refuse_unexpanded(hydra_config: DictConfig, overrides: Sequence[str]) -> Non
 
 
 def _lines(overrides: Mapping[str, Any]) -> list[str]:
-    for key, value in overrides.items():
-        if not isinstance(value, str | int | float | None):
-            shown = str(value).replace(" ", "")
-            raise ConfigError(
-                f"hydra.sweeper.grids: {key}={shown}: must be text, as on the command line: "
-                f"'a,b' for two values, '[a,b]' for a list"
-            )
     return [f"{key}={'null' if value is None else value}" for key, value in overrides.items()]
 
 

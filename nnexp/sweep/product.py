@@ -13,7 +13,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from nnexp.errors import ConfigError
-from nnexp.sweep.grids import jobs_of
+from nnexp.sweep.grids import checked, jobs_of
 
 
 def sweep(
@@ -23,7 +23,7 @@ def sweep(
     arguments: Sequence[str],
     *,
     params: Mapping[str, str],
-    grids: Sequence[Mapping[str, Any]],
+    grids: Any,
     max_batch_size: int | None,
 ) -> list[Sequence[JobReturn]]:
     """Without ``grids`` the jobs of Hydra's own sweeper, in its order.
@@ -32,7 +32,8 @@ def sweep(
     launcher: a job that cannot be composed costs the others nothing.
 
     Raises:
-        ConfigError: ``max_batch_size`` is no size, or no grid goes with the command line.
+        ConfigError: ``max_batch_size`` is no size, ``grids`` are none, or none of them goes with
+            the command line.
         HydraException: an override cannot be read, or cannot be multiplied out (``interval``).
         Exception: what a job raised, after all batches are done.
     """
@@ -40,7 +41,7 @@ def sweep(
         raise ConfigError(
             f"hydra.sweeper.max_batch_size={max_batch_size}: must be at least 1, or null"
         )
-    jobs = jobs_of(hydra_context.config_loader, params, grids, arguments)
+    jobs = jobs_of(hydra_context.config_loader, params, checked(grids), arguments)
     if not getattr(launcher, "dry_run", False):
         folder = Path(str(config.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
