@@ -30,7 +30,7 @@ class TaskFacts:
     splits: Mapping[int, str]  # of every run by its place in the records
     draws: Mapping[int, str]  # the draw of rows behind it: more than one split where seeds are
     overlap: float
-    """Test rows / rows learned from, where splits are drawn anew: see ``estimates``; else 0."""
+    """Test rows / all other rows, where splits are drawn anew: see ``estimates``; else 0."""
 
     @property
     def guess(self) -> float:
@@ -79,7 +79,7 @@ def _facts(
     by_seed = one_draw and len(seeds) > 1
     splits = {i: f"seed {records[i].result.seed}" if by_seed else str(draws[i]) for i in indices}
     same_test_rows = one_draw or _has_official_test(first)
-    num_test, num_learn = data.num_test or 0, (data.num_train or 0) + (data.num_val or 0)
+    num_test = data.num_test or 0
     seen = sorted(set(splits.values()), key=lambda text: int(text.rpartition(" ")[2]))
     return TaskFacts(
         task=Task(
@@ -100,8 +100,18 @@ def _facts(
         series_name=series_name,
         splits=splits,
         draws={i: str(draw) for i, draw in draws.items()},
-        overlap=0.0 if same_test_rows or not num_learn else num_test / num_learn,
+        overlap=0.0 if same_test_rows else _overlap(first),
     )
+
+
+def _overlap(record: RunRecord) -> float:
+    """Test rows / all other rows. A learner on a subset learns from few of the others."""
+    share = _dataset(record).get("test_fraction")
+    if isinstance(share, float) and 0 < share < 1:
+        return share / (1 - share)
+    data = record.result.dataset
+    others = (data.num_train or 0) + (data.num_val or 0)
+    return (data.num_test or 0) / others if others else 0.0
 
 
 def _whole(fact: TaskFacts, most: int) -> TaskFacts:
