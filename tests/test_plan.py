@@ -15,7 +15,7 @@ from nnexp.config.schema import BundledConfig, CosineConfig, OptimizerConfig
 from nnexp.models.structure import Structure, parameter_layout
 from nnexp.sweep.plan import Plan, cost_of, make_plan, runs_a_group, why_alone
 from nnexp.sweep.plan_lines import lines
-from nnexp.sweep.tasks import Entry, Kind, Prospect
+from nnexp.sweep.tasks import Entry, Kind, Machine, Prospect
 
 TINY = Structure(64, (32,), 10)
 MID = Structure(64, (128, 128, 128, 128), 10)
@@ -200,6 +200,34 @@ def test_memory_bounds_a_group_on_cuda() -> None:
         assert size * 4 * 6 * prospect.num_numbers < 80e9
 
 
+def test_a_group_on_cuda_is_sized_by_the_memory_that_is_free() -> None:
+    """A known part of it, shared by the workers of a GPU; what is asked for fits into that."""
+    kind = dataclasses.replace(KIND, structure=MID, device="cuda")
+    entries = [entry_of(num, kind) for num in range(400)]
+    prospects = [prospect_of(kind)] * 400
+    of_a_run = 4 * 8192 * (64 + 2 * (4 * 128 + 10)) + 24 * prospects[0].num_numbers
+
+    def largest(free: int, num_workers: int | None, num_gpus: int = 1) -> int:
+        plan = make_plan(
+            entries,
+            prospects,
+            num_workers=num_workers,
+            largest=None,
+            machine=Machine(num_gpus, free),
+        )
+        assert plan.num_gpus == num_gpus
+        return max(len(task.entries) for task in plan.tasks)
+
+    for num_workers, sharing in ((None, 1), (1, 1), (3, 3)):
+        most = int(0.6 * 2**33) // sharing // of_a_run
+        assert 10 < most < 200
+        assert most / 2 < largest(2**33, num_workers) <= most
+    assert largest(2**33, 3, num_gpus=3) <= largest(2**33, 1)
+    assert largest(2**20, None) == 1
+    cpu = dataclasses.replace(kind, device="cpu")
+    assert runs_a_group(cpu, prospect_of(cpu), 2**20) == runs_a_group(cpu, prospect_of(cpu))
+
+
 def test_tables_that_no_other_run_shares_bound_a_group() -> None:
     table = 60_000 * 784 * 4
     alone, shared = prospect_of(own_table=table), prospect_of()
@@ -257,6 +285,48 @@ def test_workers_end_together(num_workers: int) -> None:
     for task in plan.tasks:
         loads[loads.index(min(loads))] += task.cost
     assert max(loads) < 2 * min(loads)
+
+
+def test_two_kinds_of_runs_end_together() -> None:
+    """40 deep runs and 40 shallow ones: no worker waits for long while the other trains."""
+    deep = dataclasses.replace(KIND, structure=MID)
+    kinds = [deep] * 40 + [KIND] * 40
+    for num_workers in (2, 3, 4):
+        _, plan = plan_of(kinds, num_workers=num_workers)
+        loads = [0.0] * num_workers
+        for task in plan.tasks:
+            loads[loads.index(min(loads))] += task.length
+        assert max(loads) < 1.1 * min(loads)
+        assert len(plan.tasks) < 24
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "cores", "threads", "training", "busy"),
+    [
+        (None, 8, 1, 8, 8),
+        (None, 8, 4, 2, 2),  # each takes as many cores as it has threads
+        (None, 2, 4, 1, 1),
+        (3, 8, 4, 3, 3),  # what is asked for is what there is
+        (16, 2, 1, 16, 16),
+    ],
+)
+def test_how_many_work_at_once(
+    num_workers: int | None, cores: int, threads: int, training: int, busy: int
+) -> None:
+    kind = dataclasses.replace(KIND, threads=threads)
+    entries = [entry_of(num, kind) for num in range(40)]
+    plan = make_plan(
+        entries, [prospect_of(kind)] * 40, num_workers=num_workers, largest=None, cores=cores
+    )
+    assert (plan.num_workers, plan.num_processes) == (training, busy)
+
+
+def test_cores_that_no_group_needs_compute_baselines() -> None:
+    entries = [entry_of(0)]
+    plan = make_plan(entries, [prospect_of()], num_workers=None, largest=None, cores=4)
+    assert (plan.num_workers, plan.num_processes) == (1, 4)
+    plan = make_plan(entries, [prospect_of()], num_workers=1, largest=None, cores=4)
+    assert (plan.num_workers, plan.num_processes) == (1, 1)
 
 
 def test_halves_are_the_whole() -> None:

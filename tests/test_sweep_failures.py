@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,21 +20,14 @@ from nnexp.config.compose import CONF, register, to_config
 from nnexp.errors import DataError
 from nnexp.job import Job
 from nnexp.results.record import RunResult, read_metrics, read_result
-from nnexp.sweep import pool, worker
+from nnexp.sweep import group, messages, processes
+from nnexp.sweep.line import Line
 from nnexp.sweep.plan import make_plan
 from nnexp.sweep.pool import Pool
-from nnexp.sweep.tasks import (
-    Answer,
-    Ended,
-    Entry,
-    Prospect,
-    Stop,
-    Survey,
-    Surveyed,
-    Train,
-    Trained,
-    Want,
-)
+from nnexp.sweep.processes import Crew
+from nnexp.sweep.queue import Queue
+from nnexp.sweep.tasks import Entry, Prospect
+from nnexp.sweep.worker import Worker
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="needs /proc to see processes"
@@ -281,6 +273,16 @@ def test_a_dry_run_prints_the_plan_alone(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_fetches_nothing(tmp_path: Path) -> None:
+    code, output, errors = sweep(
+        tmp_path, "hydra.launcher.dry_run=true", "hydra.launcher.workers=1", "dataset=mnist",
+        f"dataset.root={tmp_path / 'data'}", "dataset.urls=[http://127.0.0.1:9]", "seed=range(2)",
+    )  # fmt: skip
+    assert (code, errors) == (0, [])
+    assert "data not here yet: mnist; 2 runs not planned" in output
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_sweep_into_an_earlier_ones_folder_keeps_it(tmp_path: Path) -> None:
     for rate in ("0.1", "0.2"):
         code, _, errors = sweep(tmp_path, *_SMALL, f"optimizer.lr={rate}", "seed=0,1")
@@ -363,6 +365,26 @@ def test_workers_end_when_the_program_is_killed(
     }  # fmt: skip
 
 
+def test_whoever_asks_twice_does_not_wait(tmp_path: Path, endless: subprocess.Popen[str]) -> None:
+    """For workers that do not stop, here because they are held; what had ended is kept."""
+    ended = set(results(tmp_path))
+    for pid in workers_of(endless):
+        os.kill(pid, signal.SIGSTOP)
+    endless.send_signal(signal.SIGINT)
+    assert endless.stdout is not None
+    while "stopping; Ctrl-C once more stops at once" not in endless.stdout.readline():
+        assert endless.poll() is None
+    endless.send_signal(signal.SIGINT)
+    # Less than the program would wait by itself.
+    _, errors = endless.communicate(timeout=processes.SECONDS_TO_STOP - 10)
+    assert (endless.returncode, errors) == (130, "nnexp: interrupted\n")
+    assert_nothing_is_left(tmp_path, endless)
+    found = results(tmp_path)
+    assert {num: found[num].status for num in range(12)} == {
+        **dict.fromkeys(range(12), "interrupted"), **dict.fromkeys(ended, "completed"),
+    }  # fmt: skip
+
+
 # ── workers that die ──────────────────────────────────────────────────────────────────────────
 
 
@@ -417,6 +439,42 @@ def test_runs_whose_workers_die_twice_are_given_up(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_data_that_kill_workers_cost_only_their_own_jobs(tmp_path: Path) -> None:
+    """A source at a time is looked at; here one is a pipe, at which the reader is killed, twice."""
+    rows = "".join(f"{n % 7},{n % 5},{n % 2}\n" for n in range(60))
+    (tmp_path / "good.csv").write_text(rows)
+    pipe = tmp_path / "deadly.csv"
+    os.mkfifo(pipe)
+    process = started(
+        tmp_path, "dataset=csv", "dataset.path=deadly.csv,good.csv", "dataset.target=-1",
+        *_SMALL[1:], "seed=0,1", "hydra.launcher.workers=1",
+    )  # fmt: skip
+
+    def has_reader() -> int | None:
+        with contextlib.suppress(OSError):
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        return None
+
+    for _ in range(2):
+        end = wait_for(has_reader)
+        (pid,) = workers_of(process)
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda pid=pid: pid not in processes_of(process.pid))
+        os.close(end)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    (line,) = errors.splitlines()
+    assert line.startswith("nnexp: job 0 ")
+    assert line.endswith(
+        "(and 1 other job): a worker process that looked at the data was killed by SIGKILL, twice"
+    )
+    assert "2 runs in 1 group on 1 worker; 2 jobs cannot be trained" in output
+    assert_nothing_is_left(tmp_path, process)
+    assert {num: result.status for num, result in results(tmp_path).items()} == {
+        0: "failed", 1: "failed", 2: "completed", 3: "completed",
+    }  # fmt: skip
+
+
 # ── groups that do not fit ────────────────────────────────────────────────────────────────────
 
 
@@ -424,22 +482,15 @@ class _Here:
     """The pipe to a worker that is this very process: what is sent is done at once."""
 
     def __init__(self, folder: Path) -> None:
-        its = SimpleNamespace(send=self._said, recv=self._told, poll=lambda: False)
-        self._worker = worker._Worker(its, folder)  # type: ignore[arg-type]
-        self._wanted: tuple[str, ...] = ()
+        its = SimpleNamespace(send=self._said, poll=lambda: False)
+        self._worker = Worker(Line(its), folder)  # type: ignore[arg-type]
         self.answers: list[object] = []
 
     def _said(self, message: object) -> None:
-        if isinstance(message, Want):
-            self._wanted = message.keys
-        else:
-            self.answers.append(message)
-
-    def _told(self) -> Answer:
-        return Answer({key: {} for key in self._wanted}, None)  # there are no baselines
+        self.answers.append(message)
 
     def send(self, message: Any) -> None:
-        if not isinstance(message, Stop):
+        if not isinstance(message, messages.Stop):
             self._worker.do(message)
 
     def poll(self) -> bool:
@@ -452,9 +503,11 @@ class _Here:
         pass
 
 
-def worker_here(folder: Path) -> pool._Worker:
+def start_here(crew: Crew, place: int) -> None:
+    """In place of a process."""
     process = SimpleNamespace(join=lambda *_: None, kill=lambda: None, exitcode=-signal.SIGKILL)
-    return pool._Worker(process, _Here(folder))  # type: ignore[arg-type]
+    here = _Here(crew._folder)
+    crew.workers.append(processes.Worker(process, here, place, ready=True))  # type: ignore[arg-type]
 
 
 def entries_in(folder: Path, count: int) -> list[Entry]:
@@ -468,7 +521,7 @@ def test_a_group_for_which_memory_runs_out_is_halved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[int] = []
-    train = worker.train_together
+    train = group.train_together
 
     def frugal(jobs: Sequence[Job], *arguments: Any) -> None:
         tried.append(len(jobs))
@@ -476,16 +529,16 @@ def test_a_group_for_which_memory_runs_out_is_halved(
             raise MemoryError("no room")
         train(jobs, *arguments)
 
-    monkeypatch.setattr(worker, "train_together", frugal)
-    monkeypatch.setattr(Pool, "_started", lambda self: worker_here(tmp_path))
-    monkeypatch.setattr(pool, "wait", lambda pipes, timeout: [p for p in pipes if p.poll()])
+    monkeypatch.setattr(group, "train_together", frugal)
+    monkeypatch.setattr(Crew, "_start", start_here)
+    monkeypatch.setattr(processes, "wait", lambda pipes, timeout: [p for p in pipes if p.poll()])
     entries = entries_in(tmp_path, 7)
     ended: dict[int, RunResult] = {}
     with Pool(1) as workers:
-        surveyed = workers.survey(entries)
-        assert all(isinstance(prospect, Prospect) for prospect in surveyed.prospects)
-        plan = make_plan(entries, surveyed.prospects, num_workers=1, largest=None)  # type: ignore[arg-type]
-        for _ in workers.train(plan, 0, lambda entry, result: ended.update({entry.num: result})):
+        found = workers.survey(entries, fetch=True).found
+        assert all(isinstance(prospect, Prospect) for prospect in found)
+        plan = make_plan(entries, found, num_workers=1, largest=None)  # type: ignore[arg-type]
+        for _ in workers.train(plan, lambda entry, result: ended.update({entry.num: result})):
             pass
     assert tried[0] == 7
     assert sorted(tried) == [1, 2, 2, 2, 3, 4, 7]
@@ -504,53 +557,43 @@ def test_a_single_run_for_which_memory_runs_out_has_failed(
     def broke(*_: Any) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr(worker, "train_together", broke)
+    monkeypatch.setattr(group, "train_together", broke)
     (entry,) = entries_in(tmp_path, 1)
     here = _Here(tmp_path)
-    here.send(Survey((entry,)))
+    here.send(messages.Survey((entry,), fetch=True))
     surveyed = here.recv()
-    assert isinstance(surveyed, Surveyed)
-    (prospect,) = surveyed.prospects
+    assert isinstance(surveyed, messages.Surveyed)
+    (prospect,) = surveyed.found
     assert isinstance(prospect, Prospect)
-    here.send(Train((entry,), prospect.kind, "cpu"))
-    assert [type(answer) for answer in here.answers] == [Ended, Trained]
+    here.send(messages.Train((entry,), prospect.kind, "cpu"))
+    assert [type(answer) for answer in here.answers] == [messages.Ended, messages.Trained]
     result = read_result(tmp_path / "0")
     assert result.status == "failed"
     assert "memory" in (result.error or "")
 
 
-@pytest.mark.parametrize("how", ["_bury", "_interrupt"])
-def test_a_result_that_was_written_counts_though_nobody_said_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
+@pytest.mark.parametrize("how", ["the worker dies", "the program is stopped"])
+def test_a_result_that_was_written_counts_though_nobody_said_so(tmp_path: Path, how: str) -> None:
     """A worker is killed between the two; or the program stops there."""
-    here = worker_here(tmp_path)
+    here = _Here(tmp_path)
     entries = entries_in(tmp_path, 2)
-    here.pipe.send(Survey(tuple(entries)))
-    surveyed = here.pipe.recv()
-    (task,) = make_plan(entries, surveyed.prospects, num_workers=1, largest=None).tasks
-    here.pipe.send(Train((entries[0],), task.kind, "cpu"))
-    before = (tmp_path / "0" / "result.json").read_bytes()
-
-    def gone() -> object:
-        raise EOFError
-
-    monkeypatch.setattr(here.pipe, "recv", gone)
-    monkeypatch.setattr(Pool, "_started", lambda self: worker_here(tmp_path))
-    monkeypatch.setattr(pool, "wait", lambda pipes, timeout: list(pipes))
+    here.send(messages.Survey(tuple(entries), fetch=True))
+    surveyed = here.recv()
+    assert isinstance(surveyed, messages.Surveyed)
+    plan = make_plan(entries, surveyed.found, num_workers=1, largest=None)  # type: ignore[arg-type]
     ended: dict[int, RunResult] = {}
-    with Pool(1) as workers:
-        workers._queue = deque()
-        workers._ended = lambda entry, result: ended.update({entry.num: result})
-        workers.progress = pool.Progress(runs=2)
-        workers._workers = [here]
-        here.task = pool._Task(task)
-        if how == "_bury":
-            workers._bury(here)
-            (again,) = workers._queue
-            assert (list(again.left), again.attempt) == ([1], 2)
-        else:
-            workers._interrupt()
-            assert ended.pop(1).status == read_result(tmp_path / "1").status == "interrupted"
+    queue = Queue(plan, lambda entry, result: ended.update({entry.num: result}))
+    handed_out = queue.next()
+    assert handed_out is not None
+    here.send(messages.Train((entries[0],), handed_out.planned.kind, "cpu"))
+    before = (tmp_path / "0" / "result.json").read_bytes()
+    if how == "the worker dies":
+        queue.lose(handed_out, "was killed by SIGKILL", innocent=False)
+        again = queue.next()
+        assert again is not None
+        assert (list(again.left), again.attempt) == ([1], 2)
+    else:
+        queue.give_up_all("interrupted", "interrupted", [handed_out])
+        assert ended.pop(1).status == read_result(tmp_path / "1").status == "interrupted"
     assert {num: result.status for num, result in ended.items()} == {0: "completed"}
     assert (tmp_path / "0" / "result.json").read_bytes() == before

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from nnexp.baselines.choice import skipped_record
 from nnexp.config.messages import told
 from nnexp.data import Dataset
 from nnexp.devices import resolve_precision
@@ -142,8 +143,6 @@ class GroupTraining:
             self._logs.repeat(one.key, job.folder)
             match self._findings.get(one.key):
                 case LeftOut(reason):
-                    from nnexp.baselines.choice import skipped_record
-
                     results[one.name] = skipped_record(reason)
                 case str(error):
                     raise NnexpError(error)

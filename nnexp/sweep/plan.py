@@ -25,7 +25,7 @@ _TABLES = 512 * 2**20
 # Tasks for each worker, at least, so that all of them are busy to the end.
 _TASKS_A_WORKER = 3
 _FEWEST_RUNS = 8  # a group is not halved below this to have so many tasks
-_WORTHWHILE = 0.98  # a group is halved if the sweep is then shorter than this share of what it was
+_LAST_COUNT = 32  # the power of workers' ends by which plans are compared: the last ones count
 
 # What a step costs, in microseconds of one core of the machine that it was fitted on. Only ratios
 # matter: they put long tasks first and weigh what is left to do.
@@ -198,28 +198,33 @@ def _likeness(entry: Entry) -> tuple[str, str, str]:
 def _balanced(tasks: list[PlannedTask], num_workers: int) -> list[PlannedTask]:
     """The tasks in halves, quarters, ... so that the workers end together; the longest first.
 
-    First, as long as the groups stay large, until there are enough to even out what the estimates
-    get wrong; then wherever a half makes the whole shorter by the estimates.
+    First the longest are halved until every worker has one and then, as long as the groups stay
+    large, until there are enough to even out what the estimates get wrong. Then one is halved
+    wherever the workers that end last would end earlier by the estimates.
     """
     fair = sum(task.length for task in tasks) / (num_workers * _TASKS_A_WORKER)
     while num_workers > 1:
-        large = [task for task in tasks if len(task.entries) >= 2 * _FEWEST_RUNS]
+        idle = len(tasks) < num_workers
+        fewest = 2 if idle else 2 * _FEWEST_RUNS
+        large = [task for task in tasks if len(task.entries) >= fewest]
         longest = max(large, key=lambda task: task.length, default=None)
-        if longest is None or longest.length <= fair:
+        if longest is None or not (idle or longest.length > fair):
             break
         tasks.remove(longest)
         tasks += longest.halves()
     tasks.sort(key=lambda task: -task.length)
     while num_workers > 1 and tasks:
-        length, last = _schedule(tasks, num_workers)
-        shorter = min(
+        lateness, last = _schedule(tasks, num_workers, fair)
+        better = min(
             (_in_halves(tasks, task) for task in last if len(task.entries) > 1),
-            key=lambda other: _schedule(other, num_workers)[0],
+            key=lambda other: _schedule(other, num_workers, fair)[0],
             default=None,
         )
-        if shorter is None or _schedule(shorter, num_workers)[0] > _WORTHWHILE * length:
+        # Where all end together, one worker less that does is a gain of 1 / num_workers.
+        worthwhile = (1 - 0.5 / num_workers) * lateness
+        if better is None or _schedule(better, num_workers, fair)[0] > worthwhile:
             break
-        tasks = shorter
+        tasks = better
     return tasks
 
 
@@ -228,13 +233,14 @@ def _in_halves(tasks: list[PlannedTask], task: PlannedTask) -> list[PlannedTask]
     return sorted([*others, *task.halves()], key=lambda task: -task.length)
 
 
-def _schedule(tasks: list[PlannedTask], num_workers: int) -> tuple[float, list[PlannedTask]]:
-    """When all is done, if each worker takes the next task as it gets free; and who is last."""
+def _schedule(
+    tasks: list[PlannedTask], num_workers: int, unit: float
+) -> tuple[float, list[PlannedTask]]:
+    """How late workers end that each take the next task as they get free; the tasks of the last."""
     ends = [(0.0, worker) for worker in range(num_workers)]
     given: list[list[PlannedTask]] = [[] for _ in range(num_workers)]
     for task in tasks:
         end, worker = ends[0]
         heapq.heapreplace(ends, (end + task.length, worker))
         given[worker].append(task)
-    end, worker = max(ends)
-    return end, given[worker]
+    return sum((end / unit) ** _LAST_COUNT for end, _ in ends), given[max(ends)[1]]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import cast
 
 from nnexp.config.messages import told
 from nnexp.sweep.messages import Ready, Stop, Unable, Warned
@@ -83,7 +84,7 @@ class Crew:
             self._start(place)
 
     def listen(self, timeout: float, busy: Mapping[Worker, object]) -> list[tuple[Worker, object]]:
-        """All that workers have to say of their work; waits for a word, ``timeout`` seconds at most.
+        """What workers have to say of their work; waits for a word, ``timeout`` seconds at most.
 
         The last word of one that has died is ``Gone``; another has its place then. A place whose
         workers die again and again with nothing to do stays empty, and ``problem`` says why.
@@ -94,11 +95,10 @@ class Crew:
         heard: list[tuple[Worker, object]] = []
         by_pipe = {worker.pipe: worker for worker in self.workers}
         for pipe in wait(list(by_pipe), timeout):
-            assert isinstance(pipe, Connection)
-            worker = by_pipe[pipe]
+            worker = by_pipe[cast(Connection, pipe)]
             try:
-                while pipe.poll():
-                    message = pipe.recv()
+                while worker.pipe.poll():
+                    message = worker.pipe.recv()
                     if isinstance(message, Ready):
                         worker.ready = True
                     elif isinstance(message, Unable):

@@ -42,6 +42,8 @@ def work(pipe: Connection, folder: Path) -> None:
         importlib.import_module("tqdm").tqdm.set_lock(threading.RLock())
     line = Line(pipe)
     worker = Worker(line, folder)
+    for handler in worker.handlers:
+        logging.getLogger().addHandler(handler)
     try:
         line.send(say.Ready())
         while True:
@@ -56,7 +58,7 @@ def work(pipe: Connection, folder: Path) -> None:
 
 
 class Worker:
-    """Does what messages say, and answers."""
+    """Does what messages say, and answers. Its ``handlers`` are for the root of all loggers."""
 
     def __init__(self, line: Line, folder: Path) -> None:
         self._line = line
@@ -64,8 +66,7 @@ class Worker:
         self._findings = Findings(folder)
         self._logs = RunLogs(folder)
         self._telling = Telling(line)
-        for handler in (self._telling, self._logs):
-            logging.getLogger().addHandler(handler)
+        self.handlers: tuple[logging.Handler, ...] = (self._telling, self._logs)
 
     def do(self, task: object) -> None:
         """One task, to its end. Raises KeyboardInterrupt where it has been stopped."""
