@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def print_report(comparison: Comparison) -> None:
     shown = [result for result in comparison.results if result.test_acc is not None]
     if shown:
         _print_tables(comparison, shown, width)
-        print("\n".join(textwrap.wrap(_legend(comparison, shown), width)))
+        print("\n".join(_wrapped(_legend(comparison, shown), width)))
 
 
 @contextlib.contextmanager
@@ -74,13 +73,17 @@ def _width() -> int:
 def _bulleted(sentences: Sequence[str], most: int, width: int, head: str = "") -> list[str]:
     lines = [head] if head and sentences else []
     for sentence in sentences[:most]:
-        lines += textwrap.wrap(
-            _clean(sentence), width - 1, initial_indent="  • ", subsequent_indent="    ",
-            break_on_hyphens=False,
-        )  # fmt: skip
+        wrapped = _wrapped(sentence, width - 5)
+        lines += [f"  • {wrapped[0]}", *(f"    {line}" for line in wrapped[1:])]
     if len(sentences) > most:
         lines.append(f"    and {len(sentences) - most} more, in the report")
     return lines
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of so many cells at most: some characters take two."""
+    lines = Text(_clean(text)).wrap(Console(width=width), width)
+    return [line.plain.rstrip() for line in lines] or [""]
 
 
 def _clean(text: str) -> str:

@@ -19,6 +19,8 @@ VERDICT_SIGNS: dict[VerdictKind, tuple[str, Tone]] = {
     "undecided": ("?", "quiet"),
     "not significant after correction": ("○", "quiet"),
     "too few": ("…", "quiet"),
+    "summary": ("●", ""),
+    "chance": ("⚠", "warn"),
     "summary": ("•", ""),
     "chance": ("!", "warn"),
 }

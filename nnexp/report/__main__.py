@@ -1,0 +1,111 @@
+"""``python -m nnexp.report DIR``: the report on runs that are there already."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from nnexp.report.options import Asked
+
+
+def main() -> None:
+    """Report; the exit code is 1 for bad input, told in one line."""
+    arguments = _arguments()
+    try:
+        _report(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except KeyboardInterrupt:
+        print("nnexp: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        _exit(error)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from nnexp.report.runs import read_runs
+    from nnexp.report.terminal import print_page, print_report, waiting
+    from nnexp.report.write import report_on
+
+    folders: list[Path] = arguments.folders
+    asked = Asked(
+        tuned=None if arguments.tuned is None else tuple(arguments.tuned),
+        reference=arguments.reference,
+        equivalence=arguments.equivalence,
+        tensorboard=arguments.tensorboard,
+        title=arguments.title,
+    )
+    out: Path = arguments.out or (folders[0] if len(folders) == 1 else Path()) / "report"
+    with waiting("reading") as note:
+        runs = read_runs(folders)
+        note(f"reporting on {len(runs.records):,} runs")
+        report = report_on(runs, asked, out)
+    print_report(report.comparison)
+    print()
+    print_page(report.page)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m nnexp.report",
+        description="Compares the runs at or below the folders: verdicts and a table here, all "
+        "else on a page, DIR/report/index.html. Options that are left out are as the runs' configs "
+        "have them under 'report'.",
+    )
+    parser.add_argument(
+        "folders",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="folder of a run, of a sweep or above them, such as multirun",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where the report goes (default: report in the one folder given, else ./report)",
+    )
+    parser.add_argument(
+        "--tuned",
+        nargs="*",
+        metavar="KEY",
+        help="options that a network chooses on the validation rows, such as optimizer.lr; "
+        "put it behind the folders; without a KEY nothing is tuned",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="NAME",
+        help="what the others are compared with: a baseline such as knn, or a network such as "
+        "'deep · adam'",
+    )
+    parser.add_argument(
+        "--equivalence",
+        type=float,
+        metavar="POINTS",
+        help="difference of accuracy, in points of per cent, that does not matter",
+    )
+    parser.add_argument(
+        "--tensorboard",
+        action=argparse.BooleanOptionalAction,
+        help="write mean curves too, as TensorBoard runs",
+    )
+    parser.add_argument("--title", help="of the page")
+    return parser.parse_args()
+
+
+def _exit(error: Exception) -> NoReturn:
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        raise error
+    from nnexp.config.messages import told
+
+    print(f"nnexp: {told(error)}", file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
