@@ -24,7 +24,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from nnexp.config.schema import SCHEMAS
+from nnexp.config.schema import SCHEMAS, BaselinesConfig
 from nnexp.config.wanted import (
     all_keys,
     example_of,
@@ -51,6 +51,7 @@ def told(error: Exception, arguments: Sequence[str] = ()) -> str:
         _bad_file(error)
         or _too_large(error)
         or _no_choice(error, arguments)
+        or _no_baseline(error, arguments)
         or _no_steps(error, arguments)
     )
     if line:
@@ -250,6 +251,21 @@ def _no_steps(error: Exception, arguments: Sequence[str]) -> str | None:
     return advice
 
 
+def _no_baseline(error: Exception, arguments: Sequence[str]) -> str | None:
+    """``baseline.svm.C=3`` where no SVM is chosen: for OmegaConf an option of nothing."""
+    if not isinstance(error, AssertionError) or "Unexpected type for root" not in str(error):
+        return None
+    overrides = list(_overrides(arguments))
+    chosen = [str(o.value()) for o in overrides if o.key_or_group == "baseline"][-1:] or ["knn"]
+    for override in overrides:
+        group, _, option = override.key_or_group.partition(".")
+        name = option.partition(".")[0]
+        if group == "baseline" and name and name not in re.findall(r"\w+", chosen[0]):
+            also = f"baseline={name}, or with others baseline=[knn,{name}]" * (name != "knn")
+            return f"{override.input_line}: {name} is not chosen; {also or 'baseline=knn'} does so"
+    return None
+
+
 def _choice_wanted(group: str, given: str, value: Any) -> str:
     if not group:
         return f"{given}: must be key=value"
@@ -276,6 +292,8 @@ def _overrides(arguments: Sequence[str]) -> Iterator[Override]:
 def _missing_choice(error: MissingConfigException) -> str:
     wanted_file = (error.missing_cfg_file or "").removesuffix(".yaml")
     options = list(error.options or [])
+    if not options and wanted_file.startswith("baseline/"):  # of a list Hydra tells no options
+        options = [*(option.name for option in dataclasses.fields(BaselinesConfig)), "all", "none"]
     if not options or "/" not in wanted_file:
         return _sentence(error)
     group, _, name = wanted_file.rpartition("/")
