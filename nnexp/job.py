@@ -7,18 +7,21 @@ import dataclasses
 import logging
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from nnexp.config.messages import told
 from nnexp.config.schema import Config
 from nnexp.data import Dataset
-from nnexp.engine import Epoch, RunState, means
-from nnexp.models.loss import cross_entropy
+from nnexp.engine import Epoch, RunState
 from nnexp.models.structure import Structure, parameter_layout
+from nnexp.probabilities import scores
 from nnexp.results.board import Board
+from nnexp.results.predictions import Classes, Predictions, write_predictions
 from nnexp.results.record import (
     RESULT_METRICS,
     DatasetSummary,
@@ -47,6 +50,8 @@ class Job:
         self.error: BaseException | None = None
         self._board: Board | None = None
         self._metrics: MetricsLog | None = None
+        self._predictions: Predictions | None = None
+        self._options = dataclasses.asdict(config)
         self.result = RunResult(
             status="failed",
             seed=config.seed,
@@ -54,6 +59,7 @@ class Job:
             model=config.model.name,
             optimizer=config.optimizer.name,
             dataset=DatasetSummary(name=config.dataset.name),
+            config=self._options,
         )
 
     def begin(self) -> None:
@@ -84,7 +90,7 @@ class Job:
             dataset.num_features, dataset.num_classes, self.result.num_parameters, device,
             threads, "s" if threads > 1 else "",
         )  # fmt: skip
-        self._board = Board(self.folder, self.config, dataset, structure)
+        self._board = Board(self.folder, self.result.arm, self._options, dataset, structure)
         self._metrics = MetricsLog(self.folder)
         self._trains = self._saved = time.perf_counter()
 
@@ -127,25 +133,52 @@ class Job:
         layout = parameter_layout(self.structure)
         self._board.histograms(*(layout.views(flat[None]) for flat in (params, grads)))
 
-    def test(self, state: RunState, logits: Tensor) -> None:
-        """Compare with the test rows: logits [N, C] of the best epoch."""
+    def test(self, state: RunState, logits: Tensor, seconds: float) -> None:
+        """Compare with the test rows: logits [N, C] of the best epoch, made in so many seconds."""
         assert self._board is not None
         assert state.best is not None
-        labels = self.dataset.y[self.dataset.test].to(logits.device)
-        losses, rights = cross_entropy(logits.T[None], labels[None])
-        loss, acc = means(losses, rights)
-        tested = {"test/loss": float(loss), "test/acc": float(acc)}
-        self._note(metrics={**self.result.metrics, **tested})
+        rows = self.dataset.test
+        labels = self.dataset.y[rows]
+        probabilities = logits.float().softmax(1).cpu()
+        found = scores(probabilities, labels)
+        tested = {"test/loss": found.loss, "test/acc": found.acc, "test/brier": found.brier}
+        self._note(
+            metrics={**self.result.metrics, **tested},
+            calibration=found.calibration,
+            seconds=self._seconds(predict=round(seconds, 6)),
+        )
+        self._predictions = Predictions(
+            probabilities=probabilities.numpy(),
+            labels=labels.numpy().astype(np.int32),
+            rows=rows.numpy().astype(np.int32),
+        )
         if self.config.trainer.pictures:
-            self._board.pictures(logits.argmax(1), *state.best)
+            self._board.pictures(probabilities.argmax(1), *state.best)
 
-    def end(self, baselines: dict[str, dict[str, Any]]) -> None:
-        """Write the result.
+    def end(self, baselines: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the predictions, if there are any, and the result.
+
+        Args:
+            baselines: by name. What one ``predicted``, classes [N] of the test rows, goes to the
+                predictions, the rest to the result.
 
         Raises:
             OSError: ``result.json`` cannot be written.
         """
-        self._note(baselines=baselines, seconds=self._seconds())
+        predicted = {
+            name: np.asarray(found["predicted"], np.int32)
+            for name, found in baselines.items()
+            if found.get("predicted") is not None
+        }
+        problem = self._save_predictions(predicted)
+        self._note(
+            baselines={
+                name: {key: value for key, value in found.items() if key != "predicted"}
+                for name, found in baselines.items()
+            },
+            error=self.result.error or problem,
+            seconds=self._seconds(),
+        )
         self._close()
         self.ended = True
         write_result(self.folder, self.result)
@@ -169,7 +202,7 @@ class Job:
     def save(self, state: RunState, *, last: bool = True) -> str | None:
         """Write the checkpoints. If that fails the run goes on; returns what is wrong."""
         folder = self.folder / "checkpoints"
-        about = (self.config, self.structure, self.dataset, state)
+        about = (self._options, self.structure, self.dataset, state)
         try:
             folder.mkdir(exist_ok=True)
             if state.best is not None:
@@ -180,6 +213,21 @@ class Job:
             problem = f"no checkpoint: {error.filename or folder}: {error.strerror}"
             log.warning("%s", problem)
             return problem
+        return None
+
+    def _save_predictions(self, baselines: dict[str, Classes]) -> str | None:
+        """If that fails the run is none the worse; returns what is wrong."""
+        if self._predictions is None:
+            return None
+        try:
+            whole = dataclasses.replace(self._predictions, baselines=baselines)
+            write_predictions(self.folder, whole)
+        except OSError as error:
+            problem = f"no predictions: {error.filename or self.folder}: {error.strerror}"
+            log.warning("%s", problem)
+            return problem
+        finally:
+            self._predictions = None  # a group has many
         return None
 
     def _judge(self, epoch: Epoch, state: RunState) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from nnexp.config.schema import Config
 from nnexp.data.types import Dataset
 from nnexp.engine import RunState
 from nnexp.errors import DataError
@@ -46,7 +46,11 @@ class TrainedNetwork:
 
 
 def save_best(
-    path: Path, config: Config, structure: Structure, dataset: Dataset, state: RunState
+    path: Path,
+    config: Mapping[str, Any],
+    structure: Structure,
+    dataset: Dataset,
+    state: RunState,
 ) -> None:
     """Write the weights of the best epoch, of which there must have been one."""
     assert state.best is not None
@@ -57,7 +61,11 @@ def save_best(
 
 
 def save_last(
-    path: Path, config: Config, structure: Structure, dataset: Dataset, state: RunState
+    path: Path,
+    config: Mapping[str, Any],
+    structure: Structure,
+    dataset: Dataset,
+    state: RunState,
 ) -> None:
     """Write the weights of the last epoch, the optimizer's state and how far training is."""
     content = _common(config, structure, dataset)
@@ -103,10 +111,10 @@ def _named(layout: Layout, flat: Tensor) -> dict[str, Tensor]:
     return {name: view[0] for name, view in layout.views(flat[None]).items()}
 
 
-def _common(config: Config, structure: Structure, dataset: Dataset) -> dict[str, Any]:
+def _common(config: Mapping[str, Any], structure: Structure, dataset: Dataset) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "config": dataclasses.asdict(config),
+        "config": config,
         "structure": dataclasses.asdict(structure),
         "class_names": list(dataset.class_names),
         "feature_names": list(dataset.feature_names),

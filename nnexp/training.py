@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +86,10 @@ def train_together(
 
 
 def compare(config: Config, dataset: Dataset, device: torch.device) -> dict[str, dict[str, Any]]:
-    """The baselines of a run: chosen on the validation rows, then tried on the test rows."""
+    """The baselines of a run: chosen on the validation rows, then tried on the test rows.
+
+    By name what ``Job.end`` takes.
+    """
     data = Data.of(dataset, config.dataset.split_seed, device)
     return of_baselines.compare(config.baseline, data)
 
@@ -154,7 +158,10 @@ def _finish(
     done: Sequence[int],
     baselines: Callable[[Job], dict[str, dict[str, Any]]],
 ) -> None:
-    """End the jobs whose training is over. Only now are test rows read: all choices are made."""
+    """End the jobs whose training is over. Only now are test rows read: all choices are made.
+
+    ``seconds.predict`` of a run is the time of all that predict together.
+    """
     compared = {}
     for run in done:
         if not jobs[run].ended:
@@ -165,10 +172,14 @@ def _finish(
         if group.states[run].best is not None:
             by_height.setdefault(len(rows[run]["test"]), []).append(run)
     for runs in by_height.values():
+        began = time.perf_counter()
         logits = group.predict(runs, torch.stack([rows[run]["test"] for run in runs]))
+        if logits.is_cuda:
+            torch.cuda.synchronize(logits.device)
+        seconds = time.perf_counter() - began
         for run, own in zip(runs, logits, strict=True):
             with _spared(jobs[run]):
-                jobs[run].test(group.states[run], own)
+                jobs[run].test(group.states[run], own, seconds)
     for run, results in compared.items():
         if not jobs[run].ended:
             with _spared(jobs[run]):

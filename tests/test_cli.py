@@ -107,7 +107,7 @@ def test_tensorboard_shows_the_run(main_job: tuple[Path, Any]) -> None:
     assert [p.value for p in events.Scalars("test/acc")] == [
         pytest.approx(result.metrics["test/acc"])
     ]
-    knn = events.Scalars("baseline/knn/test_acc")
+    knn = events.Scalars("vs/knn/test_acc")
     assert [(p.step, p.value) for p in knn] == [
         (step, pytest.approx(result.baselines["knn"]["test/acc"])) for step in (0, losses[-1][0])
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
@@ -28,11 +29,11 @@ from tensorboard.backend.event_processing.event_file_loader import LegacyEventFi
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import Tensor, nn
 
 from nnexp.config.compose import CONF, register, to_config
-from nnexp.config.schema import Config
 from nnexp.data import Dataset, load
 from nnexp.models.module import as_module
 from nnexp.models.structure import Structure
@@ -42,6 +43,7 @@ from nnexp.results.crc32c import crc32c
 from nnexp.results.events import EventWriter
 from nnexp.results.graph import layer_graph
 from nnexp.results.png import png
+from nnexp.results.record import RESULT_METRICS, DatasetSummary, RunResult
 
 STARTED = 1_700_000_000.0
 EPOCHS = [
@@ -61,13 +63,14 @@ CURVES = ("train/loss", "train/acc", "val/loss", "val/acc", "lr")
 METRICS = {
     "test/acc": 0.975,
     "test/loss": 0.08,
-    "baseline/knn/val_acc": 0.98,
-    "baseline/knn/test_acc": 0.9861,
+    "vs/knn/val_acc": 0.98,
+    "vs/knn/test_acc": 0.9861,
 }
 HPARAMS: dict[str, dict[str, bool | int | float | str | None]] = {
     "adam": {"optimizer": "adam", "lr": 1e-3, "betas": "[0.9, 0.999]", "amsgrad": False, "seed": 0},
     "sgd": {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "grad_clip": None, "seed": 0},
 }
+TRIALS = {"adam": "deep · adam · seed 0", "sgd": ""}
 
 
 class Network(nn.Module):
@@ -98,7 +101,7 @@ def a_graph() -> bytes:
 def write_run(folder: Path, arm: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     writer = EventWriter(folder)
-    writer.start(HPARAMS[arm])
+    writer.start(HPARAMS[arm], TRIALS[arm])
     writer.text("config", "```yaml\nlr: 0.001\n```")
     writer.graph(a_graph)
     writer.epochs(EPOCHS, STARTED)
@@ -374,16 +377,16 @@ def test_runs_of_one_structure_share_one_tracing() -> None:
 
 
 @pytest.fixture
-def iris() -> tuple[Config, Dataset]:
+def iris() -> tuple[str, dict[str, Any], Dataset]:
     """What a board is made of."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = to_config(compose("config", ["dataset=iris", "debug=fast"]))
-    return config, load(config.dataset)
+    return "deep · sgd", dataclasses.asdict(config), load(config.dataset)
 
 
 def test_what_is_known_of_a_run_is_on_disk_before_its_first_epoch(
-    tmp_path: Path, iris: tuple[Config, Dataset]
+    tmp_path: Path, iris: tuple[str, dict[str, Any], Dataset]
 ) -> None:
     Board(tmp_path, *iris, Structure(4, (8,), 3))
     version, hparams, config, graph = events(tmp_path)
@@ -394,13 +397,62 @@ def test_what_is_known_of_a_run_is_on_disk_before_its_first_epoch(
 
 
 def test_a_boards_epochs_are_on_disk_when_it_is_flushed(
-    tmp_path: Path, iris: tuple[Config, Dataset]
+    tmp_path: Path, iris: tuple[str, dict[str, Any], Dataset]
 ) -> None:
     board = Board(tmp_path, *iris, Structure(4, (8,), 3))
     for epoch in EPOCHS:
         board.epoch(epoch)
     board.flush()
     assert scalars(tmp_path) == {tag: expected(tag) for tag in CURVES}
+
+
+def test_the_table_of_hyperparameters_shows_the_test_accuracy(
+    tmp_path: Path, iris: tuple[str, dict[str, Any], Dataset]
+) -> None:
+    """TensorBoard shows the first five tags until one chooses others."""
+    board = Board(tmp_path, *iris, Structure(4, (8,), 3))
+    board.epoch(EPOCHS[1])
+    result = RunResult(status="completed", seed=0, arm="", model="deep", optimizer="sgd",
+                       dataset=DatasetSummary(name="iris"))  # fmt: skip
+    baseline = {"val/acc": 0.5, "test/acc": 0.5}
+    board.end(
+        dataclasses.replace(
+            result,
+            metrics=dict.fromkeys(RESULT_METRICS, 0.25),
+            baselines=dict.fromkeys(("boosting", "knn", "svm"), baseline),
+        )
+    )
+    board.close()
+    tags = sorted(scalars(tmp_path))
+    assert "test/acc" in tags[:5]
+    assert {"vs/knn/test_acc", "test/brier", "test/loss", "best/val_acc"} <= set(tags)
+
+
+def trial_of(folder: Path) -> str:
+    content = events(folder)[1].summary.value[0].metadata.plugin_data.content
+    start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+    return str(start.group_name)
+
+
+def test_runs_that_differ_have_different_names(
+    tmp_path: Path, iris: tuple[str, dict[str, Any], Dataset]
+) -> None:
+    """TensorBoard takes runs of one name for one, and would show the mean of the two."""
+    arm, config, dataset = iris
+    structure = Structure(4, (8,), 3)
+    other_config = {**config, "trainer": {**config["trainer"], "batch_size": 7}}
+    other_dataset = dataclasses.replace(dataset, fingerprint="0" * 64)
+    boards = [(config, dataset), (config, dataset), (other_config, dataset),
+              (config, other_dataset)]  # fmt: skip
+    names = []
+    for number, (options, data) in enumerate(boards):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        Board(folder, arm, options, data, structure).close()
+        names.append(trial_of(folder))
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+    assert all(name.startswith("deep · sgd · iris · seed 0 · ") for name in names)
 
 
 # The server
@@ -458,7 +510,7 @@ def test_server_serves_scalars(server: Server) -> None:
     for tag in CURVES:
         points = server.get("scalars/scalars", run="adam", tag=tag)
         assert [(step, value) for _, step, value in points] == expected(tag)
-    ((_, step, value),) = server.get("scalars/scalars", run="sgd", tag="baseline/knn/test_acc")
+    ((_, step, value),) = server.get("scalars/scalars", run="sgd", tag="vs/knn/test_acc")
     assert (step, value) == (450, pytest.approx(0.9861))
 
 
@@ -476,14 +528,15 @@ def test_server_shows_each_arm_with_its_own_hyperparameters_and_metrics(server: 
     statuses = [f"STATUS_{name}" for name in ("UNKNOWN", "RUNNING", "SUCCESS", "FAILURE")]
     question = {"allowedStatuses": statuses, "colParams": [], "startIndex": 0, "sliceSize": 10}
     groups = server.get("hparams/session_groups", request=json.dumps(question))["sessionGroups"]
-    assert {group["name"] for group in groups} == {"adam", "sgd"}
+    assert {group["name"] for group in groups} == {"deep · adam · seed 0", "sgd"}
     for group in groups:
-        arm = group["name"]
+        arm = group["hparams"]["optimizer"]
         assert group["hparams"] == {k: v for k, v in HPARAMS[arm].items() if v is not None}
         metrics = {value["name"]["tag"]: value["value"] for value in group["metricValues"]}
         last = {tag: expected(tag)[-1][1] for tag in CURVES}
         assert metrics == pytest.approx({**last, **METRICS})
         (session,) = group["sessions"]
+        assert session["name"] == arm
         assert session["status"] == ("STATUS_SUCCESS" if arm == "adam" else "STATUS_FAILURE")
 
 

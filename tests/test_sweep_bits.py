@@ -162,6 +162,11 @@ def bits_of(value: Any) -> Any:
     return repr(value)
 
 
+def predictions_of(folder: Path) -> bytes | None:
+    path = folder / "predictions.npz"
+    return path.read_bytes() if path.exists() else None
+
+
 def events_of(folder: Path) -> list[tuple[int, str, bytes]]:
     """Step, tag and value of everything in the event file, in its order."""
     (path,) = folder.glob("events.out.tfevents.*")
@@ -175,6 +180,7 @@ def events_of(folder: Path) -> list[tuple[int, str, bytes]]:
                 content = value.metadata.plugin_data.content
                 info = plugin_data_pb2.HParamsPluginData.FromString(content)
                 info.session_start_info.start_time_secs = 0
+                info.session_start_info.group_name = ""  # begins with the name of the arm
                 value.metadata.plugin_data.content = info.SerializeToString(deterministic=True)
             elif value.tag == metadata.SESSION_END_INFO_TAG:
                 content = value.metadata.plugin_data.content
@@ -194,6 +200,7 @@ def assert_same(ours: Path, theirs: Path) -> None:
     for name in names:
         content = [load_checkpoint(folder / "checkpoints" / name) for folder in (ours, theirs)]
         assert bits_of(content[0]) == bits_of(content[1]), name
+    assert predictions_of(ours) == predictions_of(theirs)
     assert events_of(ours) == events_of(theirs)
 
 
@@ -210,6 +217,9 @@ def assert_equal_runs(folder: Path, alone: Sequence[Path]) -> list[RunResult]:
 def test_the_runs_are_worth_comparing(small_alone: list[Path]) -> None:
     """They differ, and some diverge, and some stop early, at several epochs."""
     results = [read_result(folder) for folder in small_alone]
+    tested = [(f / "predictions.npz").exists() for f in small_alone]
+    assert tested == [r.metrics["test/acc"] is not None for r in results]
+    assert len({predictions_of(f) for f in small_alone}) > sum(tested) / 2
     assert {r.status for r in results} == {"completed", "diverged"}
     assert sum(r.status == "diverged" for r in results) >= 4
     assert len({r.epochs for r in results if r.status == "completed"}) >= 3

@@ -91,4 +91,5 @@ def split(
         shift=torch.from_numpy(shift),
         scale=torch.from_numpy(scale),
         image_shape=source.image_shape,
+        official_test=source.test is not None,
     )

@@ -76,6 +76,7 @@ class Dataset:
     shift: torch.Tensor  # [D] float64, fitted on the training rows
     scale: torch.Tensor  # [D] float64, fitted on the training rows; 0 blanks a column
     image_shape: tuple[int, int] | None = None
+    official_test: bool = False  # the test rows are the source's own; else they were drawn
 
     @property
     def num_train(self) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import json
+import hashlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnexp.config.schema import Config
 from nnexp.data.types import Dataset
 from nnexp.models.module import as_module, named_tensors
 from nnexp.models.structure import Structure
 from nnexp.results.events import EventWriter
 from nnexp.results.graph import layer_graph
 from nnexp.results.record import RunResult
+from nnexp.results.strict_json import to_readable_json
 
 # Options that say where files lie or how a run is computed, not what is compared.
 _NO_HPARAMS = ("name", "root", "path", "test_path", "download", "device", "threads",
@@ -35,16 +34,19 @@ class Board:
     """
 
     def __init__(
-        self, folder: Path, config: Config, dataset: Dataset, structure: Structure
+        self,
+        folder: Path,
+        arm: str,
+        config: Mapping[str, Any],
+        dataset: Dataset,
+        structure: Structure,
     ) -> None:
-        self._config = config
         self._dataset = dataset
         self._structure = structure
         self._writer = EventWriter(folder)
-        self._writer.start(hparams(config, dataset))
-        self._writer.text(
-            "config", f"```json\n{json.dumps(dataclasses.asdict(config), indent=2)}\n```"
-        )
+        table = hparams(config, dataset)
+        self._writer.start(table, _trial(arm, table, dataset))
+        self._writer.text("config", f"```json\n{to_readable_json(config).decode()}\n```")
         self._writer.graph(lambda: _graph(structure))
         self._writer.flush()  # what is known of a run before its first epoch, however long that is
         self._started = time.time()
@@ -62,13 +64,17 @@ class Board:
                 self._writer.histogram(f"{kind}/{name}", values, self._step)
 
     def end(self, result: RunResult) -> None:
-        """Add the final metrics of the network and of its baselines."""
+        """Add the final metrics of the network and of its baselines.
+
+        TensorBoard's HParams table shows the first five tags until one chooses others. So the
+        baselines' tags come late in the alphabet, and ``test/acc`` is among the five.
+        """
         metrics = {
             key if key.startswith("test/") else f"best/{key.replace('/', '_')}": value
             for key, value in result.metrics.items()
         }
         baselines = {
-            f"baseline/{name}/{split}_acc": baseline[f"{split}/acc"]
+            f"vs/{name}/{split}_acc": baseline[f"{split}/acc"]
             for name, baseline in result.baselines.items()
             for split in ("val", "test")
         }
@@ -131,15 +137,23 @@ def _graph(structure: Structure) -> bytes:
     return bytes(layer_graph(as_module(structure), example).SerializeToString())
 
 
-def hparams(config: Config, dataset: Dataset) -> dict[str, bool | int | float | str | None]:
+def _trial(arm: str, table: Mapping[str, Any], dataset: Dataset) -> str:
+    """What TensorBoard calls the run. It takes runs of one name for repetitions of one trial."""
+    exact = repr((sorted(table.items()), dataset.fingerprint)).encode()
+    digest = hashlib.sha256(exact).hexdigest()[:6]
+    return f"{arm} · {dataset.name} · seed {table['seed']} · {digest}"
+
+
+def hparams(
+    config: Mapping[str, Any], dataset: Dataset
+) -> dict[str, bool | int | float | str | None]:
     """The hyperparameters as TensorBoard's HParams table takes them: flat, lists as text."""
-    options = dataclasses.asdict(config)
-    values: dict[str, Any] = {"seed": config.seed, "dataset.name": dataset.name}
+    values: dict[str, Any] = {"seed": config["seed"], "dataset.name": dataset.name}
     for group in ("model", "optimizer", "scheduler"):
-        values[f"{group}.name"] = options[group]["name"]
+        values[f"{group}.name"] = config[group]["name"]
     for group in ("model", "optimizer", "scheduler", "dataset", "trainer"):
-        for key, value in options[group].items():
+        for key, value in config[group].items():
             if key not in _NO_HPARAMS and not isinstance(value, dict):
                 values[f"{group}.{key}"] = str(value) if isinstance(value, list) else value
-    stopping = options["trainer"]["early_stopping"]
+    stopping = config["trainer"]["early_stopping"]
     return values | {f"trainer.early_stopping.{key}": value for key, value in stopping.items()}

@@ -78,9 +78,9 @@ class EventWriter:
         with self._spared("graph"):
             self._file.append(summaries.graph_event(graph(), time.time()))
 
-    def start(self, hparams: Mapping[str, summaries.Hparam | None]) -> None:
-        """Enter the run into TensorBoard's HParams table."""
-        self._write("hparams", lambda: summaries.session_start(hparams, time.time()))
+    def start(self, hparams: Mapping[str, summaries.Hparam | None], trial: str = "") -> None:
+        """Enter the run into TensorBoard's HParams table, by the name ``trial`` or its folder's."""
+        self._write("hparams", lambda: summaries.session_start(hparams, time.time(), trial))
 
     def end(self, metrics: Mapping[str, float | None], step: int, *, success: bool) -> None:
         """Write the final metrics as scalars, the last of their tags, and how the run ended.

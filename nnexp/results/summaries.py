@@ -137,15 +137,20 @@ def histogram(tag: str, values: NDArray[np.floating]) -> Summary:
     return Summary(value=[value])
 
 
-def session_start(hparams: Mapping[str, Hparam | None], wall_time: float) -> Summary:
+def session_start(
+    hparams: Mapping[str, Hparam | None], wall_time: float, trial: str = ""
+) -> Summary:
     """The hyperparameters of the run. One that is None is left blank.
+
+    Runs with the same ``trial`` are one row of the table, with the means of their metrics; without
+    one a run is named after its folder.
 
     No Experiment summary goes with it. TensorBoard takes the first that it finds under its logdir
     for all runs there, so that one run's would hide the hyperparameters that another arm of the
     sweep has; without one it shows the union of all runs' hyperparameters and metrics.
     """
     known = {name: value for name, value in hparams.items() if value is not None}
-    return summary_v2.hparams_pb(known, trial_id="", start_time_secs=wall_time)
+    return summary_v2.hparams_pb(known, trial_id=trial, start_time_secs=wall_time)
 
 
 def session_end(success: bool, wall_time: float) -> Summary:

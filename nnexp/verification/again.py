@@ -13,24 +13,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nnexp.config.schema import Config
 from nnexp.errors import DataError, NnexpError
 from nnexp.results.checkpoints import load_checkpoint
+from nnexp.results.predictions import PREDICTIONS_FILE, read_predictions
 from nnexp.results.record import METRICS_FILE, RESULT_FILE, RunResult, read_metrics, read_result
 from nnexp.run import run
 from nnexp.verification.differences import Difference, differences
 from nnexp.verification.picks import REPEATABLE, Recorded
 from nnexp.verification.recorded_config import recorded_config
 
-# Where and in what company a run was computed; the rest of its result must be the same.
-_CIRCUMSTANCES = ("schema", "group_size", "device", "threads", "versions")
+# Where and in what company a run was computed, and its config, of which checkpoints tell; the rest
+# of its result must be the same.
+_CIRCUMSTANCES = ("schema", "group_size", "device", "threads", "versions", "config")
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """A recorded run beside the same run alone."""
 
-    metrics: list[Difference]  # in metrics.jsonl and result.json
+    metrics: list[Difference]  # in metrics.jsonl, result.json and predictions.npz
     weights: list[Difference]  # in the checkpoints: also of the optimizer's state and the scaling
     notes: list[str]  # what may explain differences, a line each
     on_cuda: bool  # either of the two
@@ -65,6 +69,7 @@ def compared(recorded: Recorded) -> Comparison:
         metrics=[
             *_of_epochs(theirs.epochs, ours.epochs),
             *differences(_outcome(theirs.result), _outcome(ours.result), RESULT_FILE),
+            *differences(theirs.predictions, ours.predictions, PREDICTIONS_FILE),
         ],
         weights=list(differences(theirs.checkpoints, ours.checkpoints, "checkpoints")),
         notes=notes + list(_circumstances(theirs.result, ours.result)),
@@ -78,11 +83,24 @@ class _Files:
     def __init__(self, folder: Path) -> None:
         self.result = read_result(folder)
         self.epochs = read_metrics(folder)
+        self.predictions = _predictions(folder)
         self.config: dict[str, Any] = {}
         self.checkpoints: dict[str, dict[str, Any]] = {}
         for path in sorted((folder / "checkpoints").glob("*.pt")):
             self.checkpoints[path.name] = load_checkpoint(path)
             self.config = self.checkpoints[path.name].pop("config", {})
+
+
+def _predictions(folder: Path) -> dict[str, Any]:
+    """By name of the array; empty for a run that was never tested."""
+    if not (folder / PREDICTIONS_FILE).exists():
+        return {}
+    found = vars(read_predictions(folder))
+    return {
+        name: torch.from_numpy(value)
+        for name, value in {**found, **found["baselines"]}.items()
+        if name != "baselines"
+    }
 
 
 def _trained(config: Config, folder: Path, arm: str, cwd: Path | None) -> _Files:
