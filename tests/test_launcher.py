@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -145,13 +145,20 @@ ConfigStore.instance().store(
 """
 
 
-def nnexp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def nnexp(
+    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run ``python -m nnexp`` in ``folder``, where it finds plugins in ``plugins``."""
     folder.mkdir(parents=True, exist_ok=True)
     return subprocess.run(
         [sys.executable, "-W", "error::UserWarning", "-m", "nnexp", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": "plugins", "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": "plugins",
+            "OMP_NUM_THREADS": "1",
+            **(environment or {}),
+        },
         capture_output=True,
         text=True,
         timeout=120,
@@ -295,3 +302,138 @@ def test_a_split_that_cannot_be_scaled_fails_its_own_seeds_alone(tmp_path: Path)
         outcomes.append({n: read_result(folder / str(n)).status for n in range(4)})
         assert done.returncode == int("failed" in outcomes[-1].values())
     assert outcomes[0] == outcomes[1]
+
+
+# ── logs, folders, errors ─────────────────────────────────────────────────────────────────────
+
+
+def log_lines(folder: Path) -> list[list[str]]:
+    """Of each run, without the time, in any order: what runs share is logged when it is made."""
+    logs = [folder / "out" / str(num) / "nnexp.log" for num in range(4)]
+    return [sorted(line.split("]", 1)[1] for line in log.read_text().splitlines()) for log in logs]
+
+
+def test_runs_of_a_group_have_the_logs_that_they_have_alone(tmp_path: Path) -> None:
+    """A warning about the rows, what the baseline says (computed once for two runs), the run's own
+    lines, an error."""
+    rows = [f"{i % 7},{i % 5},{'rare' if i == 0 else i % 2}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,label", *rows]) + "\n")
+    sweep = [
+        "-m", "hydra.sweep.dir=out", f"dataset.path={tmp_path / 't.csv'}", "dataset=csv",
+        "dataset.target=label", "model=shallow", "trainer.epochs=1", "optimizer=sgd",
+        "baseline.knn.k=[1,3,500]", "optimizer.lr=0.1,1e30", "seed=0,1",
+    ]  # fmt: skip
+    fused = nnexp(tmp_path / "fused", *sweep)
+    basic = nnexp(tmp_path / "basic", "hydra/launcher=basic", "hydra/sweeper=basic", *sweep)
+    assert (fused.returncode, basic.returncode) == (1, 1)
+    lines = log_lines(tmp_path / "fused")
+    assert lines == log_lines(tmp_path / "basic")
+    for num, of_run in enumerate(lines):
+        assert sum("a single row" in line for line in of_run) == 1
+        assert sum("rows to train" in line for line in of_run) == 1
+        assert sum("k=500" in line for line in of_run) == 1
+        assert sum("[ERROR] - training diverged" in line for line in of_run) == (num > 1)
+
+
+@pytest.mark.slow
+def test_job_logging_says_where_logs_are_and_what_they_hold(tmp_path: Path) -> None:
+    fused = ["-m", "hydra.sweep.dir=out", *_SMALL, "baseline=knn", "baseline.knn.k=[1,500]"]
+    done = nnexp(
+        tmp_path, *fused,
+        "hydra.job_logging.handlers.file.filename=${hydra.runtime.output_dir}/mine.txt",
+        "hydra.job_logging.formatters.simple.format='%(levelname)s|%(message)s'",
+        "+hydra.job_logging.loggers={nnexp.baselines:{level:WARNING}}",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = (tmp_path / "out" / "0" / "mine.txt").read_text().splitlines()
+    assert line.startswith("INFO|shallow · adam")
+    assert not (tmp_path / "out" / "0" / "nnexp.log").exists()
+    done = nnexp(tmp_path / "none", *fused, "hydra/job_logging=disabled")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list((tmp_path / "none" / "out").rglob("*.log")) == []
+
+
+def test_full_errors_show_where_each_wrong_job_went_wrong(tmp_path: Path) -> None:
+    """One that cannot be composed, one out of range, one with more rows than there are; the right
+    one is trained all the same."""
+    wrong = [
+        "-m", "hydra.sweep.dir=out", *_SMALL, "optimizer=adm,sgd", "optimizer.lr=-1,0.1",
+        "dataset.num_train=60,5000",
+    ]  # fmt: skip
+    done = nnexp(tmp_path, *wrong, environment={"HYDRA_FULL_ERROR": "1"})
+    assert done.returncode == 1
+    told = done.stdout.split("Traceback (most recent call last)")
+    assert len(told) > 3
+    for who in ("job 0: ", "job 4: ", "job 7: "):
+        assert any(part.endswith(who) for part in told)
+    for raised in ("MissingConfigException", "ConfigError: optimizer.lr=-1.0", "5000"):
+        assert raised in done.stdout
+    assert read_result(tmp_path / "out" / "6").status == "completed"
+    assert len(done.stderr.splitlines()) == 3
+
+
+def test_a_job_that_cannot_be_composed_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    """The one that it would have had, unless that is another's."""
+    done = nnexp(
+        tmp_path / "named", "-m", "hydra.sweep.dir=out", *_SMALL, "optimizer=adm,sgd",
+        "hydra.sweep.subdir=${optimizer.name}-${seed}-${hydra.job.num}", "seed=3",
+    )  # fmt: skip
+    assert done.returncode == 1
+    folder = tmp_path / "named" / "out"
+    assert read_result(folder / "adm-3-0").status == "failed"
+    assert read_result(folder / "sgd-3-1").status == "completed"
+    done = nnexp(
+        tmp_path / "shared", "-m", "hydra.sweep.dir=out", *_SMALL, "optimizer=adm,sgd",
+        "hydra.sweep.subdir=${seed}", "seed=0",
+    )  # fmt: skip
+    assert done.returncode == 1
+    folder = tmp_path / "shared" / "out"
+    found = {path.parent.name: read_result(path.parent) for path in folder.glob("*/result.json")}
+    assert {name: result.status for name, result in found.items()} == {
+        "0": "completed", "0_1": "failed",
+    }  # fmt: skip
+    assert list(folder.rglob("previous")) == []
+
+
+@pytest.mark.slow
+def test_no_two_batches_share_a_folder(tmp_path: Path) -> None:
+    done = nnexp(
+        tmp_path, "-m", "hydra.sweep.dir=out", *_SMALL, "seed=0,1", "hydra.sweep.subdir=same",
+        "hydra.sweeper.max_batch_size=1", "report.enabled=false",
+    )  # fmt: skip
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("nnexp: hydra.sweep.subdir=same: jobs 0 and 1 would both write to ")
+    assert read_result(tmp_path / "out" / "same").seed == 0
+    assert list(tmp_path.rglob("previous")) == []
+
+
+def test_files_that_cannot_be_moved_aside_cost_their_run(tmp_path: Path) -> None:
+    """Else an earlier result might be taken for one of this sweep."""
+    sweep = ["-m", "hydra.sweep.dir=out", *_SMALL, "seed=0,1", "report.enabled=false"]
+    assert nnexp(tmp_path, *sweep, "seed=0,1,2").returncode == 0
+    before = (tmp_path / "out" / "1" / "result.json").read_bytes()
+    (tmp_path / "out" / "1" / "previous").write_text("in the way")
+    done = nnexp(tmp_path, *sweep)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("nnexp: job 1 ")
+    assert str(tmp_path / "out" / "1" / "previous") in line
+    assert (tmp_path / "out" / "1" / "result.json").read_bytes() == before
+    assert read_result(tmp_path / "out" / "0").status == "completed"
+    assert "1 run in 1 group on 1 worker; 1 job cannot be trained" in done.stdout
+    assert "out holds 1 folder of an earlier sweep: 2" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("hydra.launcher.workers=0", "must be at least 1, or null"),
+        ("hydra.launcher.workers=abc",
+         "must be a whole number of at least 1, or null for one a core, or one a GPU"),
+    ],
+)  # fmt: skip
+def test_a_launcher_that_cannot_be_leaves_no_folder(tmp_path: Path, option: str, line: str) -> None:
+    done = nnexp(tmp_path, "-m", "hydra.sweep.dir=out", option, *_SMALL)
+    assert (done.returncode, done.stderr) == (1, f"nnexp: {option}: {line}\n")
+    assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from nnexp.__main__ import arranged
 from nnexp.config.compose import CONF, register, to_config
@@ -56,6 +59,17 @@ EARLY_STOPPING = (
         ("trainer.early_stopping=3", f"trainer.early_stopping=3: {EARLY_STOPPING}"),
         ("optimizer={lr:[1]}", "optimizer.lr=[1]: must be a number"),
         ("seed.x=3", "seed.x: no such option; seed must be a whole number"),
+        ("hydra.launcher.group_size=two", "hydra.launcher.group_size=two: must be a whole number "
+         "of at least 1, or null for what suits the work"),
+        ("hydra.launcher.dry_run=maybe", "hydra.launcher.dry_run=maybe: must be true or false"),
+        ("hydra.sweeper.max_batch_size=x", "hydra.sweeper.max_batch_size=x: must be a whole number "
+         "of at least 1, or null for all jobs at once"),
+        ("hydra.launcher.wokers=2", "hydra.launcher.wokers: no such option (did you mean "
+         "'workers'?); hydra.launcher has workers, group_size, dry_run"),
+        ("optimizer.momentum=0.9", "optimizer.momentum: no such option (optimizer=sgd and "
+         "optimizer=rmsprop have it); optimizer has name, lr, weight_decay, betas, eps, amsgrad"),
+        ("++scheduler.gamma=0.9", "scheduler.gamma: no such option (scheduler=step and "
+         "scheduler=exponential have it); scheduler has name, warmup_epochs, warmup_start_factor"),
         ("+seed=3", "+seed: is there already; change it with seed=<value>"),
         ("~seed", "seed: a run needs one, such as seed=0"),
         ("~sead", "~sead: there is nothing of that name"),
@@ -315,3 +329,15 @@ def test_no_experiment_is_the_default(tmp_path: Path) -> None:
     done = nnexp(tmp_path, "--cfg", "job", "experiment=null", "debug=null")
     assert (done.returncode, done.stderr) == (0, "")
     assert "seed: 0" in done.stdout
+
+
+def test_an_interval_is_no_grid() -> None:
+    """Hydra's own sweeper says 'does not support sweep type : INTERVAL_SWEEP', and not of what."""
+    given = ["seed=0,1", "optimizer.lr=interval(0.1, 1)"]
+    parsed = OverridesParser.create().parse_overrides(given)
+    with pytest.raises(HydraException, match="INTERVAL_SWEEP") as raised:
+        BasicSweeper.split_arguments(parsed, None)
+    assert told(raised.value, given) == (
+        "optimizer.lr=interval(0.1, 1): an interval is for sweepers that choose the values "
+        "themselves, such as Optuna's; a grid takes a list, a,b,c, or range(start,stop,step)"
+    )

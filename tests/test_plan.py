@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 from engine_cases import adagrad, adam, make_config, sgd
 
-from nnexp.config.schema import BundledConfig, CosineConfig, OptimizerConfig
+from nnexp.config.schema import (
+    BundledConfig,
+    CosineConfig,
+    CSVConfig,
+    DatasetConfig,
+    OptimizerConfig,
+)
 from nnexp.models.structure import Structure, parameter_layout
 from nnexp.sweep.plan import Plan, cost_of, make_plan, runs_a_group, why_alone
 from nnexp.sweep.plan_lines import lines
@@ -344,3 +350,47 @@ def test_nothing_to_train() -> None:
     plan = make_plan([], [], num_workers=2, largest=None)
     assert (plan.tasks, plan.num_workers, plan.cost) == ((), 1, 0)
     assert lines(plan, refused=3) == ["0 runs in 0 groups on 1 worker; 3 jobs cannot be trained"]
+
+
+# ── in words ──────────────────────────────────────────────────────────────────────────────────
+
+
+def lines_of(*kinds: Kind, datasets: Sequence[DatasetConfig] = ()) -> list[str]:
+    """What the plan says of each kind."""
+    entries = [entry_of(num, kind, seed=num) for num, kind in enumerate(kinds)]
+    for entry, dataset in zip(entries, datasets, strict=False):
+        entry.config.dataset = dataset
+    plan = make_plan(entries, [prospect_of(k) for k in kinds], num_workers=1, largest=None)
+    return sorted(line for line in lines(plan) if line.startswith("  "))
+
+
+def test_kinds_of_one_network_are_told_apart_in_the_plan() -> None:
+    normed = dataclasses.replace(TINY, norm="batch")
+    told = lines_of(
+        KIND,
+        dataclasses.replace(KIND, structure=normed),
+        dataclasses.replace(KIND, precision="bfloat16"),
+        dataclasses.replace(KIND, num_train=500),
+        dataclasses.replace(KIND, batch_size=8),
+    )
+    start = "  mlp 64-32-10, batch 32, cpu, 1000 rows to train, norm=none, precision=float32: "
+    assert any(line.startswith(start) for line in told)
+    assert any("1000 rows to train, norm=batch, precision=float32: 1 run" in line for line in told)
+    assert any("norm=none, precision=bfloat16: 1 run" in line for line in told)
+    assert any("500 rows to train, norm=none, precision=float32: 1 run" in line for line in told)
+    assert "  mlp 64-32-10, batch 8, cpu: 1 run in 1 group of 1" in told
+    assert len(set(told)) == 5
+
+
+def test_data_are_named_in_the_plan_where_there_are_several() -> None:
+    """By their name, and those of one name by what their configs do not share."""
+    tables = [CSVConfig(name="t", path=f"{folder}/t.csv", target="y") for folder in "ab"]
+    told = lines_of(
+        *(dataclasses.replace(KIND, source=source) for source in ("a", "b", "iris")),
+        datasets=[*tables, BundledConfig(name="iris")],
+    )
+    assert told == [
+        "  iris, mlp 64-32-10, batch 32, cpu: 1 run in 1 group of 1",
+        "  t, mlp 64-32-10, batch 32, cpu, path=a/t.csv: 1 run in 1 group of 1",
+        "  t, mlp 64-32-10, batch 32, cpu, path=b/t.csv: 1 run in 1 group of 1",
+    ]

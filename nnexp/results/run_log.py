@@ -112,7 +112,8 @@ class RunLogs(logging.Handler):
     @contextlib.contextmanager
     def kept(self, key: str) -> Iterator[None]:
         """Records from inside are about all runs that have this in common; see ``repeat``."""
-        self._keeping = records = []
+        records: list[logging.LogRecord] = []
+        self._keeping = records
         try:
             yield
         finally:

@@ -9,11 +9,11 @@ from pathlib import Path
 from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf
 
 from nnexp.errors import ConfigError
 from nnexp.results.record import RESULT_FILE
-from nnexp.sweep.trees import copied, plain, selected
+from nnexp.sweep.trees import plain, selected
 
 
 class Folders:
@@ -60,24 +60,23 @@ class Folders:
     def _likely(self, num: int, overrides: Sequence[str]) -> str:
         """``hydra.sweep.subdir`` by what the overrides say themselves; the number if that is too
         little."""
-        tree = copied(self._config)
+        tree = OmegaConf.create(plain(self._config))  # without types, which a name alone lacks
         singleton = HydraConfig.instance()
         before = singleton.cfg
         try:
             parsed = OverridesParser.create().parse_overrides(list(overrides))
             of_task = [override for override in parsed if not override.is_hydra_override()]
             dirname = plain(tree.hydra.job.config.override_dirname)
-            with read_write(tree), open_dict(tree):
-                tree.hydra.job.num = tree.hydra.job.id = num
-                tree.hydra.job.override_dirname = get_overrides_dirname(of_task, **dirname)
-                for override in of_task:
-                    key, value = override.key_or_group, override.value()
-                    if OmegaConf.is_config(tree.get(key)) and isinstance(value, str):
-                        tree.hydra.runtime.choices[key] = value
-                        tree[key] = {"name": value}  # all that is known of it
-                    else:
-                        OmegaConf.update(tree, key, value)
-            singleton.cfg = tree  # type: ignore[assignment]  # for ${hydra:...}
+            tree.hydra.job.num = tree.hydra.job.id = num
+            tree.hydra.job.override_dirname = get_overrides_dirname(of_task, **dirname)
+            for override in of_task:
+                key, value = override.key_or_group, override.value()
+                if OmegaConf.is_config(tree.get(key)) and isinstance(value, str):
+                    tree.hydra.runtime.choices[key] = value
+                    tree[key] = {"name": value}  # all that is known of it
+                else:
+                    OmegaConf.update(tree, key, value)
+            singleton.cfg = tree  # for ${hydra:...}
             return str(selected(tree, "hydra.sweep.subdir"))
         except Exception:  # what is wrong with the job is told already
             return str(num)
