@@ -90,7 +90,7 @@ def verdict(found: Difference) -> Verdict:
         f"({100 * found.mean:+.1f} points{shown}, P(better) {found.p_better:.2f}, "
         f"{found.num_pairs} pairs)"
     )
-    return Verdict(kind=kind, sentence=sentence)
+    return Verdict(kind=kind, sentence=sentence, task=found.task, learner=found.learner)
 
 
 def network(

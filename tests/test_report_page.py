@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import report_cases as cases
 from PIL import Image
 
-from nnexp.comparison.types import Comparison, Estimate, Interval
+from nnexp.comparison.types import Comparison, Estimate, Interval, Verdict, VerdictKind
 from nnexp.report import numbers
 from nnexp.report.page import write_page
 
@@ -318,7 +319,7 @@ def test_thirty_learners_are_told_of_though_not_all_are_in_colour(pages: Pages) 
     page = pages("thirty_learners")
     assert len(page.table("Test accuracy on digits")) == 30
     assert "8 learners with the best validation accuracy stand out; 16 more in grey." in page.source
-    assert "21 more verdicts" in page.source
+    assert "23 more</summary>" in page.source
     assert len(page.table("Differences between networks on digits")) == 12
     assert "12 more are in summary.json" in page.source
 
@@ -386,3 +387,19 @@ def test_matplotlib_is_imported_when_a_page_is_written(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_numbers_are_written_as_people_write_them(made: str, shown: str) -> None:
     assert made == shown
+
+
+def test_each_kind_of_verdict_has_its_sign(tmp_path: Path) -> None:
+    kinds = get_args(VerdictKind)
+    verdicts = [Verdict(kind=kind, sentence=f"sentence {kind}", task="wine") for kind in kinds]
+    whole = Verdict(kind="summary", sentence="over all")
+    comparison = replace(cases.everything_failed(), verdicts=(whole, *verdicts))
+    page = write(comparison, tmp_path)
+    section = page.tree.all("section")[0]
+    assert [h.text for h in section.all("h3")] == ["Over all data sets", "wine"]
+    said = [(badge.text.split(" ", 1)[1], sentence.text) for badge, _, sentence in
+            (item.all("span") for item in section.all("li"))]  # fmt: skip
+    assert said == [("summary", "over all"), *((kind, f"sentence {kind}") for kind in kinds)]
+    signs = {item.all("span")[1].text for item in section.all("li")}
+    assert len(signs) == len(kinds)
+    assert section.all("summary")[0].text == f"{len(kinds) - 6} more"

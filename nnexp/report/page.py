@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from nnexp.report.figures.canvas import Drawing
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_VERDICTS_SHOWN = 8
+_VERDICTS_SHOWN = 6  # of a task
+_GROUPS_SHOWN = 4
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
@@ -31,6 +32,16 @@ class _Said:
     tone: Tone
     kind: str
     sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """The verdicts about one task, or about all."""
+
+    title: str
+    shown: Sequence[_Said]
+    more: Sequence[_Said]
+    is_folded: bool = False
 
 
 def write_page(comparison: Comparison, folder: Path) -> Path:
@@ -83,8 +94,7 @@ def _html(comparison: Comparison, found: Sequence[Section]) -> str:
     return environment.get_template("page.html.j2").render(
         title=comparison.title,
         summary=_summary(comparison),
-        verdicts=[_said(verdict) for verdict in comparison.verdicts],
-        verdicts_shown=_VERDICTS_SHOWN,
+        groups=_groups(comparison),
         warnings=comparison.warnings,
         sections=found,
         swatch=swatch,
@@ -100,6 +110,24 @@ def _printable(value: Any) -> Any:
     if type(value) is str:
         return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)
     return value
+
+
+def _groups(comparison: Comparison) -> list[_Group]:
+    """Verdicts by task, in the order given; those of tasks with few rows are folded, and many."""
+    by_task: dict[str | None, list[_Said]] = {}
+    for verdict in comparison.verdicts:
+        by_task.setdefault(verdict.task, []).append(_said(verdict))
+    smaller = {task.name for task in comparison.tasks if not task.is_whole}
+    whole = [task for task in by_task if task not in smaller]
+    return [
+        _Group(
+            title=task or "Over all data sets",
+            shown=by_task[task][:_VERDICTS_SHOWN],
+            more=by_task[task][_VERDICTS_SHOWN:],
+            is_folded=task in smaller or place >= _GROUPS_SHOWN,
+        )
+        for place, task in enumerate([*whole, *(t for t in by_task if t in smaller)])
+    ]
 
 
 def _said(verdict: Verdict) -> _Said:

@@ -190,9 +190,9 @@ def line_style(look: Look) -> dict[str, Any]:
 
 
 def swatch(look: Look) -> str:
-    """The same sample as an SVG element for the page; nothing for one in the background."""
+    """The same sample as an SVG element for the page."""
     if look.is_grey:
-        return ""
+        return svg.swatch(look.colour)
     marker = MarkerStyle(look.marker)
     outline = marker.get_path().transformed(marker.get_transform())
     path = ""
@@ -200,7 +200,7 @@ def swatch(look: Look) -> str:
         corners = " ".join(f"{14 + 7.5 * x:.1f} {6 - 7.5 * y:.1f}" for x, y in polygon[:-1])
         path += f"M{corners}Z"
     dashes = " ".join(f"{2 * length:g}" for length in look.dashes)
-    return svg.swatch(look.colour, dashes, path, look.hollow)
+    return svg.swatch(look.colour, path, dashes, hollow=look.hollow)
 
 
 def plain(text: str, length: int) -> str:

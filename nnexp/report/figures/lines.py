@@ -61,7 +61,7 @@ def draw_bands(
         log_axis(axes, "y")
     else:
         linear_axis(axes, "y")
-    linear_axis(axes, "x")
+    linear_axis(axes, "x", whole=all(x == int(x) for band in bands.values() for x in band.x))
     axes.set_xlabel(axis)
     return panel.finish(label, shown, _beyond(axes.get_ylim(), bands))
 
@@ -99,18 +99,21 @@ def draw_learning_curves(
     means = [100 * e.mean for curve in curves for e in curve.test_acc]
     axes.set_ylim(*window(means, pad=0.06))
     rows = sorted({n for curve in curves for n in curve.num_train})
-    axes.set_xlim(rows[0] / 1.12, rows[-1] * 1.12)
+    axes.set_xlim(rows[0] / 1.15, rows[-1] * 1.15)
+    shown = looks.legend(by_name, "mixed")
+    step = (1.3 * rows[-1] / rows[0]) ** 0.012  # side by side, else intervals hide one another
     for learner in looks.back_to_front(by_name, "mixed"):
         curve, look = by_name[learner], looks.of(learner, "mixed")
-        y = [100 * e.mean for e in curve.test_acc]
-        axes.plot(curve.num_train, y, **line_style(look))
-        known = [(n, e.interval) for n, e in zip(curve.num_train, curve.test_acc, strict=True)]
-        if look.is_grey:
+        place = next((i for i, (name, _) in enumerate(shown) if name == learner), None)
+        aside = 1.0 if place is None else step ** (place - (len(shown) - 1) / 2)
+        x = [n * aside for n in curve.num_train]
+        axes.plot(x, [100 * e.mean for e in curve.test_acc], **line_style(look))
+        if place is None:
             continue
-        for n, interval in known:
-            if interval is not None:
-                ends = [100 * interval.low, 100 * interval.high]
-                axes.plot([n, n], ends, color=look.hex, linewidth=1.1, alpha=0.6)
+        for at, estimate in zip(x, curve.test_acc, strict=True):
+            if estimate.interval is not None:
+                ends = [100 * estimate.interval.low, 100 * estimate.interval.high]
+                axes.plot([at, at], ends, color=look.hex, linewidth=1.1, alpha=0.6)
     log_axis(axes, "x", at=rows)
     linear_axis(axes, "y")
     axes.set_xlabel("training rows")
@@ -120,7 +123,7 @@ def draw_learning_curves(
         for curve in curves
         if not any(low <= 100 * e.mean <= high for e in curve.test_acc)
     }
-    return panel.finish(label, looks.legend(by_name, "mixed"), _sentence(out))
+    return panel.finish(label, shown, _sentence(out))
 
 
 def draw_reliability(

@@ -80,10 +80,10 @@ def _apart(values: Sequence[float], width: float) -> list[float]:
     return kept
 
 
-def linear_axis(axes: Axes, which: str, ticks: int = 5) -> None:
-    """Round numbers on an axis, without a factor or an offset above it."""
+def linear_axis(axes: Axes, which: str, ticks: int = 5, *, whole: bool = False) -> None:
+    """Round numbers on an axis (``whole``: no others), without a factor or an offset above it."""
     axis: Axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10], integer=whole))
     axis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
 
 

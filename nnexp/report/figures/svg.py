@@ -7,7 +7,6 @@ classes, which the page's style sheet fills in for light and dark; text takes th
 
 from __future__ import annotations
 
-import html
 import re
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -154,13 +153,17 @@ def _rename(root: Element, prefix: str) -> None:
             element.attrib["id"] = wanted[old]
 
 
-def swatch(look_classes: str, dashes: str, marker: str, hollow: bool) -> str:
-    """A sample of a line with its marker, 28 x 12 pixels, for legends and tables in the page."""
-    colour = html.escape(look_classes)
+def swatch(colour: str, marker: str = "", dashes: str = "", *, hollow: bool = False) -> str:
+    """A sample of a line with its marker, 28 x 12 pixels, for legends and tables in the page.
+
+    Args:
+        colour: its name in the palette.
+        marker: the outline of the marker as a path; "" for none.
+        dashes: lengths on and off; "" for a solid line.
+    """
     dash = f' stroke-dasharray="{dashes}"' if dashes else ""
-    face = "f-paper" if hollow else f"f-{colour}"
-    return (
-        f'<svg class="swatch" viewBox="0 0 28 12" aria-hidden="true">'
-        f'<path class="s-{colour}" stroke-width="2" fill="none" d="M1 6H27"{dash}/>'
-        f'<path class="s-{colour} {face}" stroke-width="1.4" d="{marker}"/></svg>'
-    )
+    line = f'<path class="s-{colour}" stroke-width="2" fill="none" d="M1 6H27"{dash}/>'
+    face = "paper" if hollow else colour
+    if marker:
+        line += f'<path class="s-{colour} f-{face}" stroke-width="1.4" d="{marker}"/>'
+    return f'<svg class="swatch" viewBox="0 0 28 12" aria-hidden="true">{line}</svg>'

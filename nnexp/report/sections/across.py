@@ -31,7 +31,7 @@ def data_sets(view: View) -> Section | None:
         ("interquartile mean", "accuracy, % [95 %]"), ("p", "Wilcoxon, Holm"),
     )  # fmt: skip
     why = dict.fromkeys(row.descriptive_only for row in rows if row.descriptive_only)
-    blocks: list[Block] = [Text(f"Descriptive only: {reason}") for reason in why]
+    blocks: list[Block] = [Text(_sentence(reason)) for reason in why]
     blocks.append(
         Table(
             caption="Learners over the data sets",
@@ -76,6 +76,12 @@ def _across(view: View, row: AcrossTasks) -> list[Cell]:
         Cell(percent(iqm.mean), percent_interval(iqm.interval)) if iqm else Cell("–"),
         Cell("descriptive only" if row.descriptive_only else probability(row.p_adjusted)),
     ]
+
+
+def _sentence(reason: str) -> str:
+    """Why no test is shown, in words that begin with that."""
+    said = reason if reason.startswith("descriptive only") else f"descriptive only: {reason}"
+    return f"{said[0].upper()}{said[1:]}."
 
 
 def pairwise(view: View) -> Section | None:

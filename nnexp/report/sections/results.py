@@ -241,8 +241,10 @@ def _lead(view: View, result: LearnerOnTask, reference: LearnerOnTask) -> Row:
     own, its, difference = result.test_acc, reference.test_acc, result.difference
     assert own is not None  # _dots keeps those that have one
     assert its is not None
-    is_other = result is not reference and len(own.values) == len(its.values)
-    pairs = zip(own.values, its.values, strict=True) if is_other else ()
+    by_split = _by_split(reference)
+    pairs = [] if result is reference else [
+        (value, by_split[split]) for split, value in _by_split(result).items() if split in by_split
+    ]  # fmt: skip
     return Row(
         learner=result.learner,
         look=view.looks.of(result.learner),
@@ -251,6 +253,11 @@ def _lead(view: View, result: LearnerOnTask, reference: LearnerOnTask) -> Row:
         interval=_times_100(difference.interval) if difference else None,
         values=tuple(100 * (a - b) for a, b in pairs),
     )
+
+
+def _by_split(result: LearnerOnTask) -> dict[str, float]:
+    """Test accuracies by split."""
+    return {choice.split: choice.test_acc for choice in result.choices}
 
 
 def _times_100(interval: Interval | None) -> Interval | None:

@@ -69,7 +69,7 @@ def _reliability(view: View) -> list[Block]:
         names |= dict.fromkeys(diagrams)
         drawing = draw_reliability(
             view.file_name("reliability", task.name),
-            f"Accuracy of predictions by confidence · {task.name}, %",
+            view.titled("Accuracy by confidence, %", task),
             diagrams,
             view.looks,
             label=f"Reliability diagram of {counted(len(diagrams), 'learner')} on {task.name}. "

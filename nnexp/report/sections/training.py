@@ -55,7 +55,7 @@ def _curves(view: View, task: Task) -> Sequence[Block]:
             drawings.append(
                 draw_bands(
                     view.file_name(tag, axis, task.name),
-                    f"{title} · {task.name}" if len(view.tasks) > 1 else title,
+                    view.titled(title, task),
                     bands,
                     view.looks,
                     axis=axis,

@@ -48,7 +48,7 @@ def _rates(view: View, task: Task, points: dict[str, list[RatePoint]]) -> Drawin
     failed = sum(p.num_failed for found in points.values() for p in found)
     return draw_rates(
         view.file_name("lr", task.name),
-        f"Validation accuracy against lr · {task.name}, %",
+        view.titled("Validation accuracy, %", task),
         points,
         view.looks,
         label=f"Validation accuracy against learning rate of {counted(len(points), 'network')} on "
@@ -118,7 +118,7 @@ def _all_bands(view: View, task: Task) -> dict[str, Band]:
 def _expected_best(view: View, task: Task, bands: dict[str, Band], group: Group) -> Drawing:
     return draw_bands(
         view.file_name("expected-best", task.name),
-        f"Expected best validation accuracy · {task.name}, %",
+        view.titled("Expected best validation accuracy, %", task),
         bands,
         view.looks,
         axis="settings tried",

@@ -19,8 +19,6 @@ VERDICT_SIGNS: dict[VerdictKind, tuple[str, Tone]] = {
     "undecided": ("?", "quiet"),
     "not significant after correction": ("○", "quiet"),
     "too few": ("…", "quiet"),
-    "summary": ("●", ""),
-    "chance": ("⚠", "warn"),
     "summary": ("•", ""),
     "chance": ("!", "warn"),
 }
@@ -96,6 +94,11 @@ class View:
         if len(self.tasks) <= DRAWN_TASKS:
             return ""
         return f"Figures are drawn for the first {DRAWN_TASKS} of {len(self.tasks)} data sets."
+
+    def titled(self, title: str, task: Task) -> str:
+        """A figure's title, with the task's name where there are several."""
+        title = title.replace(", %", ",\N{NO-BREAK SPACE}%")
+        return f"{title} · {task.name}" if len(self.comparison.tasks) > 1 else title
 
     def file_name(self, *parts: str) -> str:
         """A figure's name without suffix, for any names of tasks: letters, digits, hyphens.
