@@ -16,8 +16,13 @@ whose pigeonhole bootstrap adds the variances of both factors: ``s^2 / n + v / N
 variance over the N test rows of what is averaged over seeds. The sum counts their interaction
 twice, so it errs to the wide side.
 
-Degrees of freedom are Satterthwaite's (1946). An accuracy moves in steps of a test row: values that
-agree by chance must not pass for certainty, so s is taken to be a step at least.
+Each part has a half-width with its own degrees of freedom, n - 1 and N - 1, and they add in
+quadrature (Howe 1974; Zou and Donner 2008). One quantile for the sum, with Satterthwaite's degrees
+of freedom, missed the truth in 6 to 10 % of simulated sweeps of two or three seeds instead of 2
+to 5 %.
+
+An accuracy moves in steps of a test row: values that agree by chance must not pass for certainty,
+so s is taken to be a step at least.
 
 Axes: n splits, N test rows.
 """
@@ -30,11 +35,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.special import stdtr, stdtrit
 
 from nnexp.comparison.types import Interval
 
 LEVEL = 0.95
+_LEAST_LOG_P = -100.0
 
 Floats = NDArray[np.float64]
 
@@ -50,32 +57,32 @@ class Uncertainty:
     num_rows: int = 0  # N
 
     @property
-    def variance(self) -> float:
-        """Of the mean."""
-        return sum(part for part, _ in self._parts)
-
-    @property
-    def degrees_of_freedom(self) -> float:
-        """Satterthwaite's, of a sum of variances."""
-        weights = sum(part**2 / freedom for part, freedom in self._parts)
-        return self.variance**2 / weights if weights > 0 else self.num - 1
-
-    @property
     def half_width(self) -> float:
         """Of the 95 % interval. Not finite for a single split."""
-        if self.num < 2:
-            return math.inf
-        quantile = float(stdtrit(self.degrees_of_freedom, (1 + LEVEL) / 2))
-        return quantile * math.sqrt(self.variance)
+        return self._half_width(1 - LEVEL)
 
     def p_value(self, mean: float) -> float:
-        """Two-sided, of the hypothesis that the expectation is 0."""
-        if self.num < 2:
+        """Two-sided, of the hypothesis that the expectation is 0: 1 - the level of the interval
+        that ends at 0."""
+        if self.num < 2 or mean == 0:
             return 1.0
-        if self.variance == 0:
-            return 1.0 if mean == 0 else 0.0
-        t = abs(mean) / math.sqrt(self.variance)
-        return float(2 * stdtr(self.degrees_of_freedom, -t))
+        parts = [(variance, freedom) for variance, freedom in self._parts if variance > 0]
+        if not parts:
+            return 0.0
+        if len(parts) == 1:
+            ((variance, freedom),) = parts
+            return float(2 * stdtr(freedom, -abs(mean) / math.sqrt(variance)))
+        ends: list[float] = [_LEAST_LOG_P, 0.0]
+        if self._half_width(10 ** ends[0]) < abs(mean):
+            return 0.0
+        log_p = brentq(lambda log: self._half_width(10**log) - abs(mean), *ends, xtol=1e-9)
+        return float(10**log_p)
+
+    def _half_width(self, alpha: float) -> float:
+        if self.num < 2:
+            return math.inf
+        parts = [variance * stdtrit(freedom, alpha / 2) ** 2 for variance, freedom in self._parts]
+        return math.sqrt(sum(parts))
 
     def of(self, num: int) -> Uncertainty:
         """The same with another number of splits."""
