@@ -41,6 +41,7 @@ from nnexp.config.schema import (
 from nnexp.data import load
 from nnexp.errors import ConfigError, DataError
 from nnexp.probabilities import Scores
+from nnexp.run import run
 
 SIX = ["knn", "majority", "logistic_regression", "svm", "forest", "boosting"]
 
@@ -474,13 +475,13 @@ def test_runs_of_a_sweep_have_the_baselines_that_they_chose(tmp_path: Path) -> N
     assert 1 - wrong.mean() == pytest.approx(found[0]["svm"]["test/acc"])
 
 
-def test_a_single_run_shows_all_baselines(tmp_path: Path) -> None:
+def test_a_single_run_shows_all_baselines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["baseline=[knn,svm,majority]", "baseline.svm.max_cells=100", "dataset=iris",
-                 "debug=fast", f"hydra.run.dir={tmp_path}"]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "nnexp", *arguments], capture_output=True, text=True, check=True
-    )
-    lines = done.stdout.splitlines()
+                 "debug=fast"]  # fmt: skip
+    run(config_of(*arguments), tmp_path, "arm")
+    lines = capsys.readouterr().out.splitlines()
     knn = json.loads((tmp_path / "result.json").read_text())["baselines"]["knn"]
     (line,) = [line.split() for line in lines if line.startswith("  KNN")]
     assert line[1:3] == [f"{knn['val/acc']:.4f}", f"{knn['test/acc']:.4f}"]

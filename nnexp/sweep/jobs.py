@@ -71,7 +71,7 @@ class Jobs:
                 tree = self._composer.compose(overrides, num)
             except Exception as error:
                 log_traceback(error, f"job {num}")
-                uncomposed.append((num, told(error)))
+                uncomposed.append((num, told(error, overrides)))
                 continue
             self._folders.claim(Path(tree.hydra.runtime.output_dir), num)
             self._enter(num, tree)
