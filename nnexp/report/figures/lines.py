@@ -96,12 +96,16 @@ def draw_learning_curves(
     panel = Panel(name, title)
     axes = panel.axes
     by_name = {curve.learner: curve for curve in curves}
-    means = [100 * e.mean for curve in curves for e in curve.test_acc]
-    axes.set_ylim(*window(means, pad=0.06))
-    rows = sorted({n for curve in curves for n in curve.num_train})
-    axes.set_xlim(rows[0] / 1.15, rows[-1] * 1.15)
     shown = looks.legend(by_name, "mixed")
-    step = (1.3 * rows[-1] / rows[0]) ** 0.012  # side by side, else intervals hide one another
+    heights = [e.mean for curve in curves for e in curve.test_acc]
+    for learner, _ in shown:
+        found = [e.interval for e in by_name[learner].test_acc if e.interval is not None]
+        heights += [end for interval in found for end in (interval.low, interval.high)]
+    axes.set_ylim(*window([100 * height for height in heights], pad=0.06))
+    rows = sorted({n for curve in curves for n in curve.num_train})
+    span = 1.3 * rows[-1] / rows[0]
+    axes.set_xlim(rows[0] / span**0.07, rows[-1] * span**0.07)
+    step = span**0.012  # side by side, else intervals hide one another
     for learner in looks.back_to_front(by_name, "mixed"):
         curve, look = by_name[learner], looks.of(learner, "mixed")
         place = next((i for i, (name, _) in enumerate(shown) if name == learner), None)

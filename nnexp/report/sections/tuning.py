@@ -118,7 +118,7 @@ def _all_bands(view: View, task: Task) -> dict[str, Band]:
 def _expected_best(view: View, task: Task, bands: dict[str, Band], group: Group) -> Drawing:
     return draw_bands(
         view.file_name("expected-best", task.name),
-        view.titled("Expected best validation accuracy, %", task),
+        view.titled("Expected best accuracy, %", task),
         bands,
         view.looks,
         axis="settings tried",
