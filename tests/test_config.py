@@ -168,6 +168,8 @@ def test_what_is_refused(overrides: list[str], message: str) -> None:
          "deep · adam · k=[1,3] · target=y"),
         (["trainer.device=cpu", "hydra.verbose=true", "debug=fast", "baseline=none"],
          "deep · adam · baseline=none · debug=fast"),
+        (["dataset.train_fraction=0.25"], "deep · adam · train_fraction=0.25"),
+        (["dataset=mnist", "dataset.train_images.file=a"], "deep · adam"),
     ],
 )  # fmt: skip
 def test_arm_names(overrides: list[str], arm: str) -> None:

@@ -28,8 +28,10 @@ _SILENT = (
     "trainer.histograms",
     "trainer.pictures",
 )
-_SILENT_PREFIXES = ("~", "hydra", "report", "dataset.urls", "dataset.train_", "dataset.test_images",
-                    "dataset.test_labels")  # fmt: skip
+_SILENT_PREFIXES = (
+    "~", "hydra", "report", "dataset.urls", "dataset.train_images", "dataset.train_labels",
+    "dataset.test_images", "dataset.test_labels",
+)  # fmt: skip
 
 
 def arm_name(composed: DictConfig, overrides: Sequence[str]) -> str:
