@@ -150,8 +150,9 @@ def nnexp(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python -m nnexp`` in ``folder``, where it finds plugins in ``plugins``."""
     folder.mkdir(parents=True, exist_ok=True)
+    no_report = ["~hydra.callbacks.report"] if "-m" in arguments else []  # it takes its time
     return subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-m", "nnexp", *arguments],
+        [sys.executable, "-W", "error::UserWarning", "-m", "nnexp", *arguments, *no_report],
         cwd=folder,
         env={
             **os.environ,

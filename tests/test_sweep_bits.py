@@ -97,7 +97,8 @@ def jobs_of(grid: Grid) -> list[list[str]]:
 def sweep(folder: Path, grid: Grid, *options: str) -> Path:
     """The folder of a sweep over the grid, from the command line."""
     done = subprocess.run(
-        [sys.executable, "-m", "nnexp", "-m", f"hydra.sweep.dir={folder}", *options,
+        [sys.executable, "-m", "nnexp", "-m", f"hydra.sweep.dir={folder}",
+         "~hydra.callbacks.report", *options,
          *(f"{key}={','.join(map(str, values))}" for key, values in grid.items()
            if len(values) > 1 or not str(values[0]).startswith("[")),
          *(f"{key}={values[0]}" for key, values in grid.items()

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="needs /proc to see processes"
 )
 
+_NO_REPORT = ["~hydra.callbacks.report"]  # it takes its time
 _SMALL = ["dataset=iris", "baseline=none", "model=shallow", "trainer.epochs=2"]
 
 
@@ -40,7 +41,7 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """``python -m nnexp -m`` in a process group of its own, with its own temporary folder."""
     (folder / "tmp").mkdir(exist_ok=True)
     return subprocess.Popen(
-        [sys.executable, "-m", "nnexp", "-m", "hydra.sweep.dir=out", *arguments],
+        [sys.executable, "-m", "nnexp", "-m", "hydra.sweep.dir=out", *_NO_REPORT, *arguments],
         cwd=folder,
         env={**os.environ, "TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,

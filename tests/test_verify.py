@@ -50,6 +50,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder, "nnexp", "-m", "dataset=csv", "dataset.path=table.csv", "dataset.target=class",
         "model=shallow", "optimizer=sgd,adamw", "optimizer.lr=0.1,1e30", "seed=range(2)",
         "trainer.epochs=3", "trainer.grad_clip=null", "hydra.sweep.dir=sweep",
+        "~hydra.callbacks.report",
     )  # fmt: skip
     runs = find_runs(folder / "sweep")
     assert len(runs) == NUM_RUNS, done.stderr
