@@ -8,11 +8,20 @@ from nnexp.report.sections.view import View
 
 def sections(view: View) -> list[Section]:
     """All that the page says after verdicts and warnings. Draws the figures, once each."""
-    from nnexp.report.sections import across, cost, failures, results, scores, training, tuning
+    from nnexp.report.sections import (
+        across,
+        cost,
+        failures,
+        results,
+        scores,
+        splits,
+        training,
+        tuning,
+    )
 
     makers = (
         results.main_table,
-        results.dots,
+        splits.dots,
         across.data_sets,
         across.pairwise,
         training.curves,

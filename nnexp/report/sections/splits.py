@@ -1,0 +1,109 @@
+"""All splits as dots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nnexp.comparison.types import Interval, LearnerOnTask, Task
+from nnexp.report.blocks import Block, Gallery, Section
+from nnexp.report.figures.dots import Row, draw_dots
+from nnexp.report.numbers import counted
+from nnexp.report.sections.view import View
+
+_DOT_ROWS = 40  # learners in one figure
+
+
+def dots(view: View) -> Section | None:
+    """Two figures a task: what each learner reached on each split, and its lead there."""
+    blocks = view.drawn(lambda task: _dots(view, task))
+    if not blocks:
+        return None
+    intro = (
+        "A dot is one split, the bar the 95 % interval, the large mark the mean: circles for "
+        "networks, diamonds for baselines."
+    )
+    if view.comparison.reference:
+        intro += f" The dashed line is {view.reference}."
+    return Section(
+        id="dots",
+        title="All splits",
+        intro=" ".join([intro, view.drawn_note()]).strip(),
+        blocks=blocks,
+    )
+
+
+def _dots(view: View, task: Task) -> Sequence[Block]:
+    results = [r for r in view.results(task) if r.test_acc is not None][:_DOT_ROWS]
+    if not results:
+        return []
+    reference = next((r for r in results if r.learner == view.comparison.reference), None)
+    accuracy = [_row(view, r) for r in results]
+    at = accuracy[results.index(reference)].mean if reference else None
+    drawings = [
+        draw_dots(
+            view.file_name("accuracy", task.name),
+            f"Test accuracy on {task.name}",
+            accuracy,
+            axis="test accuracy, %",
+            at=at,
+            label=f"Test accuracy of {counted(len(results), 'learner')} on {task.name}: a dot a "
+            "split, with means and intervals. The same numbers are in the table of test accuracy.",
+        )
+    ]
+    leads = [_lead(view, r, reference) for r in results if reference]
+    if len(leads) > 1:
+        drawings.append(
+            draw_dots(
+                view.file_name("difference", task.name),
+                f"Difference to {view.reference} on {task.name}",
+                leads,
+                axis=f"difference to {view.reference}, points",
+                at=0.0,
+                label=f"Differences in test accuracy to {view.reference} on {task.name}, split by "
+                "split, with means and intervals. The same numbers are in the table.",
+            )
+        )
+    left_out = len([r for r in view.results(task) if r.test_acc]) - len(results)
+    note = f"{left_out} more learners are in the table." if left_out else ""
+    return [Gallery(drawings=drawings, note=note)]
+
+
+def _row(view: View, result: LearnerOnTask) -> Row:
+    accuracy = result.test_acc
+    assert accuracy is not None  # _dots keeps those that have one
+    return Row(
+        learner=result.learner,
+        look=view.looks.of(result.learner),
+        is_network=result.is_network,
+        mean=100 * accuracy.mean,
+        interval=_times_100(accuracy.interval),
+        values=tuple(100 * v for v in accuracy.values),
+    )
+
+
+def _lead(view: View, result: LearnerOnTask, reference: LearnerOnTask) -> Row:
+    """The reference leads itself by nothing: its row keeps the two figures in step."""
+    own, its, difference = result.test_acc, reference.test_acc, result.difference
+    assert own is not None  # _dots keeps those that have one
+    assert its is not None
+    by_split = _by_split(reference)
+    pairs = [] if result is reference else [
+        (value, by_split[split]) for split, value in _by_split(result).items() if split in by_split
+    ]  # fmt: skip
+    return Row(
+        learner=result.learner,
+        look=view.looks.of(result.learner),
+        is_network=result.is_network,
+        mean=100 * (difference.mean if difference else own.mean - its.mean),
+        interval=_times_100(difference.interval) if difference else None,
+        values=tuple(100 * (a - b) for a, b in pairs),
+    )
+
+
+def _by_split(result: LearnerOnTask) -> dict[str, float]:
+    """Test accuracies by split."""
+    return {choice.split: choice.test_acc for choice in result.choices}
+
+
+def _times_100(interval: Interval | None) -> Interval | None:
+    return interval and Interval(low=100 * interval.low, high=100 * interval.high)
