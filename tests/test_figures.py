@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import zlib
 from typing import Any
 
 import matplotlib as mpl
@@ -14,12 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from nnexp.results import boundary as boundaries
 from nnexp.results import confusion
 from nnexp.results.boundary import GRID, PALETTE, ROWS_SHOWN, decision_boundary_picture
-from nnexp.results.confusion import confusion_matrix_picture
+from nnexp.results.confusion import confusion_matrix_picture, confusion_matrix_png
 from nnexp.results.figures import Picture, drawn
 
 
@@ -163,6 +166,23 @@ def test_of_many_classes_no_counts_are_written() -> None:
         cell = picture[plate.down[n] + 3 : plate.down[n + 1] - 3,
                        plate.across[n] + 3 : plate.across[n + 1] - 3]  # fmt: skip
         assert np.ptp(cell, axis=(0, 1)).max() == 0
+
+
+@pytest.mark.parametrize("classes", [2, 10, 26, 130])
+def test_the_file_holds_the_picture(classes: int) -> None:
+    """Whichever rows it shares with an empty matrix, and whatever was packed before it."""
+    names = [f"class {n}" for n in range(classes)]
+    files = []
+    for counts in (some_counts(classes, 9), torch.zeros(classes, classes).long(),
+                   torch.eye(classes).long(), some_counts(classes, 9)):  # fmt: skip
+        files.append(confusion_matrix_png(counts, names, "packed"))
+        zlib.decompress(files[-1][41:-16])  # checks the checksum of the one chunk of data
+        with Image.open(io.BytesIO(files[-1])) as image:
+            wanted = confusion_matrix_picture(counts, names, "packed")
+            np.testing.assert_array_equal(np.asarray(image), wanted)
+    assert files[0] == files[-1]
+    confusion._plate.cache_clear()
+    assert confusion_matrix_png(some_counts(classes, 9), names, "packed") == files[0]
 
 
 def test_what_runs_share_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,17 +90,17 @@ class Board:
             params, stats: the network's flat rows [P] and [S].
         """
         from nnexp.results.boundary import decision_boundary_picture  # matplotlib takes its time
-        from nnexp.results.confusion import confusion_matrix_picture
+        from nnexp.results.confusion import confusion_matrix_png
 
         dataset = self._dataset
         truth = dataset.y[dataset.test]
 
-        def matrix() -> NDArray[np.uint8]:
+        def matrix() -> bytes:
             size = dataset.num_classes
             pairs = truth * size + predicted.cpu()
             counts = torch.bincount(pairs, minlength=size * size).view(size, size)
             title = f"{dataset.name}: {dataset.num_test} test rows"
-            return confusion_matrix_picture(counts, dataset.class_names, title)
+            return confusion_matrix_png(counts, dataset.class_names, title)
 
         def boundary() -> NDArray[np.uint8]:
             tensors = named_tensors(self._structure, params.cpu(), stats.cpu())

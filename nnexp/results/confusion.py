@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nnexp.results.figures import DPI, Floats, Picture, drawn, empty_figure, short
+from nnexp.results.png import Likeness, png
 
 COUNTS_UP_TO = 20
 """Classes up to which a confusion matrix has its counts written into it."""
@@ -40,53 +40,88 @@ def confusion_matrix_picture(counts: Tensor, class_names: Sequence[str], title: 
     Args:
         counts: [C, C] of whole numbers.
     """
-    table = counts.cpu().numpy()
-    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    classes = len(class_names)
-    if classes > NAMES_UP_TO:  # cells of few pixels, which matplotlib knows how to fit
-        return _drawn_whole(shares, class_names, title)
-    plate = _plate(tuple(class_names), title)
-    picture = plate.blank.copy()
-    colours = _colours(shares)
-    digits = len(str(table.max()))
-    for row, column in zip(*np.nonzero(table), strict=True):
-        plate.paint(picture, row, column, colours[row, column])
-        if classes <= COUNTS_UP_TO:
-            grey = _WHITE if shares[row, column] > 0.35 else _DARK
-            ink = _ink(str(table[row, column]), min(9.0, 26 / digits))
-            plate.stamp(picture, row, column, ink, grey)
-    return picture.reshape(len(picture), -1, 3)
+    if len(class_names) > NAMES_UP_TO:  # cells of few pixels, which matplotlib knows how to fit
+        return _drawn_whole(counts.cpu().numpy(), class_names, title)
+    return _plate(tuple(class_names), title).picture(counts.cpu().numpy())
 
 
-@dataclass(frozen=True)
+def confusion_matrix_png(counts: Tensor, class_names: Sequence[str], title: str) -> bytes:
+    """The same picture as a PNG file."""
+    picture = confusion_matrix_picture(counts, class_names, title)
+    if len(class_names) > NAMES_UP_TO:
+        return png(picture)
+    return _plate(tuple(class_names), title).likeness.png(picture)
+
+
 class _Plate:
-    """The picture of an empty matrix, and how it takes colours: what all runs on the data share.
+    """The picture of an empty matrix, and how it takes counts: what all runs on the data share.
 
     A picture has the shape [height, 3 * width] here, which numpy is faster with. In a pixel, a
     cell's colour has the share ``weight_down * weight_across``, and the lines around it the rest.
+
+    Args:
+        blank: all cells of share 0.
+        weight_down: [height, 1]; weight_across: [width, 1].
+        down: [C + 1] pixels between which the rows lie; across: [C + 1], the columns.
     """
 
-    blank: Picture  # all cells of share 0
-    weight_down: Weights  # [height, 1]
-    weight_across: Weights  # [width, 1]
-    down: NDArray[np.int_]  # [C + 1] pixels between which the rows lie
-    across: NDArray[np.int_]  # [C + 1], the columns
+    def __init__(
+        self,
+        blank: Picture,
+        weight_down: Weights,
+        weight_across: Weights,
+        down: NDArray[np.int_],
+        across: NDArray[np.int_],
+    ) -> None:
+        self.blank = blank
+        self.likeness = Likeness(blank.reshape(len(blank), -1, 3))
+        self._weight_down, self._weight_across = weight_down, weight_across
+        self.down, self.across = down, across
+        # Small counts and full diagonals come again and again: 6 kB each for 10 classes.
+        self._cell = functools.lru_cache(maxsize=1024)(self._painted)
 
-    def paint(self, picture: Picture, row: int, column: int, colour: Weights) -> None:
-        """Give a cell a colour [3], from 0 to 255."""
-        top, bottom = self.down[row : row + 2]
+    def picture(self, table: NDArray[np.int64]) -> Picture:
+        """The picture [height, width, 3] of counts [C, C]."""
+        picture = self.blank.copy()
+        totals = table.sum(axis=1).tolist()
+        digits = len(str(table.max()))
+        for row, column in zip(*(i.tolist() for i in np.nonzero(table)), strict=True):
+            count = int(table[row, column])
+            cell = self._cell(row, column, count, totals[row], digits)
+            picture[self._place(row, column)] = cell
+        return picture.reshape(len(picture), -1, 3)
+
+    def _place(self, row: int, column: int) -> tuple[slice, slice]:
+        return (
+            slice(self.down[row], self.down[row + 1]),
+            slice(3 * self.across[column], 3 * self.across[column + 1]),
+        )
+
+    def _painted(self, row: int, column: int, count: int, total: int, digits: int) -> Picture:
+        """A cell with a share's colour and, where there is room, its count."""
+        share = count / total
+        place = self._place(row, column)
         left, right = self.across[column : column + 2]
-        change = (self.weight_across[left:right] * (colour - _NO_SHARE)).ravel()
-        cell = (slice(top, bottom), slice(3 * left, 3 * right))
-        picture[cell] = self.blank[cell] + (self.weight_down[top:bottom] * change + _HALF)
+        colour = _colours(np.array([share]))[0]
+        change = (self._weight_across[left:right] * (colour - _NO_SHARE)).ravel()
+        cell: Picture = np.empty_like(self.blank[place])
+        cell[:] = self.blank[place] + (self._weight_down[place[0]] * change + _HALF)
+        if len(self.down) - 1 <= COUNTS_UP_TO:
+            ink = _ink(str(count), min(9.0, 26 / digits))
+            height, width = ink.shape[0], ink.shape[1] // 3
+            top = (self.down[row] + self.down[row + 1] - height + 1) // 2 - self.down[row]
+            left = (left + right - width + 1) // 2 - left
+            # The margin around the ink can be larger than the cell.
+            ink = ink[max(-top, 0) :, 3 * max(-left, 0) :][: len(cell), : cell.shape[1]]
+            top, left = max(top, 0), max(left, 0)
+            spot = cell[top : top + len(ink), 3 * left : 3 * left + ink.shape[1]]
+            spot[:] = spot + (ink * (np.float32(_grey(share)) - spot) + _HALF)
+        return cell
 
-    def stamp(self, picture: Picture, row: int, column: int, ink: Weights, grey: int) -> None:
-        """Print ``ink`` [height, 3 * width] into the middle of a cell."""
-        height, width = ink.shape[0], ink.shape[1] // 3
-        top = (self.down[row] + self.down[row + 1] - height + 1) // 2
-        left = (self.across[column] + self.across[column + 1] - width + 1) // 2
-        spot = picture[top : top + height, 3 * left : 3 * (left + width)]
-        spot[:] = spot + (ink * (np.float32(grey) - spot) + _HALF)
+
+def _grey(share: float) -> int:
+    """Of the count in a cell, which must be seen on its colour."""
+    return _WHITE if share > 0.35 else _DARK
 
 
 _SCALE = PowerNorm(0.5, 0, 1)
@@ -136,7 +171,8 @@ def _ink(text: str, points: float) -> Weights:
         return np.asarray(1 - white.reshape(len(white), -1) / 255, np.float32)
 
 
-def _drawn_whole(shares: Floats, class_names: Sequence[str], title: str) -> Picture:
+def _drawn_whole(table: NDArray[np.int64], class_names: Sequence[str], title: str) -> Picture:
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     with _figure_of(len(class_names)) as figure:
         _draw(figure, shares, class_names, title)
         return drawn(figure)[..., :3].copy()

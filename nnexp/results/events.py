@@ -63,8 +63,8 @@ class EventWriter:
         """Write a text, which TensorBoard renders as Markdown."""
         self._write(tag, lambda: summaries.text(tag, markdown))
 
-    def image(self, tag: str, draw: Callable[[], NDArray[np.uint8]], step: int) -> None:
-        """Write the picture [height, width, 3] that ``draw`` returns."""
+    def image(self, tag: str, draw: Callable[[], NDArray[np.uint8] | bytes], step: int) -> None:
+        """Write the picture [height, width, 3] that ``draw`` returns, or its PNG file."""
         self._write(tag, lambda: summaries.image(tag, draw()), step)
 
     def histogram(self, tag: str, values: Tensor, step: int) -> None:

@@ -26,7 +26,7 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from nnexp.results.crc32c import crc32c
-from nnexp.results.png import png
+from nnexp.results.png import png, size_of
 
 HISTOGRAM_BINS = 50
 
@@ -117,13 +117,11 @@ def text(tag: str, markdown: str) -> Summary:
     return text_pb(tag, markdown)
 
 
-def image(tag: str, picture: NDArray[np.uint8]) -> Summary:
-    """A picture ``[height, width, 3]`` as a PNG."""
-    height, width, channels = picture.shape
-    encoded = png(picture)
-    image = Summary.Image(
-        height=height, width=width, colorspace=channels, encoded_image_string=encoded
-    )
+def image(tag: str, picture: NDArray[np.uint8] | bytes) -> Summary:
+    """A picture ``[height, width, 3]``, or its PNG file."""
+    encoded = picture if isinstance(picture, bytes) else png(picture)
+    height, width = size_of(encoded)
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
     return Summary(value=[Summary.Value(tag=tag, image=image)])
 
 
