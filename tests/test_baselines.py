@@ -178,7 +178,7 @@ def test_the_budget_of_conf_is_what_is_tried(wine: Data) -> None:
     assert list(found) == SIX
     counts = {name: len(record["tried"]) for name, record in found.items()}
     assert counts == {"knn": 16, "majority": 1, "logistic_regression": 4, "svm": 16, "forest": 4,
-                      "boosting": 18}  # fmt: skip
+                      "boosting": 12}  # fmt: skip
     for name, record in found.items():
         assert "skipped" not in record, name
         assert record["seconds"] >= record["seconds/predict"] >= 0
@@ -308,6 +308,18 @@ def test_what_would_take_too_long_is_left_out_by_its_size(
             assert record[key] is None
     enough = BaselinesConfig(svm=SVMConfig(C=1, gamma=1, max_cells=400 * 64))
     assert compute("svm", enough, digits)["test/acc"] > 0.9
+
+
+def test_settings_too_large_are_not_tried(digits: Data) -> None:
+    forest = ForestConfig(n_estimators=3, max_features=["sqrt", 0.5], min_samples_leaf=1)
+    forest.max_cells = 400 * 8
+    record = compute("forest", BaselinesConfig(forest=forest), digits)
+    assert [tried["max_features"] for tried in record["tried"]] == ["sqrt"]
+    assert record["note"] == "too large to try: max_features=0.5, min_samples_leaf=1"
+    forest.max_cells -= 1
+    assert compute("forest", BaselinesConfig(forest=forest), digits)["skipped"] == (
+        "400 rows x 32 features tried at a split are more than baseline.forest.max_cells=3199"
+    )
 
 
 # ── what goes wrong ───────────────────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ Axis legend: ``M`` rows, ``D`` features, ``C`` classes.
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from abc import ABC, abstractmethod
@@ -68,9 +69,11 @@ class Learner(ABC):
         """Of outputs [M, ...], for each class [M, C]."""
         return outputs
 
-    def trees(self, num_classes: int) -> int:
-        """What the work grows with beside rows and features."""
-        return 1
+    def work(
+        self, settings: Settings, num_rows: int, num_features: int, num_classes: int
+    ) -> list[tuple[int, str]]:
+        """What the time of a fit grows with: numbers to be multiplied, each with what it counts."""
+        return [(num_rows, "rows"), (num_features, "features")]
 
 
 def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Found:
@@ -81,10 +84,9 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
         DataError: a class has no training row.
     """
     train = data.training(config.max_rows)
-    _require_reasonable_size(learner, config, data, len(train.y), name)
+    groups, too_large = _within_reason(learner, config, data, len(train.y), name)
     if len(np.unique(train.y)) < data.num_classes:
         raise DataError("not every class has a training row")
-    groups = learner.groups()
     num_settings = sum(map(len, groups))
     few = data.training(min(config.tune_rows or len(train.y), len(train.y)))
     is_subset = num_settings > 1 and len(few.y) < len(train.y)
@@ -92,6 +94,8 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
     choice = trial.choose(groups, few if is_subset else train)
     tried = choice.tried
     notes = [learner.note] if learner.note else []
+    if too_large:
+        notes.append(f"too large to try: {'; '.join(too_large)}")
     if len(train.y) < len(data.rows["train"]):
         notes.append(f"trained on {len(train.y)} of {len(data.rows['train'])} training rows")
     if is_subset:
@@ -121,14 +125,22 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
     )
 
 
-def _require_reasonable_size(
+def _within_reason(
     learner: Learner, config: FittedConfig, data: Data, num_rows: int, name: str
-) -> None:
-    num_features, trees = data.x.shape[1], learner.trees(data.num_classes)
-    if config.max_cells is not None and num_rows * num_features * trees > config.max_cells:
-        sizes = f"{num_rows} rows x {num_features} features"
-        sizes += f" x {trees} trees an iteration" if trees > 1 else ""
-        raise SkippedError(f"{sizes} are more than baseline.{name}.max_cells={config.max_cells}")
+) -> tuple[list[list[Settings]], list[str]]:
+    """The groups that are not too large to fit to so many rows, and the settings of the others."""
+    groups, too_large, problem = [], [], ""
+    for group in learner.groups():
+        work = learner.work(group[-1], num_rows, data.x.shape[1], data.num_classes)
+        if config.max_cells is None or math.prod(size for size, _ in work) <= config.max_cells:
+            groups.append(group)
+        else:
+            too_large += [_told(settings) for settings in group]
+            sizes = " x ".join(f"{size} {unit}" for size, unit in work)
+            problem = f"{sizes} are more than baseline.{name}.max_cells={config.max_cells}"
+    if not groups:
+        raise SkippedError(problem)
+    return groups, too_large
 
 
 class _Trial:

@@ -154,6 +154,14 @@ class Forest(Learner):
     def outputs(self, model: Any, group: Sequence[Settings], x: Features) -> list[Floats]:
         return [model.predict_proba(x)]
 
+    def work(
+        self, settings: Settings, num_rows: int, num_features: int, num_classes: int
+    ) -> list[tuple[int, str]]:
+        share = settings["max_features"]
+        functions = {"sqrt": math.sqrt, "log2": math.log2}
+        tried = functions[share](num_features) if share in functions else share * num_features
+        return [(num_rows, "rows"), (max(1, int(tried)), "features tried at a split")]
+
 
 class Boosting(Learner):
     """Trees on binned features, each iteration's on what the earlier ones leave.
@@ -185,8 +193,11 @@ class Boosting(Learner):
         staged = itertools.islice(model.staged_predict_proba(x), max(stages))
         return [found for stage, found in enumerate(staged, 1) if stage in stages]
 
-    def trees(self, num_classes: int) -> int:
-        return num_classes if num_classes > 2 else 1
+    def work(
+        self, settings: Settings, num_rows: int, num_features: int, num_classes: int
+    ) -> list[tuple[int, str]]:
+        trees = num_classes if num_classes > 2 else 1
+        return [(num_rows, "rows"), (num_features, "features"), (trees, "trees an iteration")]
 
 
 def _grid(config: Any, *keys: str) -> list[Settings]:

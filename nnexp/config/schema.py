@@ -359,7 +359,7 @@ class FittedConfig(TunedConfig):
 
     max_rows: int | None = ranged(None, ge=1)  # trains on so many rows at most; null: on all
     tune_rows: int | None = ranged(10_000, ge=1)  # compares settings on so many; null: on all
-    max_cells: int | None = ranged(50_000_000, ge=1)  # left out if rows x features are more
+    max_cells: int | None = ranged(50_000_000, ge=1)  # rows x features; what has more is left out
 
 
 @dataclass
@@ -387,6 +387,7 @@ class ForestConfig(FittedConfig):
     n_estimators: int = ranged(200, ge=1)  # trees; more are better, if slowly: nothing to tune
     max_features: Any = tuned(["sqrt", 0.3])  # tried at a split: sqrt, log2 or a share of all
     min_samples_leaf: Any = tuned([1, 3], int, ge=1)
+    max_cells: int | None = ranged(4_000_000, ge=1)  # rows x features tried at a split
 
     def check_rules(self) -> Problems:
         """What scikit-learn takes."""
@@ -400,7 +401,7 @@ class ForestConfig(FittedConfig):
 class BoostingConfig(FittedConfig):
     """sklearn.ensemble.HistGradientBoostingClassifier; every iteration adds a tree a class."""
 
-    learning_rate: Any = tuned([0.05, 0.1, 0.2], float, gt=0)
+    learning_rate: Any = tuned([0.1, 0.2], float, gt=0)
     max_leaf_nodes: Any = tuned([15, 31], int, ge=2)
     max_iter: Any = tuned([25, 50, 100], int, ge=1)  # all from one fit, of the most iterations
     max_rows: int | None = ranged(20_000, ge=1)
