@@ -22,7 +22,7 @@ class FusedLauncherConf:
     """``hydra/launcher=fused``: all jobs of a batch at once, in groups that train together."""
 
     _target_: str = "hydra_plugins.nnexp_fused.FusedLauncher"
-    workers: int | None = None  # processes that train; null: one a core, or one a GPU
+    workers: int | None = None  # processes; null: as many as cores and threads allow, or one a GPU
     group_size: int | None = None  # runs that train together at most; null: what suits the work
     dry_run: bool = False  # print the plan and train nothing
 
