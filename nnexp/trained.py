@@ -107,8 +107,17 @@ def _network(structure: Structure, params: Tensor, stats: Tensor) -> dict[str, T
 
 
 def _named(layout: Layout, flat: Tensor) -> dict[str, Tensor]:
-    """The tensors in a flat row by name, as views: saving them copies them."""
-    return {name: view[0] for name, view in layout.views(flat[None]).items()}
+    """The tensors in a flat row by name, side by side in one new buffer on the CPU."""
+    slots = layout.slots.values()
+    if not slots:
+        return {}
+    parts = [flat[slot.start : slot.stop] for slot in slots]
+    sizes = [len(part) for part in parts]
+    together = torch.split(torch.cat(parts).cpu(), sizes)
+    return {
+        name: numbers.view(slot.shape)
+        for (name, slot), numbers in zip(layout.slots.items(), together, strict=True)
+    }
 
 
 def _common(config: Mapping[str, Any], structure: Structure, dataset: Dataset) -> dict[str, Any]:

@@ -77,6 +77,17 @@ def test_a_view_takes_its_own_elements_along_and_no_more(tmp_path: Path) -> None
     assert not any(tensor.requires_grad for tensor in loaded.values())
 
 
+def test_tensors_that_make_up_a_buffer_are_stored_together(tmp_path: Path) -> None:
+    weight, bias = torch.arange(8.0).split([6, 2])
+    save_checkpoint(tmp_path / "best.pt", {"weight": weight.view(2, 3), "bias": bias})
+    with zipfile.ZipFile(tmp_path / "best.pt") as archive:
+        sizes = [i.file_size for i in archive.infolist() if "/data/" in i.filename]
+    assert sizes == [8 * 4]
+    loaded = torch.load(tmp_path / "best.pt", weights_only=True)
+    assert torch.equal(loaded["weight"], torch.arange(6.0).view(2, 3))
+    assert torch.equal(loaded["bias"], torch.tensor([6.0, 7.0]))
+
+
 def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "best.pt"
     save_checkpoint(path, {"epoch": 7, "weight": torch.tensor([1.0, -2.5])})

@@ -394,9 +394,11 @@ def test_result_is_read_back(tmp_path: Path) -> None:
 
 
 def test_a_result_is_laid_out_for_people(tmp_path: Path) -> None:
-    write_result(tmp_path, a_result(versions={}))
+    write_result(tmp_path, a_result(versions={}, baselines={"knn": KNN, "svm": {**KNN, "k": {}}}))
     lines = (tmp_path / "result.json").read_text().splitlines()
     assert lines[:3] == ["{", '  "schema": 1,', '  "status": "completed",']
+    knn = lines.index('    "knn": {')
+    assert lines[knn + 1 : knn + 3] == ['      "k": 3,', '      "val/acc": 0.98,']
     assert lines[-6:] == [
         '  "versions": {},',
         '  "config": {',

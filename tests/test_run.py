@@ -1,19 +1,85 @@
-"""A run that breaks after its network has been trained."""
+"""What a run leaves of its predictions, and what of it when something breaks after training."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from sklearn.metrics import log_loss
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
-from nnexp import training
+from nnexp import job, training
 from nnexp.config.compose import CONF, register, to_config
-from nnexp.errors import DataError
+from nnexp.config.schema import Config
+from nnexp.data import load
+from nnexp.errors import DataError, NnexpError
+from nnexp.results.predictions import Predictions, read_predictions
 from nnexp.results.record import read_result
 from nnexp.run import run
+from nnexp.trained import load_network
+
+
+def a_config(*overrides: str) -> Config:
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return to_config(compose("config", ["dataset=iris", "debug=fast", *overrides]))
+
+
+def test_predictions_are_those_of_the_result(tmp_path: Path) -> None:
+    config = a_config("trainer.epochs=3")
+    result = run(config, tmp_path, "arm")
+    assert result == read_result(tmp_path)
+    found = read_predictions(tmp_path)
+    p, y = found.probabilities, found.labels
+    dataset = load(config.dataset)
+    np.testing.assert_array_equal(found.rows, dataset.test.numpy())
+    np.testing.assert_array_equal(y, dataset.y[dataset.test].numpy())
+    assert result.metrics["test/acc"] == np.mean(found.predicted == y)
+    assert result.metrics["test/loss"] == pytest.approx(log_loss(y, p), rel=1e-6)
+    brier = np.mean(np.sum((p - np.eye(3)[y]) ** 2, axis=1))
+    assert result.metrics["test/brier"] == pytest.approx(brier, rel=1e-6)
+    assert list(found.baselines) == list(result.baselines) == ["knn"]
+    assert result.baselines["knn"]["test/acc"] == np.mean(found.baselines["knn"] == y)
+    assert "predicted" not in result.baselines["knn"]
+    network = load_network(tmp_path / "checkpoints" / "best.pt")
+    raw = dataset.x[dataset.test].double() / network.scale + network.shift
+    np.testing.assert_allclose(network.probabilities(raw).numpy(), p, atol=1e-6)
+    assert result.calibration is not None
+    assert sum(result.calibration["count"]) == result.dataset.num_test
+    assert 0 < (result.seconds["predict"] or 0) < (result.seconds["total"] or 0)
+    assert result.config == dataclasses.asdict(config)
+
+
+def test_predictions_that_cannot_be_written_cost_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: Path, _: Predictions) -> None:
+        raise OSError(28, "No space left on device", str(folder / "predictions.npz"))
+
+    monkeypatch.setattr(job, "write_predictions", fail)
+    with pytest.raises(NnexpError, match=r"no predictions: .*npz: No space left on device"):
+        run(a_config(), tmp_path, "arm")
+    result = read_result(tmp_path)
+    assert result.status == "completed"
+    assert result.error == f"no predictions: {tmp_path}/predictions.npz: No space left on device"
+    assert result.metrics["test/acc"] is not None
+
+
+def test_a_result_knows_whether_its_test_rows_are_official(tmp_path: Path) -> None:
+    rows = [f"{n},{n % 7},{'ab'[n % 2]},{('train', 'test')[n % 5 == 0]}" for n in range(60)]
+    (tmp_path / "table.csv").write_text("\n".join(["x,z,target,part", *rows, ""]))
+    csv = ("dataset=csv", f"dataset.path={tmp_path}/table.csv", "dataset.target=target")
+    for name, options, official in [
+        ("drawn", ["dataset.drop=[part]"], False),
+        ("column", ["dataset.split_column=part"], True),
+        ("file", ["dataset.drop=[part]", f"dataset.test_path={tmp_path}/table.csv"], True),
+    ]:
+        run(a_config(*csv, *options), tmp_path / name, "arm")
+        assert read_result(tmp_path / name).dataset.official_test is official
 
 
 def test_a_failing_comparison_costs_no_weights(
@@ -23,9 +89,7 @@ def test_a_failing_comparison_costs_no_weights(
         raise DataError("no neighbours")
 
     monkeypatch.setattr(training.of_baselines, "compare", fail)
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = to_config(compose("config", ["dataset=iris", "debug=fast"]))
+    config = a_config()
     with pytest.raises(DataError, match="no neighbours"):
         run(config, tmp_path, "arm")
     result = read_result(tmp_path)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,21 @@ from nnexp.results.files import write_atomically
 
 _SEAL = b"nnexp sha256 "
 _SEAL_LENGTH = len(_SEAL) + 64
-_PLAIN = (bool, int, float, str, type(None))
+_PLAIN = frozenset([bool, int, float, str, type(None)])
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write ``state`` to ``path`` atomically: tensors, plain values, and dicts and lists of them.
 
     Tensors are stored detached and on the CPU, each with its own elements alone, however large the
-    buffer that it is a view of. The same state gives the same bytes.
+    buffer that it is a view of; but those that together make up a buffer stay views of it, which is
+    one record of the archive instead of one each. The same state gives the same bytes.
 
     Raises TypeError for any other kind of value, which could be written but not be loaded safely,
     and OSError if the file cannot be written; the checkpoint that stood there is then untouched.
     """
     buffer = io.BytesIO()
-    torch.save(_portable(state, path.name), buffer)
+    torch.save(_Portable(state).of(state, path.name), buffer)
     buffer.seek(-2, io.SEEK_END)
     if buffer.read() != b"\0\0":
         raise RuntimeError("torch.save wrote an archive that has a comment already")
@@ -72,17 +74,39 @@ def _seal_of(content: bytes | memoryview) -> bytes:
     return _SEAL + hashlib.sha256(content).hexdigest().encode()
 
 
-def _portable(value: Any, where: str) -> Any:
-    """``value`` with its tensors on the CPU and compact; TypeError names what is not plain."""
-    if isinstance(value, Tensor):
-        tensor = value.detach()
-        whole = tensor.is_contiguous() and tensor.nbytes == tensor.untyped_storage().nbytes()
-        return tensor.to("cpu", copy=not whole).contiguous()
-    if isinstance(value, Mapping):
-        return {_portable(k, where): _portable(v, f"{where}: {k}") for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        items = [_portable(item, where) for item in value]
-        return tuple(items) if isinstance(value, tuple) else items
-    if type(value) not in _PLAIN:  # not isinstance: numpy.float64 is a float, yet not plain
+class _Portable:
+    """Makes a state one that can be stored."""
+
+    def __init__(self, state: Any) -> None:
+        self._used: Counter[int] = Counter()  # bytes of each buffer that tensors in the state have
+        for tensor in _tensors(state):
+            self._used[tensor.untyped_storage().data_ptr()] += tensor.nbytes
+
+    def of(self, value: Any, where: str) -> Any:
+        """``value``, its tensors on the CPU and compact; TypeError names what is not plain."""
+        if type(value) in _PLAIN:  # not isinstance: numpy.float64 is a float, yet not plain
+            return value
+        if isinstance(value, Tensor):
+            tensor, buffer = value.detach(), value.untyped_storage()
+            whole = tensor.is_contiguous() and self._used[buffer.data_ptr()] == buffer.nbytes()
+            return tensor.to("cpu", copy=not whole).contiguous()
+        if isinstance(value, Mapping):
+            return {self.of(k, where): self.of(v, f"{where}: {k}") for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            plain = all(type(item) in _PLAIN for item in value)
+            items = list(value) if plain else [self.of(item, where) for item in value]
+            return tuple(items) if isinstance(value, tuple) else items
         raise TypeError(f"{where} is a {type(value).__name__}, neither a tensor nor a plain value")
-    return value
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            if type(item) not in _PLAIN:
+                yield from _tensors(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            if type(item) not in _PLAIN:
+                yield from _tensors(item)
