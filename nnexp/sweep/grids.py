@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from nnexp.errors import ConfigError, did_you_mean
 
@@ -87,7 +88,7 @@ def checked(grids: Any) -> list[dict[str, Any]]:
     return grids
 
 
-def refuse_unexpanded(hydra_config: DictConfig, overrides: Sequence[str]) -> None:
+def refuse_unexpanded(hydra_config: HydraConf, overrides: Sequence[str]) -> None:
     """For a job of a sweep whose config is a sweep itself, which nobody has multiplied out.
 
     ``experiment=a,b`` makes a job of each, and what a file of them says of ``hydra.sweeper`` is
@@ -100,7 +101,7 @@ def refuse_unexpanded(hydra_config: DictConfig, overrides: Sequence[str]) -> Non
     Raises:
         ConfigError: naming what has not been multiplied out.
     """
-    sweeper: Any = hydra_config.get("sweeper") or {}
+    sweeper: Any = hydra_config.sweeper or {}
     params, grids = sweeper.get("params") or {}, checked(sweeper.get("grids"))
     if not params and not grids:
         return

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -197,7 +198,8 @@ def swatch(look: Look) -> str:
     outline = marker.get_path().transformed(marker.get_transform())
     path = ""
     for polygon in outline.to_polygons(closed_only=True):
-        corners = " ".join(f"{14 + 7.5 * x:.1f} {6 - 7.5 * y:.1f}" for x, y in polygon[:-1])
+        points = np.asarray(polygon, np.float64)[:-1].tolist()
+        corners = " ".join(f"{14 + 7.5 * x:.1f} {6 - 7.5 * y:.1f}" for x, y in points)
         path += f"M{corners}Z"
     dashes = " ".join(f"{2 * length:g}" for length in look.dashes)
     return svg.swatch(look.colour, path, dashes, hollow=look.hollow)

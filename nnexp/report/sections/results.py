@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnexp.comparison.types import LearnerOnTask, Task
+from nnexp.comparison.types import LearnerOnTask, Task, VerdictKind
 from nnexp.report.blocks import Block, Cell, Column, Folded, Section, Table, Text
 from nnexp.report.numbers import (
     count,
@@ -72,7 +72,7 @@ def _overview(view: View) -> Table:
     return Table(caption=caption, columns=heads, rows=rows)
 
 
-def _kinds(view: View) -> list[str]:
+def _kinds(view: View) -> list[VerdictKind]:
     seen = {r.verdict.kind for r in view.comparison.results if r.verdict}
     return [kind for kind in VERDICT_SIGNS if kind in seen]
 
