@@ -31,6 +31,12 @@ def result_of(
     })  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a log, whatever this test runs in."""
+    monkeypatch.setenv("COLUMNS", "140")
+
+
 def printed(capsys: pytest.CaptureFixture[str], *results: RunResult) -> str:
     print_arms(dict(enumerate(results)))
     return capsys.readouterr().out

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from nnexp.errors import DataError
 from nnexp.results.files import write_atomically
+from nnexp.results.record import PREDICTIONS_FILE
 
-PREDICTIONS_FILE = "predictions.npz"
 _BASELINE = "baseline:"
 _OWN = ("probabilities", "labels", "rows")
 

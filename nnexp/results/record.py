@@ -16,13 +16,13 @@ from typing import Any
 
 from nnexp.errors import DataError
 from nnexp.results.files import Journal, write_atomically
-from nnexp.results.predictions import PREDICTIONS_FILE
 from nnexp.results.strict_json import to_json, to_object, to_readable_json
 from nnexp.results.typed import ADDED, from_fields, require
 
 SCHEMA = 1
 METRICS_FILE = "metrics.jsonl"
 RESULT_FILE = "result.json"
+PREDICTIONS_FILE = "predictions.npz"
 
 EPOCH_KEYS = (
     "epoch",

@@ -18,8 +18,15 @@ import torch
 from nnexp.config.schema import Config
 from nnexp.errors import DataError, NnexpError
 from nnexp.results.checkpoints import load_checkpoint
-from nnexp.results.predictions import PREDICTIONS_FILE, read_predictions
-from nnexp.results.record import METRICS_FILE, RESULT_FILE, RunResult, read_metrics, read_result
+from nnexp.results.predictions import read_predictions
+from nnexp.results.record import (
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    RESULT_FILE,
+    RunResult,
+    read_metrics,
+    read_result,
+)
 from nnexp.run import run
 from nnexp.verification.differences import Difference, differences
 from nnexp.verification.picks import REPEATABLE, Recorded
