@@ -4,9 +4,10 @@ from __future__ import annotations
 
 LABELS = {
     "knn": "KNN",
-    "majority": "majority class",
-    "logistic_regression": "logistic regression",
     "svm": "SVM (RBF)",
+    "logistic_regression": "logistic regression",
     "forest": "random forest",
     "boosting": "gradient boosting",
+    "majority": "majority class",
 }
+"""By the name in a config, in the order in which a report tells them."""

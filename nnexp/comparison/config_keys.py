@@ -70,12 +70,6 @@ def shown(value: Any) -> str:
     return str(value)
 
 
-def setting_text(setting: Mapping[str, Any]) -> str:
-    """``lr=0.01, momentum=0.9``; "nothing tuned" for none."""
-    names = short_names(setting)
-    return ", ".join(f"{names[k]}={shown(v)}" for k, v in setting.items()) or "nothing tuned"
-
-
 def order(values: Mapping[str, Any]) -> list[tuple[str, int, float, str]]:
     """A key to sort settings by: numbers by size, and before texts."""
     return [(key, *_order(values[key])) for key in sorted(values)]

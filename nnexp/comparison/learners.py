@@ -6,19 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nnexp.baselines.labels import LABELS
 from nnexp.comparison.config_keys import SEPARATOR, canonical, flatten, is_under, labels
 from nnexp.comparison.records import RunRecord
 from nnexp.comparison.types import Setting
-
-BASELINES = {
-    "knn": "KNN",
-    "svm": "SVM (RBF)",
-    "logistic_regression": "logistic regression",
-    "forest": "random forest",
-    "boosting": "gradient boosting",
-    "majority": "majority class",
-}
-"""What baselines are called, in the order in which they are told."""
 
 # Where and how a run is computed and shown, not what is compared.
 _NOT_THE_LEARNER = (
@@ -68,7 +59,7 @@ def find_learners(
     )
     baselines = _baselines(records, indices, flat)
     found = {learner.learner: learner for _, told in baselines for learner in told.values()}
-    places = list(BASELINES)
+    places = list(LABELS)
     return Learners(
         networks=names,
         settings=_settings(names, flat, tuned),
@@ -126,7 +117,7 @@ def _baselines(
         mine = {i: config for i, other, config in told if other == name}
         unique = _unique_names(
             {i: canonical(config) for i, config in mine.items()},
-            dict.fromkeys(mine, BASELINES.get(name, name.replace("_", " "))),
+            dict.fromkeys(mine, LABELS.get(name, name.replace("_", " "))),
             mine,
         )
         learners |= {(i, name): learner for i, learner in unique.items()}

@@ -105,12 +105,12 @@ def _compared(
 
 def _check_reference(asked: Asked, comparison: Comparison) -> None:
     """Somebody who types a name wants that one; a name in a config may be another sweep's."""
-    from nnexp.comparison.learners import BASELINES
+    from nnexp.baselines.labels import LABELS
 
     name, found = asked.reference, comparison.reference or ""
     if name is None or name in comparison.learners:
         return
-    if name in BASELINES and found.startswith(BASELINES[name]):
+    if name in LABELS and found.startswith(LABELS[name]):
         return
     there = ", ".join(comparison.learners) or "none"
     near = did_you_mean(name, comparison.learners)
