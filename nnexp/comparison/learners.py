@@ -17,6 +17,7 @@ _NOT_THE_LEARNER = (
     "trainer.checkpoint_seconds", "trainer.histograms", "trainer.pictures",
 )  # fmt: skip
 _NAMING = ("model.name", "optimizer.name")
+_COMPONENT = ".name"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,7 @@ def _unique_names(
         by_base.setdefault(bases[i], []).append(key)
     names: dict[str, str] = {}
     for base, members in by_base.items():
-        told = labels([configs[firsts[key]] for key in members])
+        told = labels(_telling([configs[firsts[key]] for key in members]))
         for key, text in zip(members, told, strict=True):
             name = SEPARATOR.join(filter(None, (base, text)))
             taken = set(names.values())
@@ -167,3 +168,31 @@ def _unique_names(
                 number += 1
             names[key] = unique
     return {i: names[key] for i, key in keys.items()}
+
+
+def _telling(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Configs as names tell them: a component by its group, ``scheduler`` for ``scheduler.name``,
+    and without the options that follow from it.
+
+    An option follows that only some components have, with the same value wherever it is.
+    """
+    named = [key for config in configs for key in config if key.endswith(_COMPONENT)]
+    groups = sorted({key.removesuffix(_COMPONENT) for key in named}, key=len, reverse=True)
+    keys = {key for config in configs for key in config}
+    implied = {key for key in keys if _is_implied(key, groups, configs)}
+    return [
+        {key.removesuffix(_COMPONENT): config[key] for key in config if key not in implied}
+        for config in configs
+    ]
+
+
+def _is_implied(key: str, groups: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the component of the key's group says if there is the key, and nothing its value."""
+    group = next((group for group in groups if is_under(key, (group,))), None)
+    if group is None or key == group + _COMPONENT:
+        return False
+    having = [config for config in configs if key in config]
+    lacking = [config for config in configs if key not in config]
+    components = [{str(c.get(group + _COMPONENT)) for c in some} for some in (having, lacking)]
+    values = {canonical({"": config[key]}) for config in having}
+    return bool(lacking) and len(values) == 1 and components[0].isdisjoint(components[1])

@@ -117,9 +117,13 @@ def _warnings(
             f"{_runs(learners.num_without_config)} recorded without a config: the arm is taken for "
             "the learner, nothing is tuned, and seeds for splits"
         )
-    lost = len(records) - len(task_of)
+    lost = [r.result.status for i, r in enumerate(records) if i not in task_of]
     if lost:
-        told.append(f"{_runs(lost)} without data: among the failed runs alone, of no learner")
+        kinds = " and ".join(dict.fromkeys(lost))
+        told.append(
+            f"{len(lost):,} run{'s' if len(lost) > 1 else ''} never trained ({kinds} before their "
+            f"data were read): {'they count' if len(lost) > 1 else 'it counts'} for no learner"
+        )
     if repeats:
         told.append(f"{_runs(repeats)} a repetition of another (all but the folder is the same)")
     known = {key for setting in learners.settings.values() for key in setting}

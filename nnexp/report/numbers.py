@@ -87,8 +87,11 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 
 
 def setting(values: Mapping[str, Any]) -> str:
-    """``lr=0.01, momentum=0.9``: keys without their group, unless two would become the same."""
-    last = [key.rpartition(".")[2] for key in values]
+    """``lr=0.01, scheduler=step``: keys without their group, unless two would become the same.
+
+    A component's name is told by its group.
+    """
+    last = [key.removesuffix(".name").rpartition(".")[2] for key in values]
     names = last if len(set(last)) == len(last) else list(values)
     return ", ".join(f"{n}={_value(v)}" for n, v in zip(names, values.values(), strict=True))
 
