@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from nnexp.baselines import compare as compare_module
+from nnexp.baselines import fitted as fitted_module
 from nnexp.baselines import learners
 from nnexp.baselines.choice import Choice
 from nnexp.baselines.compare import compare, compute, names
@@ -182,11 +184,33 @@ def test_the_budget_of_conf_is_what_is_tried(wine: Data) -> None:
     for name, record in found.items():
         assert "skipped" not in record, name
         assert record["seconds"] >= record["seconds/predict"] >= 0
+        if name == "knn":  # it keeps the rows and learns nothing
+            assert record["seconds/train"] is None
+        else:
+            assert record["seconds"] >= record["seconds/train"] >= 0
         assert record["predicted"].shape == (36,)
         accuracy = (record["predicted"] == wine.arrays("test").y).mean()
         assert accuracy == record["test/acc"]
         assert sum(record["calibration"]["count"]) == 36
     assert found["majority"]["test/acc"] < 0.5 < 0.9 < found["svm"]["test/acc"]
+
+
+def test_seconds_to_train_are_those_of_the_fit_that_is_tested(
+    wine: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that only fits move, by C seconds each."""
+    now, fit = [0.0], learners.SVM.fit
+
+    def slow(self: learners.SVM, group: list[dict[str, Any]], train: Arrays) -> Any:
+        now[0] += group[0]["C"]
+        return fit(self, group, train)
+
+    monkeypatch.setattr(learners.SVM, "fit", slow)
+    clock = SimpleNamespace(perf_counter=lambda: now[0])
+    monkeypatch.setattr(fitted_module, "time", clock)
+    record = compute("svm", BaselinesConfig(svm=SVMConfig(C=[0.001, 4, 8], gamma=1)), wine)
+    assert record["seconds/train"] == record["C"]
+    assert now[0] == pytest.approx(12.001)  # all were tried
 
 
 def test_choices_do_not_see_test_rows(wine: Data) -> None:
@@ -227,7 +251,8 @@ def test_the_same_bits_again_with_any_threads(digits: Data, name: str) -> None:
             after = [(pool["filepath"], pool["num_threads"]) for pool in threadpool_info()]
             assert set(pools) <= set(after)  # as they were, beside libraries loaded meanwhile
     for record in records:
-        del record["seconds"], record["seconds/predict"]
+        for key in ("seconds", "seconds/train", "seconds/predict"):
+            del record[key]
     np.testing.assert_equal(*records)
     assert torch.equal(before[0], torch.random.get_rng_state())
     assert before[1] == numpy_state()
@@ -304,7 +329,7 @@ def test_what_would_take_too_long_is_left_out_by_its_size(
         assert record["tried"] == []
         assert "predicted" not in record
         for key in ("val/acc", "val/loss", "test/acc", "test/loss", "test/brier", "calibration",
-                    "seconds", "rows", "note"):  # fmt: skip
+                    "seconds", "seconds/train", "rows", "note"):  # fmt: skip
             assert record[key] is None
     enough = BaselinesConfig(svm=SVMConfig(C=1, gamma=1, max_cells=400 * 64))
     assert compute("svm", enough, digits)["test/acc"] > 0.9

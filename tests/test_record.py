@@ -59,6 +59,7 @@ KNN = {
     "tried": [{"k": 1, "val/acc": 0.97}, {"k": 3, "val/acc": 0.98}],
     "rows": 1149,
     "seconds": 0.01,
+    "seconds/train": None,
     "seconds/predict": 0.002,
     "note": None,
 }

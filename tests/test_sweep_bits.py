@@ -144,7 +144,8 @@ def numbers_of(result: RunResult) -> dict[str, Any]:
     for key in ("seconds", "group_size", "threads", "arm"):
         del fields[key]
     for baseline in fields["baselines"].values():
-        del baseline["seconds"], baseline["seconds/predict"]
+        for key in ("seconds", "seconds/train", "seconds/predict"):
+            del baseline[key]
     return fields
 
 

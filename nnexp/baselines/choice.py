@@ -47,6 +47,8 @@ class Found:
     predictions: npt.NDArray[Any]  # classes of the test rows [M]
     num_rows: int  # trained on
     predict_seconds: float  # of the test rows
+    train_seconds: float | None = None
+    """Of the fit that is tested, which may serve other settings too; None: it learns nothing."""
     note: str | None = None
 
 
@@ -62,6 +64,7 @@ def found_record(found: Found, seconds: float) -> dict[str, Any]:
         "test/brier": test.brier,
         "calibration": test.calibration,
         "seconds": round(seconds, 3),
+        "seconds/train": None if found.train_seconds is None else round(found.train_seconds, 3),
         "seconds/predict": round(found.predict_seconds, 4),
         "rows": found.num_rows,
         "note": found.note,
@@ -72,7 +75,8 @@ def found_record(found: Found, seconds: float) -> dict[str, Any]:
 
 def skipped_record(reason: str) -> dict[str, Any]:
     """The same of a baseline that was left out."""
-    nothing = dict.fromkeys((*MEASURES, "seconds", "seconds/predict", "rows", "note"))
+    times = ("seconds", "seconds/train", "seconds/predict")
+    nothing = dict.fromkeys((*MEASURES, *times, "rows", "note"))
     return {"skipped": reason, **nothing, "tried": []}
 
 

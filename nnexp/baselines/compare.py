@@ -45,7 +45,8 @@ def compute(name: str, config: BaselinesConfig, data: Data) -> dict[str, Any]:
 
     Returns:
         Its chosen settings; ``val/acc``, ``val/loss``, ``test/acc``, ``test/loss``, ``test/brier``,
-        ``calibration`` (as :mod:`nnexp.probabilities` has them); ``seconds`` in all and
+        ``calibration`` (as :mod:`nnexp.probabilities` has them); ``seconds`` in all,
+        ``seconds/train`` for the fit that is tested (None for KNN, which only keeps the rows) and
         ``seconds/predict`` for the test rows; ``rows`` that it was trained on; ``note``, text or
         None; ``tried``, every setting with its ``val/acc``; ``predicted``, the classes of the
         test rows as an integer array. Of a baseline that is left out or fails: ``skipped``, the

@@ -28,7 +28,7 @@ from nnexp.probabilities import Scores, scores
 
 Floats = npt.NDArray[np.floating[Any]]
 
-_Choice = Choice[tuple[Any, Any]]  # keeps a model and its calibration
+_Choice = Choice[tuple[Any, Any, float]]  # keeps a model, its calibration and the fit's seconds
 
 _ROWS_AT_ONCE = 8192  # of predictions
 
@@ -105,7 +105,7 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
         notes.append(f"had not converged: {'; '.join(dict.fromkeys(trial.unconverged))}")
     assert choice.val is not None
     assert choice.kept is not None
-    model, calibration = choice.kept
+    model, calibration, train_seconds = choice.kept
 
     test = data.arrays("test")  # all choices have been made
     began = time.perf_counter()
@@ -121,7 +121,8 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
         compact(predictions, data.num_classes),
         len(train.y),
         predict_seconds,
-        "; ".join(notes) or None,
+        train_seconds=train_seconds,
+        note="; ".join(notes) or None,
     )
 
 
@@ -154,8 +155,10 @@ class _Trial:
         """The best of the settings, with its model and calibration."""
         choice: _Choice = Choice()
         for group in groups:
+            began = time.perf_counter()
             with _caught_convergence() as caught:
                 model = self._learner.fit(group, train)
+            fit_seconds = time.perf_counter() - began
             if caught:
                 self.unconverged += [_told(settings) for settings in group]
             outputs = _outputs(self._learner, model, group, self._val.x)
@@ -163,7 +166,7 @@ class _Trial:
                 calibration = self._learner.calibration(own, self._val.y)
                 found = self._learner.probabilities(own, calibration)
                 val = _scores(torch.from_numpy(found).float(), self._val)
-                choice.offer(settings, val, (model, calibration))
+                choice.offer(settings, val, (model, calibration, fit_seconds))
         return choice
 
 

@@ -54,6 +54,7 @@ BASELINE_KEYS = (
     "tried",
     "rows",
     "seconds",
+    "seconds/train",
     "seconds/predict",
     "note",
 )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 _ABSENT = "absent"
-_TIMES = ("seconds", "seconds/predict")  # at any depth: no time is ever the same
+_TIMES = ("seconds", "seconds/train", "seconds/predict")  # at any depth: no time is ever the same
 
 
 @dataclass(frozen=True)
