@@ -23,20 +23,19 @@ def baseline_entry(
     """A baseline on a task, from the runs (split, record) that tell of it; there is at least one.
 
     Runs that share a split tell the same, as baselines are computed once a split: the first that
-    has numbers is taken.
+    has numbers is taken. Where the split stays and seeds vary it is one fit, and one outcome.
     """
     by_split: dict[str, list[RunRecord]] = {}
     notes: list[str] = []
     for split, record in runs:
         told = record.result.baselines[name]
         if told.get("val/acc") is not None and told.get("test/acc") is not None:
-            by_split.setdefault(split, []).append(record)
+            by_split.setdefault(facts.only_draw or split, []).append(record)
         reason = told.get("skipped")
         notes += [f"left out: {reason}"] if reason else []
         notes += [str(told["note"])] if told.get("note") else []
-    outcomes = [
-        _outcome(name, split, by_split[split]) for split in facts.task.splits if split in by_split
-    ]
+    splits = facts.task.splits if facts.only_draw is None else (facts.only_draw,)
+    outcomes = [_outcome(name, split, by_split[split]) for split in splits if split in by_split]
     return Entry(
         learner=learner,
         task=facts.task.name,
@@ -44,6 +43,7 @@ def baseline_entry(
         outcomes=tuple(outcomes),
         num_runs=len(outcomes),
         notes=tuple(dict.fromkeys(notes)),
+        one_fit=facts.only_draw is not None,
     )
 
 

@@ -26,7 +26,7 @@ from nnexp.comparison.remarks import (
     single_splits,
     tried_settings,
 )
-from nnexp.comparison.summaries import best_network, chance, over_all
+from nnexp.comparison.summaries import best_network, chance, over_all, untested
 from nnexp.comparison.tasks import TaskFacts
 from nnexp.comparison.types import (
     AcrossTasks,
@@ -63,6 +63,7 @@ def compare(records: Sequence[RunRecord], options: Options) -> Comparison:
             *warnings,
             *single_splits(placed.tasks),
             *missing_splits(placed.tasks, placed.entries),
+            *(warning for task in found for warning in task.warnings),
             *budgets(placed.tasks, placed.entries),
             *(f"{r.learner} on {r.task}: {edge}" for r in results for edge in r.edges),
             *about_ranks,
@@ -88,6 +89,7 @@ class _OnTask:
     results: list[LearnerOnTask]
     pairwise: list[Difference]
     summaries: list[Verdict]
+    warnings: list[str]
 
 
 def _compare_on(
@@ -110,7 +112,7 @@ def _compare_on(
     networks = [entry for entry in entries if entry.is_network and entry.outcomes]
     pairs = adjusted([measures.difference(a, b) for a, b in combinations(networks, 2)])
     summaries = [
-        chance(facts, entries, measures),
+        chance(facts, entries, measures, options.equivalence),
         best_network(
             facts.task.name,
             networks,
@@ -123,6 +125,7 @@ def _compare_on(
         results=results,
         pairwise=[difference for difference, _ in pairs],
         summaries=[summary for summary in summaries if summary is not None],
+        warnings=measures.unread(),
     )
 
 
@@ -166,8 +169,8 @@ def _result(
         edges=edges(entry, tried),
         val_acc=measures.val_acc(entry),
         test_acc=measures.test_acc(entry),
-        test_loss=measures.of(entry, lambda outcome: outcome.test_loss, float("inf")),
-        test_brier=measures.of(entry, lambda outcome: outcome.test_brier, 2),
+        test_loss=measures.test_loss(entry),
+        test_brier=measures.test_brier(entry),
         reliability=reliability(entry),
         difference=against[0] if against else None,
         verdict=verdict(*against, options.equivalence) if against else None,
@@ -190,6 +193,7 @@ def _verdicts(
         if reference is not None and line.learner != reference
         if any(r.learner == line.learner and r.is_network for task in found for r in task.results)
     ]
+    told += untested(across) if told else []
     for task in found:
         told += task.summaries
         told += [r.verdict for r in task.results if r.is_network and r.verdict is not None]

@@ -26,6 +26,7 @@ def target_acc(entries: Sequence[Entry]) -> float | None:
 def cost(entry: Entry, target: float | None, histories: Histories) -> Cost:
     """Of a network from its chosen runs; of a baseline from what runs recorded of it.
 
+    Of the seconds of runs that trained together each run counts an equal share.
     A baseline has reached the target, if it does, when it has been trained: where the record does
     not part training from tuning, this is not known.
     """
@@ -39,7 +40,10 @@ def cost(entry: Entry, target: float | None, histories: Histories) -> Cost:
         records = []
     else:
         records = [record for outcome in entry.outcomes for record in outcome.records]
-        reaches = [_reached(histories.of(record.folder), target) for record in records]
+        reaches = [
+            _reached(histories.of(record.folder), target) / record.result.group_size
+            for record in records
+        ]
     reached = median(reaches) if reaches else math.inf
     return Cost(
         num_parameters=_whole(_median(record.result.num_parameters for record in records)),
@@ -48,6 +52,7 @@ def cost(entry: Entry, target: float | None, histories: Histories) -> Cost:
         predict_seconds=_median(outcome.predict_seconds for outcome in entry.outcomes),
         tune_seconds=_median(outcome.tune_seconds for outcome in entry.outcomes),
         shared=any(record.result.group_size > 1 for record in records),
+        largest_group=max((record.result.group_size for record in records), default=1),
     )
 
 

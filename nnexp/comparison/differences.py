@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
@@ -12,125 +13,230 @@ from nnexp.comparison.entries import Entry, Outcome
 from nnexp.comparison.estimates import (
     Uncertainty,
     holm,
+    holm_levels,
     interval,
     p_better,
     uncertainty,
 )
-from nnexp.comparison.held_out import Floats, HeldOut
+from nnexp.comparison.held_out import Floats, HeldOut, RowScores
 from nnexp.comparison.tasks import TaskFacts
 from nnexp.comparison.types import Difference, Estimate
+from nnexp.comparison.verdicts import points
 
 Error = tuple[Difference, Uncertainty]
 """A difference and what its error is made of: more splits would make it smaller."""
+
+
+@dataclass(frozen=True, eq=False)
+class Guess:
+    """The accuracy of the best that can be said without a look at the features."""
+
+    share: float
+    name: str  # of what guesses, in words
+    right: Floats | None = None  # of each test row [N], where they are the same for all
 
 
 class Measures:
     """Of the learners on one task.
 
     Test rows that stay are read from ``predictions.npz``; a task whose rows are drawn anew needs
-    no files.
+    no files, but for the labels of one split where nothing else tells what guessing gives.
     """
 
     def __init__(self, facts: TaskFacts, entries: Sequence[Entry]) -> None:
         self._facts = facts
         self._step = 1 / facts.task.num_test if facts.task.num_test else 0.0
-        self.held_out = HeldOut(facts.guess)
-        self._correct: Mapping[str, dict[str, Floats]] = {}
+        self._entries = entries
+        self.held_out = HeldOut(facts.task.num_classes)
+        self._scores: dict[str, dict[str, RowScores]] = {}
         if facts.task.same_test_rows:
             # Networks first, so that baselines are looked up in what has been read.
             ordered = sorted(entries, key=lambda entry: not entry.is_network)
-            self._correct = {entry.learner: self.held_out.correct(entry) for entry in ordered}
+            self._scores = {entry.learner: self.held_out.scores(entry) for entry in ordered}
 
     def test_acc(self, entry: Entry) -> Estimate | None:
         """Mean test accuracy over the splits."""
-        by_row = None
-        correct = self._correct.get(entry.learner)
-        if correct:
-            by_row = np.mean([correct[choice.split] for choice in entry.choices], axis=0)
+        by_row = self._by_row(entry, lambda scores: scores.correct)
         values = [choice.test_acc for choice in entry.choices if choice.test_acc is not None]
-        return self._estimate(values, 0.0, 1.0, step=self._step, by_row=by_row)
+        return self._estimate(entry, values, 1.0, step=self._step, by_row=by_row)
 
     def val_acc(self, entry: Entry) -> Estimate | None:
         """Mean validation accuracy of what was chosen; it is what the choice was made by."""
         values = [c.val_acc for c in entry.choices if c.val_acc is not None]
-        return self._estimate(values, 0.0, 1.0)
+        return self._estimate(entry, values, 1.0)
 
-    def of(
-        self, entry: Entry, value: Callable[[Outcome], float | None], high: float
-    ) -> Estimate | None:
-        """Mean of another number from 0 to ``high``; None unless all splits have it."""
-        values = [v for outcome in entry.outcomes if (v := value(outcome)) is not None]
-        complete = len(values) == len(entry.outcomes)
-        return self._estimate(values, 0.0, high) if complete else None
+    def test_loss(self, entry: Entry) -> Estimate | None:
+        """Mean log-loss; None unless all splits have it."""
+        by_row = self._by_row(entry, lambda scores: scores.loss)
+        return self._of_rows(entry, [o.test_loss for o in entry.outcomes], math.inf, by_row)
+
+    def test_brier(self, entry: Entry) -> Estimate | None:
+        """Mean Brier score; None unless all splits have it."""
+        by_row = self._by_row(entry, lambda scores: scores.brier)
+        return self._of_rows(entry, [o.test_brier for o in entry.outcomes], 2.0, by_row)
+
+    def unread(self) -> list[str]:
+        """A warning for every learner whose predictions of test rows that stay lack."""
+        if not self._facts.task.same_test_rows:
+            return []
+        ran = [entry for entry in self._entries if entry.outcomes]
+        problems = {
+            entry.learner: problem
+            for entry in ran
+            if not self._scores[entry.learner]
+            if (problem := self.held_out.problem(entry)) is not None
+        }
+        rest = f"on {self._facts.task.name}: its intervals tell nothing of other test rows"
+        return [f"{learner} {rest}: {problem}" for learner, problem in problems.items()]
 
     def over(self, values: Sequence[float]) -> Estimate | None:
         """Mean of accuracies that are given, one a split."""
-        return self._estimate(values, 0.0, 1.0)
+        return self._estimate(None, values, 1.0)
+
+    def _by_row(self, entry: Entry, column: Callable[[RowScores], Floats | None]) -> Floats | None:
+        """Of each test row [N], the mean over the splits; None where it is not known."""
+        columns = [column(scores) for scores in self._scores.get(entry.learner, {}).values()]
+        known = [told for told in columns if told is not None]
+        return np.mean(known, axis=0) if known and len(known) == len(columns) else None
+
+    def _of_rows(
+        self, entry: Entry, values: Sequence[float | None], high: float, by_row: Floats | None
+    ) -> Estimate | None:
+        """On test rows that stay there is an interval only where the error of each is known."""
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            return None
+        found = self._estimate(entry, known, high, by_row=by_row)
+        if found is not None and by_row is None and self._facts.task.same_test_rows:
+            return replace(found, interval=None)
+        return found
 
     def _estimate(
         self,
+        entry: Entry | None,
         values: Sequence[float],
-        low: float,
         high: float,
         *,
         step: float = 0.0,
         by_row: Floats | None = None,
     ) -> Estimate | None:
+        """Of numbers from 0 to ``high``."""
         if not values:
             return None
-        error = uncertainty(values, overlap=self._facts.overlap, step=step, by_row=by_row)
+        error = uncertainty(
+            values,
+            overlap=self._facts.overlap,
+            step=step,
+            by_row=by_row,
+            one_fit=entry is not None and entry.one_fit,
+        )
         mean = fmean(values)
-        return Estimate(mean=mean, interval=interval(mean, error, low, high), values=tuple(values))
+        return Estimate(mean=mean, interval=interval(mean, error, 0.0, high), values=tuple(values))
 
     def difference(self, entry: Entry, other: Entry) -> Error:
-        """``entry`` minus ``other``, on the splits that both have."""
-        mine, theirs = entry.by_split, other.by_split
-        splits = [split for split in mine if split in theirs]
+        """``entry`` minus ``other``, on the splits that both have.
+
+        A baseline that was fitted once stands against every seed of a network.
+        """
+        pairs = _pairs(entry, other)
         values = [
-            round((mine[split].choice.test_acc or 0) - (theirs[split].choice.test_acc or 0), 12)
-            for split in splits
+            round((mine.choice.test_acc or 0) - (theirs.choice.test_acc or 0), 12)
+            for mine, theirs in pairs
         ]
         by_row = None
-        right, wrong = self._correct.get(entry.learner), self._correct.get(other.learner)
-        if right and wrong and splits:
-            by_row = np.mean([right[split] - wrong[split] for split in splits], axis=0)
-        return self._difference(entry.learner, other.learner, values, by_row)
+        own, its = self._scores.get(entry.learner), self._scores.get(other.learner)
+        if own and its and pairs:
+            by_row = np.mean(
+                [
+                    own[mine.choice.split].correct - its[theirs.choice.split].correct
+                    for mine, theirs in pairs
+                ],
+                axis=0,
+            )
+        return self._difference(entry, other, values, by_row)
 
-    def over_guessing(self, entry: Entry, share: float) -> Error:
-        """A learner's test accuracy minus ``share``, which is known."""
-        values = [(choice.test_acc or 0) - share for choice in entry.choices]
-        by_row = None
-        correct = self._correct.get(entry.learner)
-        if correct:
-            by_row = np.mean([correct[choice.split] for choice in entry.choices], axis=0) - share
-        return self._difference(entry.learner, "guessing", values, by_row)
+    def guess(self) -> Guess:
+        """The most frequent class by the labels of the test rows, else one of the classes.
+
+        Splits are stratified: those of one tell the shares of all.
+        """
+        labels = self.held_out.labels(self._entries)
+        if labels is None:
+            classes = f"one of {self._facts.task.num_classes} classes"
+            name = f"{classes} (no run tells how frequent each is)"
+            return Guess(1 / self._facts.task.num_classes, name)
+        counts = np.bincount(labels)
+        share = float(counts.max() / len(labels))
+        name = f"the most frequent class, {points(share)} % of the test rows"
+        stays = self._facts.task.same_test_rows
+        right = (labels == counts.argmax()).astype(np.float64) if stays else None
+        return Guess(share, name, right)
+
+    def over_guessing(self, entry: Entry, guess: Guess) -> Error:
+        """A learner's test accuracy minus that of guessing."""
+        values = [(choice.test_acc or 0) - guess.share for choice in entry.choices]
+        by_row = self._by_row(entry, lambda scores: scores.correct)
+        if by_row is not None:
+            by_row = by_row - (guess.share if guess.right is None else guess.right)
+        return self._difference(entry, None, values, by_row)
 
     def _difference(
-        self, learner: str, other: str, values: Sequence[float], by_row: Floats | None
+        self, entry: Entry, other: Entry | None, values: Sequence[float], by_row: Floats | None
     ) -> Error:
-        error = uncertainty(values, overlap=self._facts.overlap, step=self._step, by_row=by_row)
+        """``other`` is None for guessing, which needs no fit."""
+        fits = [entry] if other is None else [entry, other]
+        once = [fitted for fitted in fits if fitted.one_fit]
+        error = uncertainty(
+            values,
+            overlap=self._facts.overlap,
+            step=self._step,
+            by_row=by_row,
+            one_fit=len(once) == len(fits) and bool(values),
+        )
         mean = fmean(values) if values else 0.0
         told = Difference(
-            learner=learner,
-            other=other,
+            learner=entry.learner,
+            other="guessing" if other is None else other.learner,
             task=self._facts.task.name,
             mean=mean,
             interval=interval(mean, error, -1.0, 1.0),
             num_pairs=len(values),
-            p_better=p_better(values) if values else 0.5,
-            p_value=error.p_value(mean) if len(values) > 1 else None,
+            p_better=None if error.one_fit or not values else p_better(values),
+            p_value=error.p_value(mean) if error.is_known else None,
             p_adjusted=None,
-            method=error.method if len(values) > 1 else "no interval from a single pair",
+            method=_method(error, once),
+            one_fit=bool(once),
         )
         return told, error
+
+
+_DRAWING = ("forest",)  # baselines that another draw would make others of, on the same rows
+
+
+def _pairs(entry: Entry, other: Entry) -> list[tuple[Outcome, Outcome]]:
+    mine, theirs = entry.by_split, other.by_split
+    if entry.one_fit != other.one_fit:
+        return [(a, b) for a in entry.outcomes for b in other.outcomes]
+    return [(mine[split], theirs[split]) for split in mine if split in theirs]
+
+
+def _method(error: Uncertainty, once: Sequence[Entry]) -> str:
+    told = error.method
+    if not error.is_known or not once:
+        return told
+    if not error.one_fit:
+        told += "; the baseline is one fit"
+    if any(entry.baseline in _DRAWING for entry in once):
+        told += "; how another fit of the forest would differ is not covered"
+    return told
 
 
 def adjusted(family: Sequence[Error]) -> list[Error]:
     """With Holm's correction over the comparisons of one family that have a p value."""
     tested = [i for i, (difference, _) in enumerate(family) if difference.p_value is not None]
-    p_values = holm([family[i][0].p_value or 0.0 for i in tested])
+    raw = [family[i][0].p_value or 0.0 for i in tested]
     corrected = list(family)
-    for i, p in zip(tested, p_values, strict=True):
+    for i, p, level in zip(tested, holm(raw), holm_levels(raw), strict=True):
         difference, error = family[i]
-        corrected[i] = replace(difference, p_adjusted=p), error
+        corrected[i] = replace(difference, p_adjusted=p, level=level), error
     return corrected

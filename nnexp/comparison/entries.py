@@ -47,6 +47,8 @@ class Entry:
     num_runs: int
     num_failed: dict[str, int] = field(default_factory=dict)  # by status
     notes: tuple[str, ...] = ()
+    one_fit: bool = False
+    """A baseline on a split that stays: one outcome, whatever the number of seeds."""
 
     @property
     def is_network(self) -> bool:

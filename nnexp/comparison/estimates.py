@@ -21,8 +21,11 @@ quadrature (Howe 1974; Zou and Donner 2008). One quantile for the sum, with Satt
 of freedom, missed the truth in 6 to 10 % of simulated sweeps of two or three seeds instead of 2
 to 5 %.
 
+Where both sides were fitted once, as baselines are where the split stays, there is the variance
+over test rows alone: of a difference it is that of McNemar's test. Nothing is said of other fits.
+
 An accuracy moves in steps of a test row: values that agree by chance must not pass for certainty,
-so s is taken to be a step at least.
+so s, or without seeds the standard error over rows, is taken to be a step at least.
 
 Axes: n splits, N test rows.
 """
@@ -41,6 +44,7 @@ from scipy.special import stdtr, stdtrit
 from nnexp.comparison.types import Interval
 
 LEVEL = 0.95
+ALPHA = 0.05
 _LEAST_LOG_P = -100.0
 
 Floats = NDArray[np.float64]
@@ -55,16 +59,29 @@ class Uncertainty:
     overlap: float = 0.0  # n_test / n_other where splits are drawn anew
     row_variance: float | None = None  # v; None: not known, or rows are drawn anew
     num_rows: int = 0  # N
+    one_fit: bool = False  # nothing was fitted twice: test rows alone
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is an interval."""
+        if self.one_fit:
+            return self.row_variance is not None and self.num_rows > 1
+        return self.num > 1
+
+    @property
+    def tells_of_rows(self) -> bool:
+        """Whether it says how other test rows would differ."""
+        return self.overlap > 0 or self.row_variance is not None
 
     @property
     def half_width(self) -> float:
         """Of the 95 % interval. Not finite for a single split."""
-        return self._half_width(1 - LEVEL)
+        return self.half_width_at(1 - LEVEL)
 
     def p_value(self, mean: float) -> float:
         """Two-sided, of the hypothesis that the expectation is 0: 1 - the level of the interval
         that ends at 0."""
-        if self.num < 2 or mean == 0:
+        if not self.is_known or mean == 0:
             return 1.0
         parts = [(variance, freedom) for variance, freedom in self._parts if variance > 0]
         if not parts:
@@ -73,13 +90,14 @@ class Uncertainty:
             ((variance, freedom),) = parts
             return float(2 * stdtr(freedom, -abs(mean) / math.sqrt(variance)))
         ends: list[float] = [_LEAST_LOG_P, 0.0]
-        if self._half_width(10 ** ends[0]) < abs(mean):
+        if self.half_width_at(10 ** ends[0]) < abs(mean):
             return 0.0
-        log_p = brentq(lambda log: self._half_width(10**log) - abs(mean), *ends, xtol=1e-9)
+        log_p = brentq(lambda log: self.half_width_at(10**log) - abs(mean), *ends, xtol=1e-9)
         return float(10**log_p)
 
-    def _half_width(self, alpha: float) -> float:
-        if self.num < 2:
+    def half_width_at(self, alpha: float) -> float:
+        """Of the interval at the level 1 - ``alpha``."""
+        if not self.is_known:
             return math.inf
         parts = [variance * stdtrit(freedom, alpha / 2) ** 2 for variance, freedom in self._parts]
         return math.sqrt(sum(parts))
@@ -91,6 +109,12 @@ class Uncertainty:
     @property
     def method(self) -> str:
         """How the interval is made, in words."""
+        if self.one_fit and not self.is_known:
+            return "no interval: one fit of each, and without predictions.npz no variance over rows"
+        if not self.is_known:
+            return "no interval from a single pair"
+        if self.one_fit:
+            return f"t interval over {self.num_rows:,} test rows, of one fit of each"
         if self.overlap:
             return (
                 f"t interval over {self.num} splits, variance corrected for rows that splits share "
@@ -109,8 +133,10 @@ class Uncertainty:
     @property
     def _parts(self) -> list[tuple[float, float]]:
         """Variances of the mean, each with its degrees of freedom."""
-        between = self.spread**2 * (1 / self.num + self.overlap)
-        parts: list[tuple[float, float]] = [(between, max(self.num - 1, 1))]
+        parts: list[tuple[float, float]] = []
+        if not self.one_fit:
+            between = self.spread**2 * (1 / self.num + self.overlap)
+            parts.append((between, max(self.num - 1, 1)))
         if self.row_variance is not None and self.num_rows > 1:
             parts.append((self.row_variance / self.num_rows, self.num_rows - 1))
         return parts
@@ -122,6 +148,7 @@ def uncertainty(
     overlap: float = 0.0,
     step: float = 0.0,
     by_row: Floats | None = None,
+    one_fit: bool = False,
 ) -> Uncertainty:
     """Of the mean of ``values`` [n].
 
@@ -129,20 +156,25 @@ def uncertainty(
         overlap: n_test / n_other where splits are drawn anew, else 0.
         step: the smallest difference there can be between two values, 1/N for accuracies.
         by_row: [N], of a fixed set of test rows, each row's mean over the splits.
+        one_fit: the value, or the difference, is of what was fitted once.
     """
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    row_variance = None if by_row is None else float(np.var(by_row, ddof=1))
+    if one_fit and by_row is not None and row_variance is not None:
+        row_variance = max(row_variance, step**2 * len(by_row))
     return Uncertainty(
         num=len(values),
         spread=max(spread, step),
         overlap=overlap,
-        row_variance=None if by_row is None else float(np.var(by_row, ddof=1)),
+        row_variance=row_variance,
         num_rows=0 if by_row is None else len(by_row),
+        one_fit=one_fit,
     )
 
 
 def interval(mean: float, error: Uncertainty, low: float, high: float) -> Interval | None:
-    """The 95 % interval within the range that is possible; None for a single split."""
-    if error.num < 2:
+    """The 95 % interval within the range that is possible; None where it is not known."""
+    if not error.is_known:
         return None
     half = error.half_width
     return Interval(low=max(mean - half, low), high=min(mean + half, high))
@@ -167,3 +199,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(raw)
     adjusted[ascending] = np.minimum(np.maximum.accumulate(raw[ascending] * factors), 1)
     return [float(p) for p in adjusted]
+
+
+def holm_levels(p_values: Sequence[float]) -> list[float]:
+    """What each p must fall below at its place in Holm's order: of m the smallest alpha / m, the
+    next alpha / (m - 1)."""
+    ascending = np.argsort(np.asarray(p_values, np.float64), kind="stable")
+    levels = np.empty(len(p_values))
+    levels[ascending] = ALPHA / np.arange(len(p_values), 0, -1)
+    return [float(level) for level in levels]

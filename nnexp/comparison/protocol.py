@@ -37,14 +37,16 @@ def protocol(
             "choice",
             f"on each split a learner takes the setting with the best validation accuracy on that "
             f"split (tuned: {tuned}; baselines: their own lists); test rows are read for chosen "
-            "runs alone; a run that failed counts as guessing",
+            "runs alone; a setting with a failed run ranks below all without; where nothing else "
+            "is left, a failed run counts as guessing",
         ),
         ("settings tried", _budgets(tasks, entries)),
         (
             "intervals",
             "95 %: where rows are drawn anew, t over splits with Nadeau and Bengio's correction "
             "for rows that splits share; where the test rows stay, t over seeds with the "
-            "variance over test rows added (Owen)",
+            "variance over test rows added (Owen); between baselines that were fitted once on "
+            "these rows, over test rows alone",
         ),
         (
             "verdicts",
@@ -113,8 +115,8 @@ def _times(records: Sequence[RunRecord]) -> str:
     if not sizes or max(sizes) == 1:
         return "each run was trained alone"
     return (
-        f"runs were trained together, {min(sizes)} to {max(sizes)} at once: their times are "
-        "shared, and the time of tuning counts each run's share"
+        f"runs were trained together, {min(sizes)} to {max(sizes)} at once: of their seconds "
+        "each counts an equal share, in training as in tuning; alone a run would take longer"
     )
 
 

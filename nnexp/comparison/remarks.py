@@ -98,7 +98,7 @@ def missing_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list
     for facts in tasks:
         total = len(facts.task.splits)
         for entry in entries:
-            lacking = total - len(entry.outcomes)
+            lacking = 0 if entry.one_fit else total - len(entry.outcomes)
             if entry.task == facts.task.name and entry.outcomes and lacking:
                 told.append(
                     f"{entry.learner} was not run to an end on {lacking} of {total} splits of "
@@ -108,12 +108,13 @@ def missing_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list
 
 
 def single_splits(tasks: Iterable[TaskFacts]) -> list[str]:
-    """A warning of tasks with one split: nothing can be said of chance."""
+    """A warning of tasks with one split: of networks nothing can be said of chance."""
     names = [facts.task.name for facts in tasks if len(facts.task.splits) == 1]
     if not names:
         return []
     return [
-        f"one split alone of {', '.join(names)}: no interval, no verdict; more seeds "
+        f"one split alone of {', '.join(names)}: no interval of a network and no verdict on it; "
+        "more seeds "
         "('seed=range(10)') would give them"
     ]
 

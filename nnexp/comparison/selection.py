@@ -19,6 +19,7 @@ from nnexp.comparison.entries import Entry, Outcome, Tried
 from nnexp.comparison.records import RunRecord
 from nnexp.comparison.tasks import TaskFacts
 from nnexp.comparison.types import Choice, Setting
+from nnexp.results.record import RunResult
 
 NOT_RUN = "interrupted"  # says nothing against the learner: the setting counts as not tried
 
@@ -125,7 +126,7 @@ def _outcome(
         test_loss=mean("test/loss", metrics),
         test_brier=mean("test/brier", metrics),
         calibrations=tuple(r.calibration for r in results if r.calibration is not None),
-        train_seconds=_mean_known(result.seconds.get("train") for result in results),
+        train_seconds=_mean_known(map(_train_seconds, results)),
         predict_seconds=_mean_known(result.seconds.get("predict") for result in results),
         tune_seconds=_tune_seconds(runs),
     )
@@ -143,13 +144,16 @@ def _tried(group: tuple[Setting, Sequence[PlacedRun]]) -> Tried:
 
 
 def _tune_seconds(runs: Iterable[PlacedRun]) -> float | None:
-    """Of all settings. Runs that trained together each tell the time of all: a share counts."""
-    shares = [
-        seconds / run.record.result.group_size
-        for run in runs
-        if (seconds := run.record.result.seconds.get("train")) is not None
-    ]
-    return sum(shares) if shares else None
+    """Of all settings."""
+    shares = [_train_seconds(run.record.result) for run in runs]
+    known = [share for share in shares if share is not None]
+    return sum(known) if known else None
+
+
+def _train_seconds(result: RunResult) -> float | None:
+    """Runs that trained together each tell the time of all: an equal share counts."""
+    seconds = result.seconds.get("train")
+    return None if seconds is None else seconds / result.group_size
 
 
 def _mean_known(values: Iterable[float | None]) -> float | None:

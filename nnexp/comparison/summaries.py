@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from nnexp.comparison.differences import Error, Measures, adjusted
+from nnexp.comparison.differences import Measures
 from nnexp.comparison.entries import Entry
 from nnexp.comparison.tasks import TaskFacts
 from nnexp.comparison.types import AcrossTasks, Estimate, Verdict, VerdictKind
-from nnexp.comparison.verdicts import ALPHA, points
+from nnexp.comparison.verdicts import points
 
 _MOST_NAMED = 6
 
@@ -24,13 +24,29 @@ _PHRASES: dict[VerdictKind, str] = {
 
 
 def best_by_validation(entries: Sequence[Entry]) -> str | None:
-    """The learner with the best mean validation accuracy; the first of equals."""
+    """The learner with the best mean validation accuracy on common splits; the first of equals."""
+    splits = common_splits(entries)
     means = {
-        entry.learner: fmean(accs)
-        for entry in entries
-        if (accs := [c.val_acc for c in entry.choices if c.val_acc is not None])
+        entry.learner: fmean(entry.by_split[split].choice.val_acc or 0.0 for split in splits)
+        for entry in _candidates(entries)
+        if splits and any(choice.val_acc is not None for choice in entry.choices)
     }
     return max(means, key=lambda name: means[name]) if means else None
+
+
+def common_splits(entries: Sequence[Entry]) -> set[str]:
+    """The splits of all learners that have at least half as many as the one with the most.
+
+    A learner with fewer is no candidate: its splits could be easy ones, and to compare all on
+    these few would be to choose by chance.
+    """
+    own = [set(entry.by_split) for entry in _candidates(entries)]
+    return set.intersection(*own) if own else set()
+
+
+def _candidates(entries: Sequence[Entry]) -> list[Entry]:
+    most = max((len(entry.outcomes) for entry in entries), default=0)
+    return [entry for entry in entries if entry.outcomes and 2 * len(entry.outcomes) >= most]
 
 
 def best_network(
@@ -58,65 +74,81 @@ def best_network(
         f"{phrase} {_listed(groups[kind])}" for kind, phrase in _PHRASES.items() if kind in groups
     )
     acc = test_accs.get(best)
+    splits = common_splits(networks)
+    over = ""
+    if any(set(entry.by_split) != splits for entry in networks):
+        over = f" on the {len(splits)} splits that can be compared"
     sentence = (
-        f"Of {len(networks)} networks on {task}, {best} has the best validation accuracy; on the "
-        f"test rows it has {points(acc.mean) if acc else 'no'} % and is {told}"
+        f"Of {len(networks)} networks on {task}, {best} has the best validation accuracy{over}; on "
+        f"the test rows it has {points(acc.mean) if acc else 'no'} % and is {told}"
     )
     return Verdict(kind="summary", sentence=sentence, task=task, learner=best)
 
 
-def chance(facts: TaskFacts, entries: Sequence[Entry], measures: Measures) -> Verdict | None:
-    """That nothing beats guessing, where nothing is shown to.
+def chance(
+    facts: TaskFacts, entries: Sequence[Entry], measures: Measures, equivalence: float
+) -> Verdict | None:
+    """How learners compare with guessing, where none lies above it.
 
-    Guessing is the majority-class baseline where it was run, on the same splits, else one of the
-    classes at random. A learner beats it if the 95 % interval of its difference lies above 0, also
-    after Holm's correction over the learners: of many that guess, some lie above by chance. None
-    where something beats it or a learner has too few splits to tell.
+    That none beats it, or all are equivalent to it, is said only where it is shown: every learner's
+    95 % interval of the difference ends within the equivalence (each of these holds at its level,
+    so all do: Berger 1982). Else it is said that none is shown to. There is no verdict where one
+    interval lies above 0, even if correction for the number of learners would take that away, nor
+    where a learner has none. Guessing is the majority-class baseline, else as ``Measures.guess``.
     """
-    majority = next((entry for entry in entries if entry.baseline == "majority"), None)
-    learners = [entry for entry in entries if entry.outcomes and entry is not majority]
-    family: list[Error] = []
-    for entry in learners:
-        if majority is not None and majority.outcomes:
-            family.append(measures.difference(entry, majority))
-        else:
-            family.append(measures.over_guessing(entry, facts.guess))
-    if not family or any(difference.num_pairs < 2 for difference, _ in family):
+    majority = next((e for e in entries if e.baseline == "majority" and e.outcomes), None)
+    learners = [entry for entry in entries if entry.outcomes and entry.baseline != "majority"]
+    if not learners:
         return None
-    told = [difference for difference, _ in adjusted(family)]
-    if any(d.mean > 0 and (d.p_adjusted or 0) < ALPHA for d in told):
+    if majority is not None:
+        name = "the most frequent class"
+        told = [measures.difference(entry, majority)[0] for entry in learners]
+    else:
+        guess = measures.guess()
+        name = guess.name
+        told = [measures.over_guessing(entry, guess)[0] for entry in learners]
+    intervals = [difference.interval for difference in told if difference.interval is not None]
+    if len(intervals) < len(told) or any(interval.low > 0 for interval in intervals):
         return None
-    guessing = "the most frequent class"
-    if majority is None or not majority.outcomes:
-        guessing = f"one of {facts.task.num_classes} classes"
-    best = max(told, key=lambda d: d.mean)
+    best = max(told, key=lambda difference: difference.mean)
     gap = f"{points(best.mean)} points"
     if best.interval is not None:
         gap += f" [{points(best.interval.low)}, {points(best.interval.high)}]"
-    return Verdict(
-        kind="chance",
-        sentence=(
-            f"nothing beats guessing {guessing} on {facts.task.name}: the most that a learner "
-            f"lies above it is {gap}, of {best.learner}"
-        ),
-        task=facts.task.name,
-    )
+    most, task = f"the most that one lies above it is {gap}, of {best.learner}", facts.task.name
+    limit = f"{100 * equivalence:g} points"
+    if any(interval.high > equivalence for interval in intervals):
+        sentence = f"no learner is shown to beat guessing {name}, on {task}: {most}"
+    elif any(interval.low < -equivalence for interval in intervals):
+        sentence = f"no learner beats guessing {name}, on {task} by more than {limit}: {most}"
+    else:
+        sentence = (
+            f"all learners are equivalent to guessing {name}, on {task} within ±{limit}: {most}"
+        )
+    return Verdict(kind="chance", sentence=sentence, task=task)
 
 
 def over_all(line: AcrossTasks, reference: str) -> Verdict:
     """A learner against the reference over all data sets."""
-    rest = line.descriptive_only
+    tested = ""
     if line.p_adjusted is not None:
-        rest = f"signed-rank test p {line.p_adjusted:.2g} after Holm's correction"
+        tested = f"; signed-rank test p {line.p_adjusted:.2g} after Holm's correction"
     return Verdict(
         kind="summary",
         sentence=(
             f"{line.learner} against {reference} over these {line.num_tasks} data sets: "
-            f"{line.wins} won, {line.ties} open or equivalent, {line.losses} lost"
-            + (f"; {rest}" if rest else "")
+            f"{line.wins} won, {line.ties} open or equivalent, {line.losses} lost{tested}"
         ),
         learner=line.learner,
     )
+
+
+def untested(across: Sequence[AcrossTasks]) -> list[Verdict]:
+    """Why there is no test over the data sets, once for all learners."""
+    reasons = dict.fromkeys(line.descriptive_only for line in across if line.descriptive_only)
+    return [
+        Verdict(kind="summary", sentence=f"what is said over data sets is {reason}")
+        for reason in reasons
+    ]
 
 
 def _listed(names: Sequence[str]) -> str:

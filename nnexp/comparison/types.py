@@ -42,11 +42,15 @@ class Difference:
     mean: float
     interval: Interval | None
     num_pairs: int
-    p_better: float
-    """The share of pairs in which the learner is better, ties counted half (Bouthillier 2021)."""
+    p_better: float | None
+    """The share of pairs in which the learner is better, ties counted half (Bouthillier 2021).
+    None where there is no pair, or one fit of each, which says nothing of others."""
     p_value: float | None  # two-sided
     p_adjusted: float | None  # Holm, over the comparisons of the same family on this task
     method: str  # how the interval was made, in words
+    level: float = 0.05  # below which p counts, at its place in Holm's correction
+    one_fit: bool = False
+    """A side, or both, is a baseline that was fitted once, against all seeds of the other."""
 
 
 VerdictKind = Literal[
@@ -57,7 +61,7 @@ VerdictKind = Literal[
     "not significant after correction",
     "too few",
     "summary",  # of several differences: the best network of a task, or a learner over all tasks
-    "chance",  # nothing beats guessing on a task
+    "chance",  # on a task no learner is shown to beat guessing, or none does
 ]
 
 
@@ -99,11 +103,12 @@ class Cost:
     """Medians over the chosen runs."""
 
     num_parameters: int | None
-    train_seconds: float | None
+    train_seconds: float | None  # of runs that trained together, each run's share, as below
     target_seconds: float | None  # until the task's target accuracy on the validation rows
     predict_seconds: float | None  # for the test rows
     tune_seconds: float | None  # of all settings tried, a split
     shared: bool  # times of runs that trained together with others
+    largest_group: int = 1  # how many at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +163,8 @@ class LearnerOnTask:
     num_failed: dict[str, int]  # by status: diverged, failed, interrupted
     num_settings: int
     tried: tuple[TriedSetting, ...]
-    choices: tuple[Choice, ...]  # one a split
+    choices: tuple[Choice, ...]
+    """One a split; of a baseline where the split stays and seeds vary one, as it is fitted once."""
     edges: tuple[str, ...]  # sentences: "lr 0.1 is the largest tried (chosen on 8 of 10 splits)"
     val_acc: Estimate | None
     test_acc: Estimate | None

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from nnexp.comparison.estimates import Uncertainty
+from nnexp.comparison.estimates import ALPHA, Uncertainty
 from nnexp.comparison.types import Difference, Verdict, VerdictKind
 
-ALPHA = 0.05
 MOST_SEEDS = 1000  # more than this is no advice
+FEWEST_PAIRS = 5  # of fewer the spread is too little known for advice
 
 
 def verdict(difference: Difference, error: Uncertainty, equivalence: float) -> Verdict:
@@ -33,24 +33,26 @@ def _verdict(difference: Difference, error: Uncertainty, equivalence: float) -> 
     if found is None:
         if not difference.num_pairs:
             return Verdict(kind="too few", sentence=f"{a} and {b} share no split of {task}")
-        gap = points(difference.mean)
+        gap, pair = points(difference.mean), "one pair"
+        if error.one_fit:
+            pair = "one fit of each, without predictions of their test rows"
         return Verdict(
             kind="too few",
-            sentence=f"{a} minus {b} on {task} is {gap} points, of one pair: too few to say more",
+            sentence=f"{a} minus {b} on {task} is {gap} points, of {pair}: too few to say more",
         )
     within = max(abs(found.low), abs(found.high)) <= equivalence
     excludes = found.low > 0 or found.high < 0
-    limit = f"±{_trimmed(100 * equivalence)} points"
-    pairs = f"P(better) {difference.p_better:.2f}, {difference.num_pairs} pairs"
+    limit = f"±{100 * equivalence:g} points"
+    pairs = _of_pairs(difference, error)
     if excludes and (difference.p_adjusted or 0) < ALPHA:
         small = f": less than {limit}, which does not matter" if within else ""
         kind: VerdictKind = "better" if difference.mean > 0 else "worse"
-        verb, gap = "beats", _gap(difference.mean, found.low, found.high)
+        verb, gap = "beats", gap_text(difference.mean, found.low, found.high)
         if kind == "worse":
-            verb, gap = "loses to", _gap(-difference.mean, -found.high, -found.low)
+            verb, gap = "loses to", gap_text(-difference.mean, -found.high, -found.low)
         sentence = f"{a} {verb} {b} on {task} by {gap}, {pairs}{small}"
         return Verdict(kind=kind, sentence=sentence)
-    gap = _gap(difference.mean, found.low, found.high)
+    gap = gap_text(difference.mean, found.low, found.high)
     if within:
         return Verdict(
             kind="equivalent",
@@ -65,25 +67,39 @@ def _verdict(difference: Difference, error: Uncertainty, equivalence: float) -> 
                 f"adjusted {_p(difference.p_adjusted)})"
             ),
         )
-    more = seeds_needed(difference.mean, error, equivalence)
+    more, advice = _advice(difference, error, equivalence)
     return Verdict(
         kind="undecided",
-        sentence=f"{a} minus {b} on {task} is {gap}, {pairs}, undecided: {_advice(more, error)}",
+        sentence=f"{a} minus {b} on {task} is {gap}, {pairs}, undecided: {advice}",
         seeds_needed=more,
     )
 
 
-def seeds_needed(mean: float, error: Uncertainty, equivalence: float) -> int | None:
-    """How many more splits would decide, if mean and spread stay as they are.
+def _of_pairs(difference: Difference, error: Uncertainty) -> str:
+    """What the difference was seen on; without predictions nothing is said of other test rows."""
+    rows = "" if error.tells_of_rows else ", on these test rows"
+    if difference.p_better is None:
+        return f"one fit of each{rows}"
+    pairs = f"{difference.num_pairs} pairs"
+    if difference.one_fit:
+        pairs = f"{difference.num_pairs} seeds against one fit"
+    return f"P(better) {difference.p_better:.2f}, {pairs}{rows}"
 
-    The interval then excludes 0 or lies within the equivalence. None if no number would, or more
-    than ``MOST_SEEDS``: overlapping splits and a fixed set of test rows leave an error that no
-    number of splits takes away.
+
+def seeds_needed(
+    mean: float, error: Uncertainty, equivalence: float, level: float = ALPHA
+) -> int | None:
+    """How many more splits would decide, if mean and spread stayed as they are.
+
+    p then is below ``level`` or the 95 % interval lies within the equivalence. None if no number
+    would, or more than ``MOST_SEEDS``: overlapping splits and a fixed set of test rows leave an
+    error that no number of splits takes away.
     """
 
     def decides(num: int) -> bool:
-        half = error.of(num).half_width
-        return half < abs(mean) or abs(mean) + half <= equivalence
+        more = error.of(num)
+        within = abs(mean) + more.half_width <= equivalence
+        return within or more.half_width_at(level) < abs(mean)
 
     if not decides(MOST_SEEDS):
         return None
@@ -94,17 +110,32 @@ def seeds_needed(mean: float, error: Uncertainty, equivalence: float) -> int | N
     return high - error.num
 
 
-def _advice(more: int | None, error: Uncertainty) -> str:
+def _advice(
+    difference: Difference, error: Uncertainty, equivalence: float
+) -> tuple[int | None, str]:
+    """How many more seeds, and in words; what was seen so far is taken for the truth, and this is
+    said."""
+    if error.one_fit:
+        return None, "one fit of each, which more seeds do not change"
+    if error.num < FEWEST_PAIRS:
+        return None, "too few pairs to say how many more would decide"
+    more = seeds_needed(difference.mean, error, equivalence, difference.level)
+    assumed = "if mean and spread stayed as they are, "
+    level = ""
+    if difference.level < ALPHA:
+        level = f" (at p < {difference.level:.2g}, for the number of comparisons)"
     if more is not None:
-        return f"about {more} more seed{'s' if more > 1 else ''} would decide"
+        return more, f"{assumed}about {more} more seed{'s' if more > 1 else ''} would decide{level}"
     if error.overlap:
-        return "no number of seeds would decide: the splits share too many rows"
-    if error.row_variance is not None:
-        return "no number of seeds would decide: there are too few test rows"
-    return f"{MOST_SEEDS:,} seeds would not decide"
+        why = ": the splits share too many rows"
+    elif error.row_variance is not None:
+        why = ": there are too few test rows"
+    else:
+        return None, f"{assumed}{MOST_SEEDS:,} seeds would not decide{level}"
+    return None, f"{assumed}no number of seeds would decide{level}{why}"
 
 
-def _gap(mean: float, low: float, high: float) -> str:
+def gap_text(mean: float, low: float, high: float) -> str:
     """``0.8 points [0.3, 1.2]``, with as many decimals as it takes to see that an end is not 0."""
     decimals = 1
     if low * high > 0:
@@ -119,11 +150,7 @@ def _gap(mean: float, low: float, high: float) -> str:
 def points(share: float, decimals: int = 1) -> str:
     """A share in points of per cent, without a sign of nothing."""
     text = f"{100 * share:.{decimals}f}"
-    return text.lstrip("-") if float(text) == 0 else text
-
-
-def _trimmed(value: float) -> str:
-    return f"{value:g}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def _p(value: float | None) -> str:

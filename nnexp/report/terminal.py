@@ -164,7 +164,8 @@ def _cells(result: LearnerOnTask, compared: bool) -> list[str]:
     if compared and difference is not None:
         interval = numbers.points_interval(difference.interval)
         cells.append(f"{numbers.points(difference.mean)} {interval}".strip())
-        cells.append(numbers.fixed(difference.p_better, 2))
+        better = difference.p_better
+        cells.append(numbers.NOTHING if better is None else numbers.fixed(better, 2))
     elif compared:
         cells += ["", ""]
     return cells

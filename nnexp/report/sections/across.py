@@ -131,7 +131,9 @@ def _matrix(view: View, task: Task) -> Sequence[Block]:
 def _pair(difference: Difference, sign: int) -> Cell:
     """The cell of a pair, or of the same pair the other way round."""
     mean = sign * difference.mean
-    better = difference.p_better if sign > 0 else 1 - difference.p_better
+    better = ""
+    if difference.p_better is not None:
+        better = f"{difference.p_better if sign > 0 else 1 - difference.p_better:.2f}"
     interval, p = difference.interval, difference.p_adjusted
     decided = (
         interval is not None
@@ -141,4 +143,4 @@ def _pair(difference: Difference, sign: int) -> Cell:
     )
     tone: Tone = ("good" if mean > 0 else "bad") if decided else ""
     arrow = ("▲ " if mean > 0 else "▼ ") if decided else ""
-    return Cell(f"{arrow}{points(mean)}", f"{better:.2f}", tone)
+    return Cell(f"{arrow}{points(mean)}", better, tone)

@@ -21,9 +21,10 @@ def cost(view: View) -> Section | None:
         "Medians over the chosen runs, in seconds; tuning is the time of all settings of a split."
     )
     if any(result.cost.shared for result in view.comparison.results):
+        most = max(result.cost.largest_group for result in view.comparison.results)
         intro += (
-            f"{_SHARED} marks times of runs that trained together with others: they share them, "
-            "and one alone would take another time."
+            f"{_SHARED} marks each run's equal share of the time of runs that trained together, "
+            f"up to {most} at once, in training as in tuning; one alone would take longer."
         )
     return Section(id="cost", title="Cost", intro=intro, blocks=blocks)
 

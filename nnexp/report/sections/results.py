@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnexp.comparison.types import LearnerOnTask, Task, VerdictKind
+from nnexp.comparison.types import Difference, LearnerOnTask, Task, VerdictKind
 from nnexp.report.blocks import Block, Cell, Column, Folded, Section, Table, Text
 from nnexp.report.numbers import (
     count,
@@ -125,10 +125,17 @@ def _compared(view: View, result: LearnerOnTask) -> list[Cell]:
     sign, tone = VERDICT_SIGNS[verdict.kind] if verdict else ("–", "quiet")
     return [
         Cell(points(difference.mean), points_interval(difference.interval), tone),
-        Cell(f"{difference.p_better:.2f}", count(difference.num_pairs)),
+        _p_better(difference),
         Cell(probability(difference.p_adjusted)),
         Cell(_told(sign, verdict.kind) if verdict else sign, tone=tone),
     ]
+
+
+def _p_better(difference: Difference) -> Cell:
+    """One fit of each says nothing of others."""
+    if difference.p_better is None:
+        return Cell("–", tone="quiet")
+    return Cell(f"{difference.p_better:.2f}", count(difference.num_pairs))
 
 
 def _told(sign: str, kind: str) -> str:
@@ -150,7 +157,7 @@ def _chosen(result: LearnerOnTask, task: Task) -> Cell:
         return Cell("–" if not flags else "", " · ".join(flags), "warn" if flags else "quiet")
     first, rest = chosen[0], len(chosen) - 1
     notes = []
-    if len(task.splits) > 1:
+    if len(task.splits) > 1 and (result.is_network or len(result.choices) > 1):
         often = f"on {first.times_chosen} of {len(task.splits)} splits"
         notes = [often + (f", {counted(rest, 'other')} on the rest" if rest else "")]
     text = setting(first.setting)

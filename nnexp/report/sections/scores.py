@@ -25,6 +25,12 @@ def probabilities(view: View) -> Section | None:
     if not blocks:
         return None
     blocks += _reliability(view)
+    fixed = ""
+    if any(task.same_test_rows for task in view.tasks):
+        fixed = (
+            " Where the test rows stay, scores have an interval only if the error of each row is "
+            "known: not those of baselines, of which classes alone are recorded."
+        )
     return Section(
         id="probabilities",
         title="Predicted probabilities",
@@ -32,7 +38,7 @@ def probabilities(view: View) -> Section | None:
         "classes, 0 to 2; less is better in both. Calibration error: by how many points confidence "
         "and accuracy differ, on average over ten bins. In the diagram a perfectly calibrated "
         "learner lies on the diagonal, below it one is too sure; larger marks stand for more "
-        "predictions.",
+        "predictions." + fixed,
         blocks=blocks,
     )
 

@@ -86,10 +86,7 @@ def _lead(view: View, result: LearnerOnTask, reference: LearnerOnTask) -> Row:
     own, its, difference = result.test_acc, reference.test_acc, result.difference
     assert own is not None  # _dots keeps those that have one
     assert its is not None
-    by_split = _by_split(reference)
-    pairs = [] if result is reference else [
-        (value, by_split[split]) for split, value in _by_split(result).items() if split in by_split
-    ]  # fmt: skip
+    pairs = [] if result is reference else _pairs(result, reference)
     return Row(
         learner=result.learner,
         look=view.looks.of(result.learner),
@@ -98,6 +95,16 @@ def _lead(view: View, result: LearnerOnTask, reference: LearnerOnTask) -> Row:
         interval=_times_100(difference.interval) if difference else None,
         values=tuple(100 * (a - b) for a, b in pairs),
     )
+
+
+def _pairs(result: LearnerOnTask, reference: LearnerOnTask) -> list[tuple[float, float]]:
+    """On the splits that both have; a baseline that was fitted once against every seed."""
+    own, its = _by_split(result), _by_split(reference)
+    common = [(value, its[split]) for split, value in own.items() if split in its]
+    once = any(not r.is_network and len(r.choices) == 1 for r in (result, reference))
+    if common or not once:
+        return common
+    return [(value, other) for value in own.values() for other in its.values()]
 
 
 def _by_split(result: LearnerOnTask) -> dict[str, float]:
