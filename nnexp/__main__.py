@@ -22,15 +22,15 @@ from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.messages import told
 from nnexp.environment import prepare
 from nnexp.errors import ConfigError
-from nnexp.report.callback import report_what_is_left
-from nnexp.results.failure import record_failure
-from nnexp.sweep.failures import (
+from nnexp.failures import (
     add_failure,
     failure_lines,
     full_errors,
     log_traceback,
     note_full_errors,
 )
+from nnexp.report.callback import report_what_is_left
+from nnexp.results.failure import record_failure
 from nnexp.sweep.grids import refuse_unexpanded
 from nnexp.sweep.server import is_wanted, start_server
 
@@ -101,11 +101,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     register()
     prepare()
-    if is_wanted(sys.argv):
-        start_server()
     logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
     try:
+        if is_wanted(sys.argv):
+            start_server()
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
         job()
     except BrokenPipeError:
         _hang_up()

@@ -75,9 +75,8 @@ class Job:
     ) -> None:
         """Open the files of a run that is about to train."""
         self.dataset, self.structure = dataset, structure
-        summary = {f.name: getattr(dataset, f.name) for f in dataclasses.fields(DatasetSummary)}
         self._note(
-            dataset=DatasetSummary(**summary),
+            dataset=DatasetSummary.of(dataset),
             num_parameters=parameter_layout(structure).num_numbers,
             device=device,
             threads=threads,

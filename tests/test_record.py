@@ -22,6 +22,7 @@ import pytest
 
 from nnexp.errors import DataError
 from nnexp.results import files
+from nnexp.results.failure import record_failure
 from nnexp.results.files import Journal, write_atomically
 from nnexp.results.record import (
     DatasetSummary,
@@ -460,11 +461,14 @@ def test_numbers_that_are_not_finite_are_null_at_any_depth(tmp_path: Path) -> No
         ({"status": "done"}, "status 'done' is none of completed, diverged, failed, interrupted"),
         ({"metrics": {"val/acc": 1.0}}, "metrics lacks train/loss, val/loss, test/loss, test/acc"),
         ({"baselines": {"knn": {"seconds": 1.0}}}, "baselines.knn lacks val/acc, test/acc"),
-        ({"seed": "0"}, "seed is '0', which is no int"),
-        ({"threads": True}, "threads is True, which is no int"),
-        ({"calibration": [0.5]}, "calibration is [0.5], which is no dict | None"),
-        ({"dataset": DatasetSummary(name="a", official_test=1)}, "official_test is 1, which is no"),  # type: ignore[arg-type]
-        ({"dataset": DatasetSummary(name=None)}, "name is None, which is no str"),  # type: ignore[arg-type]
+        ({"seed": "0"}, "seed is '0', which is no whole number"),
+        ({"threads": True}, "threads is True, which is no whole number"),
+        ({"calibration": [0.5]}, "calibration is [0.5], which is no object"),
+        (
+            {"dataset": DatasetSummary(name="a", official_test=1)},
+            "dataset.official_test is 1, which",
+        ),  # type: ignore[arg-type]
+        ({"dataset": DatasetSummary(name=None)}, "dataset.name is None, which is no text"),  # type: ignore[arg-type]
     ],
 )
 def test_a_result_that_breaks_the_contract_is_not_written(
@@ -480,9 +484,9 @@ def test_a_result_that_breaks_the_contract_is_not_written(
     [
         ('"schema": 1', '"schema": 2', "schema 2 is not 1, which this nnexp reads"),
         ('"seed": 0,', "", "RunResult lacks seed"),
-        ('"seed": 0,', '"seed": null,', "seed is None, which is no int"),
-        ('"name": "digits",', "", "DatasetSummary lacks name"),
-        ('"knn": {', '"knn": 3, "svm": {', "baselines.knn is no object"),
+        ('"seed": 0,', '"seed": null,', "seed is None, which is no whole number"),
+        ('"name": "digits",', "", "dataset lacks name"),
+        ('"knn": {', '"knn": 3, "svm": {', "baselines.knn is 3, which is no object"),
         ('"test/loss": 0.08', '"test/loss": NaN', "NaN is not JSON"),
         ('"status"', "status", "Expecting property name"),
         ("{\n", "[{\n", "Expecting"),
@@ -571,6 +575,51 @@ def test_a_reader_never_meets_half_a_result(tmp_path: Path) -> None:
             assert process.poll() is None
         process.send_signal(signal.SIGKILL)
     assert read_result(tmp_path).seed >= max(seeds)
+
+
+# What others write of a run that has not come to its end
+
+
+def given_up(folder: Path, *, keep: bool) -> RunResult:
+    dataset = a_result().dataset
+    result = record_failure(
+        folder, "killed", arm="deep_adam", seed=3, model="deep", optimizer="adam",
+        dataset=dataset.name, config=a_result().config, data=dataset, keep=keep,
+    )  # fmt: skip
+    assert read_result(folder) == result
+    return result
+
+
+def test_a_run_that_was_given_up_keeps_what_is_known(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path)
+    for number, loss in enumerate([0.5, 0.25, None, 0.25, 0.75], start=1):
+        log.append(an_epoch(number, **{"val/loss": loss, "val/acc": number / 10}))
+    log.close()
+    result = given_up(tmp_path, keep=True)
+    assert (result.status, result.error, result.seed) == ("failed", "killed", 3)
+    assert (result.config, result.dataset) == (a_result().config, a_result().dataset)
+    assert (result.epochs, result.best_epoch) == (5, 2)
+    assert result.metrics == {
+        "train/loss": 0.1 + 0.2, "val/loss": 0.25, "val/acc": 0.2, "test/loss": None,
+        "test/acc": None, "test/brier": None,
+    }  # fmt: skip
+    assert result.seconds == {"total": None, "train": 1.25, "predict": None}
+    assert len(read_metrics(tmp_path)) == 5
+
+
+@pytest.mark.parametrize("content", [b"", b"{\n", b"[]\n", b"{}\n", b'{"epoch": "x"}\n'])
+def test_a_run_that_was_given_up_is_recorded_whatever_it_left(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(content)
+    result = given_up(tmp_path, keep=True)
+    assert (result.epochs, result.best_epoch, set(result.metrics.values())) == (0, None, {None})
+
+
+def test_files_that_are_not_of_the_run_tell_nothing_of_it(tmp_path: Path) -> None:
+    MetricsLog(tmp_path).append(an_epoch(1))
+    assert given_up(tmp_path, keep=False).epochs == 0
+    assert read_metrics(tmp_path / "previous" / "1") == [an_epoch(1)]
 
 
 # An earlier run in the same folder

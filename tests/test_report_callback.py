@@ -13,11 +13,11 @@ import comparison_cases as cases
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from nnexp import failures
 from nnexp.comparison.records import RunRecord
 from nnexp.report import write
 from nnexp.report.callback import ReportCallback, report_what_is_left
 from nnexp.results.record import read_result, write_result
-from nnexp.sweep import failures
 
 _SMALL = ["dataset=iris", "model=shallow", "trainer.epochs=2", "trainer.pictures=false"]
 _BASIC = ["hydra/launcher=basic", "hydra/sweeper=basic"]

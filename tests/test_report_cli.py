@@ -169,6 +169,19 @@ def test_what_cannot_be_read_is_told_beside_the_rest(sweep: Path, report: Report
     assert "s/3/result.json" in Path("s/report/index.html").read_text()
 
 
+def test_a_damaged_value_costs_its_run_alone(sweep: Path, report: Report) -> None:
+    path = Path("s/3/result.json")
+    told = json.loads(path.read_text())
+    told["config"]["report"]["tuned"] = 5
+    path.write_text(json.dumps(told))
+    code, out, err = report("s")
+    assert (code, err) == (0, "")
+    message = "s/3/result.json: config.report.tuned is 5, which is no list"
+    assert f"• {message}" in joined(out.partition("notes")[2])
+    assert summary_of(Path("s/report"))["num_runs"] == 17
+    assert report("s/3") == (1, "", f"nnexp: {message}\n")
+
+
 def test_one_seed_says_what_it_cannot_say(sweep: Path, report: Report) -> None:
     for folder in Path("s").iterdir():
         seed = json.loads((folder / "result.json").read_text())["seed"]

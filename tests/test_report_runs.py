@@ -16,6 +16,8 @@ import pytest
 import report_cases
 import yaml
 
+from nnexp.comparison.options import Options
+from nnexp.comparison.placing import place as placed
 from nnexp.comparison.records import RunRecord
 from nnexp.config.schema import ReportConfig
 from nnexp.errors import ConfigError, DataError
@@ -23,6 +25,7 @@ from nnexp.report.commands import command_lines
 from nnexp.report.options import Asked, default_title, settled
 from nnexp.report.runs import read_runs
 from nnexp.report.tables import runs_csv, summary_json
+from nnexp.results.failure import record_failure
 from nnexp.results.record import write_result
 
 
@@ -133,6 +136,123 @@ def test_a_run_that_was_trained_again_counts_once_and_the_newest_counts(tmp_path
     (told,) = read.problems
     assert told.startswith("2 runs repeat others (same config, seed and data), of which the newest")
     assert told.endswith("/0, " + str(tmp_path / "3"))
+
+
+@pytest.mark.parametrize(
+    ("statuses", "counts"),
+    [  # from the oldest to the newest
+        (["completed", "interrupted"], 0),
+        (["completed", "failed"], 0),
+        (["diverged", "failed"], 0),
+        (["failed", "interrupted"], 0),
+        (["interrupted", "failed"], 1),
+        (["interrupted", "completed"], 1),
+        (["completed", "diverged"], 1),
+        (["diverged", "completed", "interrupted", "failed"], 1),
+        (["interrupted", "interrupted"], 1),
+    ],
+)
+@pytest.mark.parametrize("is_read", [True, False], ids=["", "what failed had not read its data"])
+def test_a_run_that_was_trained_to_its_end_counts_before_later_ones_that_were_not(
+    tmp_path: Path, statuses: list[str], counts: int, is_read: bool
+) -> None:
+    for number, status in enumerate(statuses):
+        trained = status in ("completed", "diverged")
+        fingerprint = "of the rows" if is_read or trained else None
+        written(tmp_path / str(number), status=status, fingerprint=fingerprint)
+        os.utime(tmp_path / str(number) / "result.json", (number, number))
+    read = read_runs([tmp_path])
+    assert [r.folder.name for r in read.records] == [str(counts)]
+    (told,) = read.problems
+    assert "the newest that was trained to its end counts" in told
+
+
+def test_runs_that_were_given_up_count_against_their_learner(tmp_path: Path) -> None:
+    """Whether their data had been looked at or not."""
+    for seed in range(2):
+        completed = written(tmp_path / f"good-{seed}", seed=seed, lr=0.01)
+        for lr, data in ((0.1, completed.result.dataset), (1.0, None)):
+            record_failure(
+                tmp_path / f"{lr}-{seed}", "its worker process was killed by SIGKILL, twice",
+                arm=f"deep · adam · lr={lr:g}", seed=seed, model="deep", optimizer="adam",
+                dataset="digits", config=cases.config(lr=lr, seed=seed), data=data,
+            )  # fmt: skip
+    read = read_runs([tmp_path])
+    assert read.problems == ()
+    (entry,) = placed(read.records, Options(tuned=("optimizer.lr",))).entries
+    assert (entry.num_runs, entry.num_failed) == (6, {"failed": 4})
+    assert [len(outcome.tried) for outcome in entry.outcomes] == [3, 3]
+
+
+# ── damaged values ────────────────────────────────────────────────────────────────────────────
+
+_DAMAGE = [
+    ("metrics.val/acc", "0.9", "metrics.val/acc is '0.9', which is no number"),
+    ("metrics.test/acc", True, "metrics.test/acc is True, which is no number"),
+    ("metrics.test/acc", 93.5, "metrics.test/acc is 93.5, which is no share of rows"),
+    ("metrics.test/brier", [], "metrics.test/brier is [], which is no number"),
+    ("seconds.train", "fast", "seconds.train is 'fast', which is no number"),
+    ("group_size", 0, "group_size is 0, which is less than 1"),
+    ("epochs", -1, "epochs is -1, which is less than 0"),
+    ("seed", 1.5, "seed is 1.5, which is no whole number"),
+    ("versions", {"torch": 2}, "versions.torch is 2, which is no text"),
+    ("dataset.fingerprint", 5, "dataset.fingerprint is 5, which is no text"),
+    ("dataset.num_classes", 0, "dataset.num_classes is 0, which is less than 1"),
+    ("calibration", {}, "calibration lacks count, confidence, accuracy"),
+    ("calibration.count", 5, "calibration.count is 5, which is no list"),
+    ("calibration.count", [1, 0.5], "calibration.count.1 is 0.5, which is no whole number"),
+    ("calibration.count", [1], "calibration: count, confidence, accuracy have 1, 2, 2 bins"),
+    ("calibration.accuracy", [None, None], "calibration: bin 1 of 7 rows has the means [0.9, None"),
+    ("baselines", [1], "baselines is [1], which is no object"),
+    ("baselines.knn", 3, "baselines.knn is 3, which is no object"),
+    ("baselines.knn.val/acc", "a", "baselines.knn.val/acc is 'a', which is no number"),
+    ("baselines.knn.test/acc", -0.5, "baselines.knn.test/acc is -0.5, which is no share of rows"),
+    ("baselines.knn.tried", "zz", "baselines.knn.tried is 'zz', which is no list"),
+    ("baselines.knn.tried", [7], "baselines.knn.tried.0 is 7, which is no object"),
+    ("baselines.knn.tried", [{"val/acc": "x"}], "baselines.knn.tried.0.val/acc is 'x'"),
+    ("baselines.knn.calibration", {"count": []}, "baselines.knn.calibration lacks confidence"),
+    ("baselines.knn.note", 1, "baselines.knn.note is 1, which is no text"),
+    ("baselines.knn.skipped", [], "baselines.knn.skipped is [], which is no text"),
+    ("baselines.knn.val/acc by k", {"x": 1}, "baselines.knn.val/acc by k is 'x'"),
+    ("config", [], "config is [], which is no object"),
+    ("config.report", 5, "config.report is no object"),
+    ("config.report.tuned", 5, "config.report.tuned is 5, which is no list"),
+    ("config.report.tuned", [1], "config.report.tuned.0 is 1, which is no text"),
+    ("config.report.reference", ["knn"], "config.report.reference is ['knn'], which is no text"),
+    ("config.report.equivalence", "1", "config.report.equivalence is '1', which is no number"),
+    ("config.report.tensorboard", 1, "config.report.tensorboard is 1, which is no true or false"),
+]  # fmt: skip
+
+
+def damage(path: Path, key: str, value: object) -> None:
+    """Replace what ``result.json`` says at a key, ``dataset.name``."""
+    told = json.loads(path.read_text())
+    place = told
+    *parents, last = key.split(".")
+    for parent in parents:
+        place = place[parent]
+    place[last] = value
+    path.write_text(json.dumps(told))
+
+
+@pytest.mark.parametrize(("key", "value", "message"), _DAMAGE)
+def test_a_value_that_cannot_be_costs_its_run_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: object, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in range(2):
+        baselines = {"knn": cases.baseline(0.9, 0.9, {"k": 3})}
+        written(tmp_path / str(number), seed=number, baselines=baselines)
+    path = tmp_path / "1" / "result.json"
+    bins = {"count": [0, 7], "confidence": [None, 0.9], "accuracy": [None, 0.8]}
+    damage(path, "calibration", bins)
+    assert len(read_runs([tmp_path]).records) == 2
+    damage(path, key, value)
+    read = read_runs([tmp_path])
+    assert [r.folder.name for r in read.records] == ["0"]
+    (told,) = read.problems
+    assert told.startswith(f"1/result.json: {message}")
+    assert "\n" not in told
 
 
 def test_what_differs_in_anything_is_no_repetition(tmp_path: Path) -> None:

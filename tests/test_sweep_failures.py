@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import current_process
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +21,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from nnexp.config.compose import CONF, register, to_config
-from nnexp.errors import DataError
+from nnexp.errors import DataError, NnexpError
 from nnexp.job import Job
 from nnexp.results.record import RunResult, read_metrics, read_result
-from nnexp.sweep import group, messages, processes
+from nnexp.sweep import group, messages, processes, server
+from nnexp.sweep.keys import wanted_baselines
 from nnexp.sweep.line import Line
 from nnexp.sweep.plan import make_plan
 from nnexp.sweep.pool import Pool
@@ -35,6 +40,14 @@ pytestmark = pytest.mark.skipif(
 
 _NO_REPORT = ["~hydra.callbacks.report"]  # it takes its time
 _SMALL = ["dataset=iris", "baseline=none", "model=shallow", "trainer.epochs=2"]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Short, as the system's own: pytest's, with the name of the test, is too long for a socket."""
+    folder = Path(tempfile.mkdtemp(prefix="nnexp-test-")).resolve()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -333,6 +346,9 @@ def test_a_sweep_that_is_stopped_keeps_what_it_has(
         assert len(read_metrics(folder)) >= found[num].epochs - 1 > 4
         assert found[num].best_epoch is not None
         assert (folder / "checkpoints" / "best.pt").is_file()
+    for num in set(range(12)) - ended:
+        assert found[num].config["seed"] == found[num].seed
+        assert found[num].dataset == found[min(ended)].dataset
     for num in set(range(12)) - ended - going:
         assert (found[num].error, found[num].epochs) == ("interrupted", 0)
         assert (tmp_path / "out" / str(num) / ".hydra" / "overrides.yaml").is_file()
@@ -386,6 +402,52 @@ def test_whoever_asks_twice_does_not_wait(tmp_path: Path, endless: subprocess.Po
     }  # fmt: skip
 
 
+def test_a_stop_is_heeded_while_a_baseline_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run has been trained, and keeps what it has."""
+    is_computing, is_enough = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def slow(*_: object) -> dict[str, Any]:
+        threads.append(threading.current_thread())
+        is_computing.set()
+        is_enough.wait(60)
+        return {}
+
+    (entry,) = entries_in(tmp_path, 1, baseline="majority")
+    here = _Here(tmp_path)
+    here.send(messages.Survey((entry,), fetch=True))
+    (prospect,) = here.recv().found  # type: ignore[attr-defined]
+    (wanted,) = wanted_baselines(entry.config)
+    to_do: list[object] = [messages.Compute(wanted, "cpu")]
+    said: list[object] = []
+    pipe = SimpleNamespace(
+        send=said.append,
+        poll=is_computing.is_set,
+        recv=lambda: to_do.pop() if to_do else messages.Stop(),
+    )
+    monkeypatch.setattr("nnexp.sweep.worker.compare", slow)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Worker(Line(pipe), tmp_path).do(  # type: ignore[arg-type]
+                messages.Train((entry,), prospect.kind, "cpu")
+            )
+        assert not is_enough.is_set()
+    finally:
+        is_enough.set()
+        for thread in threads:
+            thread.join(60)
+    assert any(isinstance(message, messages.Ended) for message in said)
+    result = read_result(entry.folder)
+    assert (result.status, result.epochs, result.config["seed"]) == ("interrupted", 2, 0)
+    assert result.metrics["val/acc"] is not None
+    assert result.metrics["test/acc"] is None
+    assert result.dataset == prospect.data
+    for name in ("best.pt", "last.pt"):
+        assert (entry.folder / "checkpoints" / name).is_file()
+
+
 # ── workers that die ──────────────────────────────────────────────────────────────────────────
 
 
@@ -435,9 +497,17 @@ def test_runs_whose_workers_die_twice_are_given_up(tmp_path: Path) -> None:
     assert line.endswith(" (and 1 other job): its worker process was killed by SIGKILL, twice")
     assert "Traceback" not in output
     assert_nothing_is_left(tmp_path, process)
-    assert {num: result.status for num, result in results(tmp_path).items()} == {
+    found = results(tmp_path)
+    assert {num: result.status for num, result in found.items()} == {
         0: "failed", 1: "failed", 2: "completed", 3: "completed",
     }  # fmt: skip
+    for num in (0, 1):  # they count against their learner
+        assert found[num].config["trainer"]["batch_size"] == 8
+        assert found[num].config == {
+            **found[num + 2].config,
+            "trainer": found[num].config["trainer"],
+        }
+        assert found[num].dataset == found[num + 2].dataset
 
 
 def test_data_that_kill_workers_cost_only_their_own_jobs(tmp_path: Path) -> None:
@@ -476,6 +546,62 @@ def test_data_that_kill_workers_cost_only_their_own_jobs(tmp_path: Path) -> None
     }  # fmt: skip
 
 
+# ── folders for temporary files ───────────────────────────────────────────────────────────────
+
+
+def test_a_baseline_that_cannot_be_written_costs_no_run(tmp_path: Path) -> None:
+    """And keeps nobody waiting. The folder of the findings cannot be made, as on a full disk."""
+    process = started(
+        tmp_path, *_SMALL, "baseline=[knn,majority]", "hydra.launcher.workers=2",
+        "hydra.launcher.group_size=2", "seed=range(4)",
+    )  # fmt: skip
+    (shared,) = wait_for(lambda: list((tmp_path / "tmp").glob("nnexp-sweep-*")))
+    (shared / "baselines").touch()
+    output, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    why = f"{shared / 'baselines'}: File exists"
+    for name in ("knn", "majority"):
+        assert output.count(f"{name} on iris is left out: {why}") == 4
+    assert_nothing_is_left(tmp_path, process)
+    found = results(tmp_path)
+    assert {num: result.status for num, result in found.items()} == dict.fromkeys(
+        range(4), "completed"
+    )
+    for result in found.values():
+        assert result.metrics["test/acc"] is not None
+        assert {name: told["skipped"] for name, told in result.baselines.items()} == {
+            "knn": why, "majority": why,
+        }  # fmt: skip
+
+
+def test_a_long_name_of_the_folder_for_temporary_files_is_no_hindrance(tmp_path: Path) -> None:
+    """A socket's name has 107 bytes at most; the workers' server has one."""
+    folder = tmp_path / ("long" * 10) / ("name" * 20)
+    folder.mkdir(parents=True)
+    code, _, errors = sweep(folder, *_SMALL, "seed=0,1")
+    assert (code, errors) == (0, [])
+    assert [result.status for result in results(folder).values()] == ["completed"] * 2
+
+
+def test_where_no_socket_can_be_it_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = str(tmp_path / ("é" * 50))
+    monkeypatch.setattr(tempfile, "tempdir", usual)
+    monkeypatch.setattr(server, "_SHORT_FOLDERS", (str(tmp_path / "absent"), "/proc"))
+    monkeypatch.setitem(current_process()._config, "tempdir", None)  # type: ignore[attr-defined]
+    longest = server._LONGEST
+    length = len(str(tmp_path)) + 1 + 100
+    with pytest.raises(NnexpError) as caught:
+        server.start_server()
+    assert str(caught.value) == (
+        f"TMPDIR={usual}: has {length} bytes, at most {longest} are allowed where "
+        f"{tmp_path}/absent and /proc cannot be written: the processes of a sweep meet at a socket "
+        "there"
+    )
+    assert tempfile.tempdir == usual
+
+
 # ── groups that do not fit ────────────────────────────────────────────────────────────────────
 
 
@@ -511,10 +637,11 @@ def start_here(crew: Crew, place: int) -> None:
     crew.workers.append(processes.Worker(process, here, place, ready=True))  # type: ignore[arg-type]
 
 
-def entries_in(folder: Path, count: int) -> list[Entry]:
+def entries_in(folder: Path, count: int, baseline: str = "none") -> list[Entry]:
     register()
+    options = [*_SMALL, f"baseline={baseline}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        configs = [to_config(compose("config", [*_SMALL, f"seed={n}"])) for n in range(count)]
+        configs = [to_config(compose("config", [*options, f"seed={n}"])) for n in range(count)]
     return [Entry(n, config, folder / str(n), "arm") for n, config in enumerate(configs)]
 
 

@@ -19,7 +19,7 @@ from nnexp.results.run_log import about
 from nnexp.sweep import messages as say
 from nnexp.sweep import processes
 from nnexp.sweep.claims import Claims
-from nnexp.sweep.findings import Findings, LeftOut
+from nnexp.sweep.findings import Findings
 from nnexp.sweep.keys import wanted_baselines
 from nnexp.sweep.line import Telling
 from nnexp.sweep.plan import Plan, make_plan
@@ -233,9 +233,27 @@ def test_a_baseline_that_kills_two_workers_is_left_out_and_costs_no_run(
     sweep.say((worker, say.Want((knn, majority))))
     assert worker.last.wanted.key == majority
     sweep.say((worker, say.Computed(majority, 0.1)), (worker, say.Want((knn, majority))))
-    assert worker.last == say.Found()
-    assert sweep.findings.get(knn) == LeftOut("its worker process was killed by SIGKILL, twice")
+    assert worker.last == say.Found({knn: "its worker process was killed by SIGKILL, twice"})
     assert sweep.ended == {}
+
+
+def test_a_baseline_that_cannot_be_handed_on_is_left_out_and_nobody_waits_for_it(
+    tmp_path: Path, carried_out: Callable[[Plan, int], Sweep], caplog: pytest.LogCaptureFixture
+) -> None:
+    entries = [entry_of(tmp_path, n) for n in range(2)]
+    sweep = carried_out(planned(tmp_path, entries, 2), 2)
+    first, second = sweep.crew.workers
+    knn, majority = keys_of(entries[0])
+    sweep.say((first, say.Want((knn, majority))))
+    sweep.say((second, say.Want((knn, majority))))
+    assert (first.last.wanted.key, second.last.wanted.key) == (knn, majority)
+    why = "/tmp/x: No space left on device"
+    sweep.say((first, say.Computed(knn, 0.1, why)), (first, say.Want((knn, majority))))
+    sweep.say((second, say.Computed(majority, 0.1)), (second, say.Want((majority,))))
+    assert first.last == say.Found({knn: why})
+    assert second.last == say.Found({})
+    assert (sweep.progress.baselines_done, sweep.progress.baselines) == (2, 2)
+    assert caplog.messages == [f"knn on iris is left out: {why}"]
 
 
 def test_what_a_worker_had_found_before_it_died_is_kept(

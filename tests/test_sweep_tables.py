@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
+from nnexp.report.arms import print_arms, print_failed, print_places
 from nnexp.results.record import RESULT_METRICS, DatasetSummary, RunResult
-from nnexp.sweep.progress import SweepBar, numbers_of, print_arms, print_failed, print_places
+from nnexp.sweep.progress import SweepBar, numbers_of
 from nnexp.sweep.queue import Progress as Done
 
 DONE = Done(

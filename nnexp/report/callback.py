@@ -47,7 +47,7 @@ class ReportCallback(Callback):
         config, self._config = self._config, None
         if config is None or not is_wanted(config):
             return
-        from nnexp.sweep.progress import print_arms, print_places
+        from nnexp.report.arms import print_arms, print_places
 
         folder = Path(str(config.hydra.sweep.dir))
         runs = None
@@ -106,15 +106,15 @@ def _report(runs: Runs, folder: Path) -> None:
     with waiting(f"reporting on {len(runs.records):,} runs"):
         report = report_on(runs, Asked(), folder / "report")
     print()
-    print_report(report.comparison)
+    print_report(report.comparison, runs.problems)
     print()
     print_page(report.page)
 
 
 def _note(error: Exception, folder: Path) -> None:
     from nnexp.config.messages import told
+    from nnexp.failures import add_problem, log_traceback
     from nnexp.paths import short
-    from nnexp.sweep.failures import add_problem, log_traceback
 
     log_traceback(error, "report")
     again = f"python -m nnexp.report {shlex.quote(short(folder))}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from nnexp.comparison.records import RunRecord
 from nnexp.errors import DataError
 from nnexp.paths import short
-from nnexp.results.record import METRICS_FILE, RESULT_FILE, read_result
+from nnexp.results.record import METRICS_FILE, RESULT_FILE, precedence, read_result
 
 _NOT_RUNS = frozenset({"previous", "report", "checkpoints", ".hydra", ".git"})
 _MOST_NAMED = 5
@@ -39,7 +39,8 @@ def read_runs(folders: Sequence[Path]) -> Runs:
 
     What a later run has set aside (``previous/``) and reports are not looked into. A run that is
     found twice counts once: by its folder, as a copy of the same file, or as the repetition of a
-    run of the same config and seed on the same data, of which the newest counts.
+    run of the same config and seed on the same data. Of these the newest counts that came to the
+    end of its training; a failure only where none did, and what was stopped last of all.
 
     Raises:
         DataError: a folder that is not there, or none that holds a run.
@@ -57,6 +58,8 @@ def read_runs(folders: Sequence[Path]) -> Runs:
             records.append(RunRecord(folder, read_result(folder)))
         except DataError as error:
             problems.append(_shortened(str(error), folder))
+    if records:
+        problems = [f"{problem}; left out" for problem in problems]
     unfinished = list(_each_once(found.unfinished))
     if not (records or problems or unfinished):
         where = ", ".join(str(folder) for folder in folders)
@@ -72,7 +75,8 @@ def read_runs(folders: Sequence[Path]) -> Runs:
     if repeated:
         problems.append(
             f"{_counted(repeated)} {'repeats another' if len(repeated) == 1 else 'repeat others'} "
-            f"(same config, seed and data), of which the newest counts: {_named(repeated)}"
+            "(same config, seed and data), of which the newest that was trained to its end "
+            f"counts: {_named(repeated)}"
         )
     return Runs(tuple(kept), tuple(problems))
 
@@ -117,17 +121,24 @@ def _each_once(folders: Iterable[Path]) -> Iterator[Path]:
 
 
 def _without_repetitions(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[Path]]:
-    """The newest of the runs that say the same, and the folders of the others.
+    """One of the runs that say the same (see ``precedence``), and the folders of the others.
 
     A seed that was trained twice is no second draw: counted as one it makes intervals too short.
     """
-    newest: dict[str, RunRecord] = {}
+    alike: dict[str, list[RunRecord]] = {}
     for record in records:
-        key = _sameness(record)
-        other = newest.get(key)
-        if other is None or _written(record.folder) >= _written(other.folder):
-            newest[key] = record
-    kept = {id(record) for record in newest.values()}
+        alike.setdefault(_sameness(record), []).append(record)
+    kept = set()
+    for members in alike.values():
+        on_data: dict[str | None, list[RunRecord]] = {}
+        for record in members:
+            on_data.setdefault(record.result.dataset.fingerprint, []).append(record)
+        unread = on_data.pop(None, [])
+        if unread:  # on what data is not known, but the options say the same
+            on_data.setdefault(next(iter(on_data), None), []).extend(unread)
+        for repeated in on_data.values():
+            repeated.sort(key=lambda r: (-precedence(r.result), _written(r.folder)))
+            kept.add(id(repeated[-1]))
     return (
         [record for record in records if id(record) in kept],
         [record.folder for record in records if id(record) not in kept],
@@ -135,12 +146,12 @@ def _without_repetitions(records: Sequence[RunRecord]) -> tuple[list[RunRecord],
 
 
 def _sameness(record: RunRecord) -> str:
-    """What two records of one run share. Without a config (an older file, or a config that was
-    refused) it is all that the file says, if the run was trained at all."""
+    """What two records of one run share beside their data. Without a config (an older file, or one
+    that was refused) it is all that the file says, if the run was trained at all."""
     result = record.result
     if result.config:
         told = {key: value for key, value in result.config.items() if key != "report"}
-        return json.dumps([told, result.dataset.fingerprint], sort_keys=True, default=str)
+        return json.dumps(told, sort_keys=True, default=str)
     if result.seconds.get("train") is None:
         return str(record.folder)
     content = (record.folder / RESULT_FILE).read_bytes()

@@ -1,4 +1,4 @@
-"""From folders of runs to ``report/``: read, compare, write."""
+"""From runs to ``report/``: compare, write."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pathlib import Path
 from nnexp.comparison.options import Options
 from nnexp.comparison.types import Comparison, Protocol
 from nnexp.config.schema import ReportConfig
-from nnexp.errors import ConfigError, DataError, did_you_mean
+from nnexp.errors import ConfigError, DataError
 from nnexp.report.commands import command_lines
-from nnexp.report.options import Asked, default_title, settled
-from nnexp.report.runs import Runs, read_runs
+from nnexp.report.options import Asked, default_title, nearest, settled
+from nnexp.report.runs import Runs
 from nnexp.report.tables import runs_csv, summary_json
 from nnexp.results.strict_json import to_object
 
@@ -33,16 +33,6 @@ class Report:
     comparison: Comparison
     page: Path
     runs: Runs
-
-
-def write_report(folders: Sequence[Path], asked: Asked, out: Path) -> Report:
-    """Compare the runs at or below ``folders`` and write the report into ``out``.
-
-    Raises:
-        DataError: as ``read_runs``.
-        Exception: as ``report_on``.
-    """
-    return report_on(read_runs(folders), asked, out)
 
 
 def report_on(runs: Runs, asked: Asked, out: Path) -> Report:
@@ -108,12 +98,12 @@ def _check_reference(asked: Asked, comparison: Comparison) -> None:
     from nnexp.baselines.labels import LABELS
 
     name, found = asked.reference, comparison.reference or ""
-    if name is None or name in comparison.learners:
+    if name is None or name.casefold() in map(str.casefold, comparison.learners):
         return
     if name in LABELS and found.startswith(LABELS[name]):
         return
     there = ", ".join(comparison.learners) or "none"
-    near = did_you_mean(name, comparison.learners)
+    near = nearest(name, comparison.learners)
     raise ConfigError(f"--reference {name}: no learner of that name{near}; there are {there}")
 
 

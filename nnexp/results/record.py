@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nnexp.errors import DataError
+from nnexp.results.contract import check_values
 from nnexp.results.files import Journal, write_atomically
 from nnexp.results.strict_json import to_json, to_object, to_readable_json
 from nnexp.results.typed import ADDED, from_fields, require
@@ -137,6 +138,13 @@ class DatasetSummary:
     official_test: bool | None = field(default=None, metadata=ADDED)
     """Whether the test rows are official; else they are drawn, others for each split_seed."""
 
+    @classmethod
+    def of(cls, dataset: object) -> DatasetSummary:
+        """What a :class:`~nnexp.data.Dataset` says of itself."""
+        return cls(
+            **{field.name: getattr(dataset, field.name) for field in dataclasses.fields(cls)}
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
@@ -208,6 +216,15 @@ def read_result(folder: Path) -> RunResult:
         raise DataError(f"{path}: {error}") from error
 
 
+def precedence(result: RunResult) -> int:
+    """Which of several results of one run counts: the least; of equals the newest.
+
+    What came to the end of its training says more than a failure, and that more than a run that
+    somebody stopped.
+    """
+    return {"completed": 0, "diverged": 0, "failed": 1, "interrupted": 2}[result.status]
+
+
 def discard(folder: Path) -> None:
     """Delete what a run that never had a result has left in ``folder``: it is to be run again."""
     if (folder / RESULT_FILE).exists():
@@ -251,6 +268,7 @@ def _result_from(fields: dict[str, Any]) -> RunResult:
         name: _completed("baselines", baseline, BASELINE_KEYS, name)
         for name, baseline in result.baselines.items()
     }
+    check_values(fields)
     return dataclasses.replace(result, metrics=metrics, seconds=seconds, baselines=baselines)
 
 

@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
-from nnexp.sweep.findings import Findings, LeftOut
+from nnexp.sweep.findings import Findings
 from nnexp.sweep.keys import wanted_baselines
 from nnexp.sweep.tasks import Entry, Wanted
 
@@ -31,6 +31,7 @@ class Claims:
         self._keys_of: dict[int, list[str]] = {}
         self._deaths: defaultdict[str, int] = defaultdict(int)
         self._seconds: dict[str, float] = {}  # by name, what the last one took
+        self._left_out: dict[str, str] = {}  # why, by key
         for entry in entries:
             for wanted in wanted_baselines(entry.config):
                 self._open.setdefault(wanted.key, wanted)
@@ -42,6 +43,10 @@ class Claims:
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Those that are not there yet."""
         return [key for key in keys if key in self._open or key in self._claimed]
+
+    def left_out(self, keys: Iterable[str]) -> dict[str, str]:
+        """Why, of those that are settled without being there."""
+        return {key: self._left_out[key] for key in keys if key in self._left_out}
 
     def claim(self, first: Collection[str] = ()) -> Wanted | None:
         """One that nobody computes and some run waits for, which is then the caller's to compute.
@@ -59,12 +64,15 @@ class Claims:
         self._claimed[wanted.key] = self._open.pop(wanted.key)
         return wanted
 
-    def settle(self, key: str, seconds: float | None = None) -> None:
-        """It is there."""
+    def settle(self, key: str, seconds: float | None = None, error: str | None = None) -> None:
+        """It is there; or, for the reason that ``error`` is, never will be."""
         wanted = self._claimed.pop(key)
         self.done += 1
         if seconds is not None:
             self._seconds[wanted.name] = seconds
+        if error is not None:
+            self._left_out[key] = error
+            log.warning("%s on %s is left out: %s", wanted.name, wanted.config.dataset.name, error)
 
     def lose(self, wanted: Wanted, how: str) -> None:
         """The worker that computed it has died. One that kills two workers is left out."""
@@ -76,10 +84,7 @@ class Claims:
             log.warning("a worker process %s while it computed %s", how, wanted.name)
             self._open = {key: self._claimed.pop(key), **self._open}
         else:
-            reason = f"its worker process {how}, twice"
-            log.warning("%s on %s: %s", wanted.name, wanted.config.dataset.name, reason)
-            self._findings.put(key, LeftOut(reason))
-            self.settle(key)
+            self.settle(key, error=f"its worker process {how}, twice")
 
     def drop(self, num: int) -> None:
         """A run wants nothing any more."""

@@ -7,23 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnexp.results.files import write_atomically
 
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A baseline that was not computed."""
-
-    reason: str
-
-
-Finding = dict[str, dict[str, Any]] | LeftOut | str
-"""A baseline's results by its name; that there are none; or in one line what is wrong with the
-config of all that want it."""
+Finding = dict[str, dict[str, Any]] | str
+"""A baseline's results by its name; or in one line what is wrong with the config of all that want
+it."""
 
 
 class Findings:
@@ -42,8 +33,11 @@ class Findings:
         return found
 
     def __contains__(self, key: str) -> bool:
-        """Whether it was."""
-        return self._place(key).exists()
+        """Whether it was, as far as can be seen."""
+        try:
+            return self._place(key).exists()
+        except OSError:
+            return False
 
     def _place(self, key: str) -> Path:
         return self._folder / hashlib.sha256(key.encode()).hexdigest()[:24]

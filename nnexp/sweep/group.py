@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,12 +14,12 @@ from nnexp.data import Dataset
 from nnexp.devices import resolve_precision
 from nnexp.engine import Epoch
 from nnexp.errors import NnexpError
+from nnexp.failures import log_traceback
 from nnexp.job import Job
 from nnexp.results.record import discard
 from nnexp.results.run_log import RunLogs, about
 from nnexp.sweep import messages as say
-from nnexp.sweep.failures import log_traceback
-from nnexp.sweep.findings import Findings, LeftOut
+from nnexp.sweep.findings import Findings
 from nnexp.sweep.keys import wanted_baselines
 from nnexp.sweep.line import Line
 from nnexp.sweep.shelf import Shelf
@@ -130,10 +130,12 @@ class GroupTraining:
         where there is nothing left to compute it waits.
         """
         wanted = list(wanted_baselines(job.config))
+        left_out: Mapping[str, str] = {}
         while wanted:
             self._line.send(say.Want(tuple(one.key for one in wanted)))
             answer = self._line.receive()
             if isinstance(answer, say.Found):
+                left_out = answer.left_out
                 break
             assert isinstance(answer, say.Compute), answer
             self._compute(answer)
@@ -141,11 +143,11 @@ class GroupTraining:
         results: dict[str, dict[str, Any]] = {}
         for one in wanted:
             self._logs.repeat(one.key, job.folder)
-            match self._findings.get(one.key):
-                case LeftOut(reason):
-                    results[one.name] = skipped_record(reason)
-                case str(error):
-                    raise NnexpError(error)
-                case found:
-                    results |= found
+            if one.key in left_out:
+                results[one.name] = skipped_record(left_out[one.key])
+                continue
+            found = self._findings.get(one.key)
+            if isinstance(found, str):
+                raise NnexpError(found)
+            results |= found
         return results

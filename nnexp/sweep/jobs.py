@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,11 +14,11 @@ from omegaconf import DictConfig
 from nnexp.config.arm import arm_name, identity, names_of
 from nnexp.config.compose import to_config
 from nnexp.config.messages import told
+from nnexp.failures import add_failure, log_traceback
 from nnexp.results.failure import record_failure
 from nnexp.results.record import RunResult, set_aside
 from nnexp.results.run_log import LogFile
 from nnexp.sweep.composition import Composer
-from nnexp.sweep.failures import add_failure, log_traceback
 from nnexp.sweep.folders import Folders
 from nnexp.sweep.grids import refuse_unexpanded
 from nnexp.sweep.hydra_files import LogFiles, hydra_files
@@ -83,6 +84,7 @@ class Jobs:
     def refuse(self, entry: Entry, error: str) -> None:
         """A sound config does not make a sound run."""
         who = names_of(entry.config)
+        who |= {"config": dataclasses.asdict(entry.config), "data": entry.data}
         self._refuse(entry.num, entry.folder, entry.log, error, entry.arm, who)
 
     def make_ready(self, entry: Entry) -> bool:
@@ -107,7 +109,7 @@ class Jobs:
                 self._write_files(entry.num, entry.folder)
                 self.results[entry.num] = record_failure(
                     entry.folder, "interrupted", status="interrupted", arm=entry.arm,
-                    **names_of(entry.config),
+                    config=dataclasses.asdict(entry.config), **names_of(entry.config),
                 )  # fmt: skip
 
     def end(self, entry: Entry, result: RunResult) -> None:

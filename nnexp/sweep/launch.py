@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 from collections import Counter
@@ -24,6 +25,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from nnexp.environment import available_cores
+from nnexp.report.arms import print_arms, print_failed, print_places
 from nnexp.report.callback import ReportCallback, is_wanted
 from nnexp.sweep.composition import Composer
 from nnexp.sweep.folders import Folders
@@ -33,7 +35,7 @@ from nnexp.sweep.options import Options, environment_of
 from nnexp.sweep.plan import Plan, make_plan
 from nnexp.sweep.plan_lines import counted, lines
 from nnexp.sweep.pool import Pool
-from nnexp.sweep.progress import print_arms, print_failed, print_places, sweep_bar
+from nnexp.sweep.progress import sweep_bar
 from nnexp.sweep.tasks import Absent, Entry, Prospect, Refused
 
 log = logging.getLogger(__name__)
@@ -143,8 +145,9 @@ class _Launched:
         for entry, found in zip(self._jobs.entries, outlook.found, strict=True):
             match found:
                 case Prospect():
-                    if self._options.dry_run or self._jobs.make_ready(entry):
-                        entries.append(entry)
+                    known = dataclasses.replace(entry, data=found.data)
+                    if self._options.dry_run or self._jobs.make_ready(known):
+                        entries.append(known)
                         prospects.append(found)
                 case Refused(error):
                     self._jobs.refuse(entry, error)

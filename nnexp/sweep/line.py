@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,15 +18,20 @@ class Orphaned(KeyboardInterrupt):
 
 
 class Line:
-    """Sends and receives; raises ``Orphaned`` where nobody is at the other end."""
+    """Sends and receives; raises ``Orphaned`` where nobody is at the other end.
+
+    Several threads may send, one receives.
+    """
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
+        self._lock = threading.Lock()
 
     def send(self, message: object) -> None:
         """Say something."""
         try:
-            self._pipe.send(message)
+            with self._lock:
+                self._pipe.send(message)
         except OSError:
             raise Orphaned from None
 

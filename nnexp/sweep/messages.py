@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from nnexp.results.record import RunResult
 from nnexp.sweep.tasks import Absent, Entry, Kind, Machine, Prospect, Refused, Wanted
@@ -37,7 +38,9 @@ class Compute:
 
 @dataclass(frozen=True)
 class Found:
-    """To ``Want``: all of them are there."""
+    """To ``Want``: all of them are there, but for those that are left out."""
+
+    left_out: Mapping[str, str] = field(default_factory=dict)  # reasons by key
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,11 @@ class Want:
 
 @dataclass(frozen=True)
 class Computed:
-    """A baseline is there."""
+    """A baseline is there, or cannot be handed on."""
 
     key: str
     seconds: float
+    error: str | None = None  # why, in one line
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from nnexp.data.scaling import hangs_on_split
 from nnexp.devices import resolve_device, resolve_precision, resolve_threads
 from nnexp.engine import batches
 from nnexp.environment import products_ignore_threads
+from nnexp.failures import log_traceback
 from nnexp.models.structure import parameter_layout
-from nnexp.sweep.failures import log_traceback
+from nnexp.results.record import DatasetSummary
 from nnexp.sweep.keys import source_key
 from nnexp.sweep.shelf import Shelf
 from nnexp.sweep.tasks import Absent, Entry, Kind, Machine, Prospect, Refused
@@ -82,7 +83,12 @@ def _prospect(entry: Entry, shelf: Shelf) -> Prospect:
         "cuda" if is_any_gpu else str(device),
         num_threads if device.type == "cpu" else 1,
     )
-    return Prospect(kind, parameter_layout(structure).size, dataset.x.nbytes if own_table else 0)
+    return Prospect(
+        kind,
+        parameter_layout(structure).size,
+        dataset.x.nbytes if own_table else 0,
+        DatasetSummary.of(dataset),
+    )
 
 
 def _key(entry: Entry) -> str:

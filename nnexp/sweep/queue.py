@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -125,5 +126,13 @@ class Queue:
 
 def unfinished(entry: Entry, status: str, error: str) -> RunResult:
     """Leave a ``result.json`` for a run that no worker will end."""
-    who = names_of(entry.config)
-    return record_failure(entry.folder, error, status=status, keep=True, arm=entry.arm, **who)
+    return record_failure(
+        entry.folder,
+        error,
+        status=status,
+        keep=True,
+        arm=entry.arm,
+        config=dataclasses.asdict(entry.config),
+        data=entry.data,
+        **names_of(entry.config),
+    )

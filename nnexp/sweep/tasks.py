@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nnexp.config.schema import Config
 from nnexp.models.structure import Structure
+from nnexp.results.record import DatasetSummary
 from nnexp.results.run_log import LogFile
 
 
@@ -23,6 +24,7 @@ class Entry:
     folder: Path
     arm: str
     log: LogFile | None = None  # None: it shall have none
+    data: DatasetSummary | None = None  # once they have been looked at
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Prospect:
     kind: Kind
     num_numbers: int  # P: numbers in a run's row of the flat buffers
     own_table: int  # bytes of a table that no run with another split shares
+    data: DatasetSummary | None = None  # of the entry: the same for every split
 
 
 @dataclass(frozen=True)

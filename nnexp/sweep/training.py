@@ -128,9 +128,10 @@ class Training:
 
     def _answer(self, worker: Worker) -> None:
         """Tell a waiting worker that all is there, or what to compute; else it waits on."""
-        missing = self._claims.missing(self._waiting[worker])
+        wanted = self._waiting[worker]
+        missing = self._claims.missing(wanted)
         if not missing:
-            worker.send(say.Found())
+            worker.send(say.Found(self._claims.left_out(wanted)))
             del self._waiting[worker]
         elif self._compute(worker, missing):
             del self._waiting[worker]
@@ -146,9 +147,9 @@ class Training:
             case say.Want(keys):
                 self._waiting[worker] = keys
                 self._answer(worker)
-            case say.Computed(key, seconds):
+            case say.Computed(key, seconds, error):
                 del self._computing[worker]
-                self._claims.settle(key, seconds)
+                self._claims.settle(key, seconds, error)
                 self._answer_all()
             case say.Trained():
                 del self._training[worker]

@@ -7,6 +7,7 @@ closes.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import importlib
 import logging
 import shutil
@@ -18,15 +19,17 @@ from pathlib import Path
 import torch
 
 from nnexp.config.messages import told
+from nnexp.failures import log_traceback
 from nnexp.results.run_log import RunLogs
 from nnexp.sweep import messages as say
-from nnexp.sweep.failures import log_traceback
 from nnexp.sweep.findings import Finding, Findings
 from nnexp.sweep.group import GroupTraining
 from nnexp.sweep.line import Line, Orphaned, Telling
 from nnexp.sweep.prospects import machine, prospects
 from nnexp.sweep.shelf import Shelf
 from nnexp.training import compare
+
+_SECONDS_TO_LISTEN = 0.1  # while a baseline is computed: how late a worker may hear of a stop
 
 
 def work(pipe: Connection, folder: Path) -> None:
@@ -87,9 +90,32 @@ class Worker:
                 raise RuntimeError(f"a worker was sent {task!r}")
 
     def _compute(self, task: say.Compute) -> None:
-        """One baseline; what goes wrong with it is for the runs that want it."""
-        wanted = task.wanted
+        """One baseline; what goes wrong with it is for the runs that want it.
+
+        It may take hours, so it has a thread of its own: this one listens. Raises KeyboardInterrupt
+        where it has been stopped; the thread then ends with the process.
+        """
         began = time.perf_counter()
+        error: list[str | None] = []
+        num_threads = torch.get_num_threads()  # which a new thread does not inherit
+
+        def compute() -> None:
+            torch.set_num_threads(num_threads)
+            error.append(self._found(task))
+
+        context = contextvars.copy_context()  # says which run the log is about
+        thread = threading.Thread(target=context.run, args=(compute,), daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(_SECONDS_TO_LISTEN)
+            self._line.heed()
+        problem = error[0] if error else "it ended without a word"
+        seconds = time.perf_counter() - began
+        self._line.send(say.Computed(task.wanted.key, seconds, problem))
+
+    def _found(self, task: say.Compute) -> str | None:
+        """Compute, and let the others have it; returns why they cannot."""
+        wanted = task.wanted
         finding: Finding
         try:
             with self._logs.kept(wanted.key):
@@ -98,5 +124,9 @@ class Worker:
         except Exception as error:
             log_traceback(error, wanted.name)
             finding = told(error)
-        self._findings.put(wanted.key, finding)
-        self._line.send(say.Computed(wanted.key, time.perf_counter() - began))
+        try:
+            self._findings.put(wanted.key, finding)
+        except Exception as error:  # such as a full disk; without an answer runs would wait on
+            log_traceback(error, wanted.name)
+            return told(error)
+        return None
