@@ -25,6 +25,7 @@ _TABLES = 512 * 2**20
 # Tasks for each worker, at least, so that all of them are busy to the end.
 _TASKS_A_WORKER = 3
 _FEWEST_RUNS = 8  # a group is not halved below this to have so many tasks
+_DEARER = 1.06  # nor where its halves cost more than this, in calls that each of them makes
 _LAST_COUNT = 32  # the power of workers' ends by which plans are compared: the last ones count
 
 # What a step costs, in microseconds of one core of the machine that it was fitted on. Only ratios
@@ -198,15 +199,20 @@ def _likeness(entry: Entry) -> tuple[str, str, str]:
 def _balanced(tasks: list[PlannedTask], num_workers: int) -> list[PlannedTask]:
     """The tasks in halves, quarters, ... so that the workers end together; the longest first.
 
-    First the longest are halved until every worker has one and then, as long as the groups stay
-    large, until there are enough to even out what the estimates get wrong. Then one is halved
-    wherever the workers that end last would end earlier by the estimates.
+    First the longest are halved until every worker has one and then, as long as that costs little,
+    until there are enough to even out what the estimates get wrong. Then one is halved wherever the
+    workers that end last would end earlier by the estimates.
     """
     fair = sum(task.length for task in tasks) / (num_workers * _TASKS_A_WORKER)
     while num_workers > 1:
         idle = len(tasks) < num_workers
         fewest = 2 if idle else 2 * _FEWEST_RUNS
-        large = [task for task in tasks if len(task.entries) >= fewest]
+        large = [
+            task
+            for task in tasks
+            if len(task.entries) >= fewest
+            and (idle or sum(half.length for half in task.halves()) <= _DEARER * task.length)
+        ]
         longest = max(large, key=lambda task: task.length, default=None)
         if longest is None or not (idle or longest.length > fair):
             break
