@@ -85,9 +85,10 @@ def _logdir(folder: Path) -> Path:
 
 
 def _chosen(baseline: Mapping[str, Any]) -> str:
-    """The settings that there was a choice of: ``C=10, gamma=1``."""
+    """The settings that there was a choice of: ``C=10, gamma=1``. KNN's k is always told."""
     tried = baseline.get("tried", [])
     choices = {key for one in tried for key in one if any(one[key] != o.get(key) for o in tried)}
+    choices |= {"k"}
     return ", ".join(
         f"{key}={value}" for key, value in baseline.items() if key in choices and "/" not in key
     )

@@ -12,7 +12,9 @@ from nnexp.comparison.curves import Histories, curves
 from nnexp.comparison.differences import Error, Measures, adjusted
 from nnexp.comparison.ensembles import ensemble, reliability
 from nnexp.comparison.entries import Entry
+from nnexp.comparison.headline import headline, which_network
 from nnexp.comparison.options import Options
+from nnexp.comparison.ordering import best_first
 from nnexp.comparison.over_tasks import learning_curves, over_tasks
 from nnexp.comparison.placing import Placed, place
 from nnexp.comparison.protocol import protocol
@@ -26,7 +28,7 @@ from nnexp.comparison.remarks import (
     single_splits,
     tried_settings,
 )
-from nnexp.comparison.summaries import best_network, chance, over_all, untested
+from nnexp.comparison.summaries import best_by_validation, best_network, chance, over_all, untested
 from nnexp.comparison.tasks import TaskFacts
 from nnexp.comparison.types import (
     AcrossTasks,
@@ -64,9 +66,9 @@ def compare(records: Sequence[RunRecord], options: Options) -> Comparison:
             *single_splits(placed.tasks),
             *missing_splits(placed.tasks, placed.entries),
             *(warning for task in found for warning in task.warnings),
-            *budgets(placed.tasks, placed.entries),
             *(f"{r.learner} on {r.task}: {edge}" for r in results for edge in r.edges),
             *about_ranks,
+            *budgets(placed.tasks, placed.entries),
         ),
         tasks=tuple(task.task for task in found),
         learners=placed.learners,
@@ -111,15 +113,17 @@ def _compare_on(
     ]
     networks = [entry for entry in entries if entry.is_network and entry.outcomes]
     pairs = adjusted([measures.difference(a, b) for a, b in combinations(networks, 2)])
-    summaries = [
-        chance(facts, entries, measures, options.equivalence),
-        best_network(
-            facts.task.name,
-            networks,
-            _kinds(pairs, options.equivalence),
-            {result.learner: result.test_acc for result in results},
-        ),
-    ]
+    kinds = _kinds(pairs, options.equivalence)
+    accs = {result.learner: result.test_acc for result in results}
+    best = best_network(facts.task.name, networks, kinds, accs)
+    answer: Verdict | None
+    if base is not None and base.is_network and best is not None:
+        told = [kind for (learner, _), kind in kinds.items() if learner == best.learner]
+        answer, best = which_network(best, told), None
+    else:
+        favourite = best_by_validation(networks)
+        answer = headline(facts.task, results, reference, favourite, options.equivalence)
+    summaries = [answer, chance(facts, entries, measures, options.equivalence), best]
     return _OnTask(
         task=replace(facts.task, target_acc=target),
         results=results,
@@ -185,8 +189,8 @@ def _result(
 def _verdicts(
     found: Sequence[_OnTask], across: Sequence[AcrossTasks], reference: str | None
 ) -> list[Verdict]:
-    """The most important first: over all data sets; then by task guessing, the best network, the
-    networks against the reference; then the baselines against it."""
+    """The most important first: over all data sets; then by task the answer, guessing, the best
+    network, and every learner against the reference, best first."""
     told = [
         over_all(line, reference)
         for line in across
@@ -196,7 +200,5 @@ def _verdicts(
     told += untested(across) if told else []
     for task in found:
         told += task.summaries
-        told += [r.verdict for r in task.results if r.is_network and r.verdict is not None]
-    for task in found:
-        told += [r.verdict for r in task.results if not r.is_network and r.verdict is not None]
+        told += [r.verdict for r in best_first(task.results, task.task) if r.verdict is not None]
     return told

@@ -19,6 +19,8 @@ def find_reference(placed: Placed, options: Options) -> tuple[str | None, list[s
     alive = {entry.learner: entry for entry in placed.entries if entry.outcomes}
     asked = options.reference
     named = [n for n, e in alive.items() if asked in (e.baseline, n)]
+    if not named:  # as somebody typed it
+        named = [n for n in alive if n.casefold() == asked.casefold()]
     if not alive:
         return None, ["no run was completed: there is nothing to compare"]
     if len(alive) == 1:

@@ -116,7 +116,7 @@ def _advice(
     """How many more seeds, and in words; what was seen so far is taken for the truth, and this is
     said."""
     if error.one_fit:
-        return None, "one fit of each, which more seeds do not change"
+        return None, "more seeds do not change it"
     if error.num < FEWEST_PAIRS:
         return None, "too few pairs to say how many more would decide"
     more = seeds_needed(difference.mean, error, equivalence, difference.level)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from nnexp.report.options import Asked
+from nnexp.report.options import Asked, listed, named_reference
 
 
 def main() -> None:
@@ -34,8 +34,8 @@ def _report(arguments: argparse.Namespace) -> None:
 
     folders: list[Path] = arguments.folders
     asked = Asked(
-        tuned=None if arguments.tuned is None else tuple(arguments.tuned),
-        reference=arguments.reference,
+        tuned=listed(arguments.tuned),
+        reference=named_reference(arguments.reference),
         equivalence=arguments.equivalence,
         tensorboard=arguments.tensorboard,
         title=arguments.title,
@@ -45,7 +45,7 @@ def _report(arguments: argparse.Namespace) -> None:
         runs = read_runs(folders)
         note(f"reporting on {len(runs.records):,} runs")
         report = report_on(runs, asked, out)
-    print_report(report.comparison)
+    print_report(report.comparison, runs.problems)
     print()
     print_page(report.page)
 
@@ -72,16 +72,16 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--tuned",
-        nargs="*",
-        metavar="KEY",
+        action="append",
+        metavar="KEY[,KEY]",
         help="options that a network chooses on the validation rows, such as optimizer.lr; "
-        "put it behind the folders; without a KEY nothing is tuned",
+        "several with commas or repeated; none: nothing is tuned",
     )
     parser.add_argument(
         "--reference",
         metavar="NAME",
-        help="what the others are compared with: a baseline such as knn, or a network such as "
-        "'deep · adam'",
+        help="what the others are compared with: a baseline such as KNN, or a network such as "
+        "'deep · adam', in upper or lower case",
     )
     parser.add_argument(
         "--equivalence",

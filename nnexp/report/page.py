@@ -13,7 +13,7 @@ from nnexp.comparison.types import Comparison, Verdict
 from nnexp.report.blocks import Block, Folded, Gallery, Section, Tone
 from nnexp.report.numbers import counted
 from nnexp.report.sections import sections
-from nnexp.report.sections.view import VERDICT_SIGNS, View
+from nnexp.report.sections.view import VERDICT_SIGNS, View, short_kind
 
 if TYPE_CHECKING:
     from nnexp.report.figures.canvas import Drawing
@@ -132,16 +132,18 @@ def _groups(comparison: Comparison) -> list[_Group]:
 
 def _said(verdict: Verdict) -> _Said:
     sign, tone = VERDICT_SIGNS[verdict.kind]
-    return _Said(sign=sign, tone=tone, kind=verdict.kind, sentence=verdict.sentence)
+    return _Said(sign=sign, tone=tone, kind=short_kind(verdict.kind), sentence=verdict.sentence)
 
 
 def _summary(comparison: Comparison) -> str:
     """``1,000 runs · 8 learners · 2 data sets · compared with KNN``."""
-    datasets = len({task.dataset for task in comparison.tasks})
+    found = {result.task for result in comparison.results if result.test_acc is not None}
+    datasets = len({task.dataset for task in comparison.tasks if task.name in found})
+    none = 0 < comparison.num_runs <= len(comparison.failed)
     parts = [
-        counted(comparison.num_runs, "run"),
+        counted(comparison.num_runs, "run") + (", none of them completed" if none else ""),
         counted(len(comparison.learners), "learner"),
-        counted(datasets, "data set"),
+        counted(datasets, "data set") + ("" if datasets else " with results"),
     ]
     if comparison.reference:
         parts.append(f"compared with {comparison.reference}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -14,12 +15,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nnexp.comparison.types import Comparison, LearnerOnTask
+from nnexp.comparison.ordering import best_first, splits_told
+from nnexp.comparison.types import Comparison, LearnerOnTask, Task
 from nnexp.paths import short
 from nnexp.report import numbers
+from nnexp.report.bullets import bullets
 
 _MOST_VERDICTS = 8
-_MOST_NOTES = 5
+_MOST_WARNINGS = 5
 _MOST_ROWS = 40  # of all tables together
 _FEWEST_ROWS = 5  # of a table
 _ENOUGH = 30  # characters of a learner's name; where there is no room for them, fewer columns:
@@ -28,19 +31,38 @@ _PIPED = 120
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
-def print_report(comparison: Comparison) -> None:
-    """Verdicts first, then what a reader must know of them, then the numbers."""
+def print_report(comparison: Comparison, problems: Collection[str] = ()) -> None:
+    """Verdicts first, then what a reader must know of them, then the numbers.
+
+    Args:
+        problems: those of the warnings that are shown however many there are.
+    """
     width = _width()
+    told, hidden = bullets(comparison, _MOST_VERDICTS)
+    first = [warning for warning in comparison.warnings if warning in problems]
+    rest = [warning for warning in comparison.warnings if warning not in problems]
+    most = max(0, _MOST_WARNINGS - len(first))
+    first += rest[:most]
     # Sentences are wrapped here, not by the console: names in them are no markup.
     blocks = [
-        _bulleted([verdict.sentence for verdict in comparison.verdicts], _MOST_VERDICTS, width),
-        _bulleted(comparison.warnings, _MOST_NOTES, width, head="notes"),
+        _wrapped(_nothing(comparison), width) if _nothing(comparison) else [],
+        _bulleted(told, hidden, width),
+        _bulleted(first, len(rest[most:]), width, head="warnings"),
     ]
     print("\n\n".join("\n".join(block) for block in blocks if block))
     shown = [result for result in comparison.results if result.test_acc is not None]
     if shown:
         _print_tables(comparison, shown, width)
         print("\n".join(_wrapped(_legend(comparison, shown), width)))
+
+
+def _nothing(comparison: Comparison) -> str:
+    """That no run was completed, and why, if so."""
+    if not comparison.num_runs or len(comparison.failed) < comparison.num_runs:
+        return ""
+    counts = Counter(run.status for run in comparison.failed)
+    kinds = ", ".join(f"{count:,} {status}" for status, count in counts.most_common())
+    return f"No run was completed ({kinds}): there are no results to compare."
 
 
 @contextlib.contextmanager
@@ -70,13 +92,13 @@ def _width() -> int:
     return _PIPED
 
 
-def _bulleted(sentences: Sequence[str], most: int, width: int, head: str = "") -> list[str]:
+def _bulleted(sentences: Sequence[str], hidden: int, width: int, head: str = "") -> list[str]:
     lines = [head] if head and sentences else []
-    for sentence in sentences[:most]:
+    for sentence in sentences:
         wrapped = _wrapped(sentence, width - 5)
         lines += [f"  • {wrapped[0]}", *(f"    {line}" for line in wrapped[1:])]
-    if len(sentences) > most:
-        lines.append(f"    and {len(sentences) - most} more, in the report")
+    if hidden:
+        lines.append(f"    and {hidden} more, in the report")
     return lines
 
 
@@ -104,9 +126,9 @@ def _print_tables(comparison: Comparison, shown: Sequence[LearnerOnTask], width:
     rows = {}
     hidden = {}
     for task in tasks:
-        own = sorted((r for r in shown if r.task == task.name), key=_place)
+        own = best_first((r for r in shown if r.task == task.name), task)
         best = _best(own, most, comparison.reference)
-        rows[task.name] = [_cells(result, comparison.reference is not None) for result in best]
+        rows[task.name] = [_cells(r, task, comparison.reference is not None) for r in best]
         hidden[task.name] = len(own) - len(best)
     every = [head, *(row for block in rows.values() for row in block)]
     widths = [max(cell_len(row[i]) for row in every) for i in range(len(head))]
@@ -146,16 +168,12 @@ def _best(ordered: Sequence[LearnerOnTask], most: int, name: str | None) -> list
     return best
 
 
-def _place(result: LearnerOnTask) -> tuple[float, str]:
+def _cells(result: LearnerOnTask, task: Task, compared: bool) -> list[str]:
     assert result.test_acc is not None
-    return (-result.test_acc.mean, result.learner)
-
-
-def _cells(result: LearnerOnTask, compared: bool) -> list[str]:
-    assert result.test_acc is not None
+    some = splits_told(result, task)
     interval = numbers.percent_interval(result.test_acc.interval)
     cells = [
-        _clean(result.learner),
+        _clean(f"{result.learner} ({some})" if some else result.learner),
         _runs(result),
         numbers.percent(None if result.val_acc is None else result.val_acc.mean),
         f"{numbers.percent(result.test_acc.mean)} {interval}".strip(),
@@ -180,11 +198,14 @@ def _runs(result: LearnerOnTask) -> str:
 
 
 def _legend(comparison: Comparison, shown: Sequence[LearnerOnTask]) -> str:
-    counts = sorted({len(task.splits) for task in comparison.tasks})
+    tasks = {task.name: task for task in comparison.tasks}
+    counts = sorted({len(tasks[result.task].splits) for result in shown})
     splits = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     has_interval = any(r.test_acc is not None and r.test_acc.interval is not None for r in shown)
+    some = any(splits_told(result, tasks[result.task]) for result in shown)
     return (
         f"{'one split' if counts == [1] else f'mean over {splits} splits'}"
+        f"{', or as many as the row says, which then is ranked below the others' if some else ''}"
         f"{' [95 % interval]' if has_interval else ''}, with the setting that its validation rows "
         "chose"
     )

@@ -16,9 +16,11 @@ from nnexp.report.figures.canvas import WIDTH, Drawing, Panel, plain
 from nnexp.report.figures.palette import Look, light
 from nnexp.report.figures.scales import linear_axis, short_number, window
 
-_ROW = 40  # pixels
+_ROW = 46  # pixels
 _NAME = 13  # of them, how far the name's base line is below the row's top
-_DOTS = 28  # how far its dots are
+_BAR = 25  # how far its bar is
+_DOTS = 38  # how far its dots are: below, where the bar does not hide a few
+_FEW = 12  # dots are larger
 _LEFT, _RIGHT, _BOTTOM = 14, 14, 42
 
 
@@ -55,6 +57,7 @@ def draw_dots(
     )
     axes = panel.axes
     everything = [v for row in rows for v in (*row.values, row.mean)] + ([] if at is None else [at])
+    everything += [v for row in rows if row.interval for v in (row.interval.low, row.interval.high)]
     low, high = window(everything)
     axes.set_xlim(low, high)
     axes.set_ylim(_ROW * len(rows), 0)
@@ -69,25 +72,32 @@ def draw_dots(
     for i, row in enumerate(rows):
         top = _ROW * i
         axes.text(low + 2 * inch, top + _NAME, plain(row.learner, 54), color=light("ink"))
-        _draw_row(panel, row, top + _DOTS, low, high)
+        _draw_row(panel, row, top, low, high)
     return panel.finish(label)
 
 
-def _draw_row(panel: Panel, row: Row, y: float, low: float, high: float) -> None:
+def _draw_row(panel: Panel, row: Row, top: float, low: float, high: float) -> None:
     axes = panel.axes
     colour = light("c0") if row.is_network else light("muted")
+    bar, dots = top + _BAR, top + _DOTS
     inside = [v for v in row.values if low <= v <= high]
     if len(row.values) > 1:
+        few = len(row.values) <= _FEW
         axes.add_line(
-            Line2D(inside, _spread(inside, y, high - low), linestyle="", marker="o", markersize=4.6,
-                   markerfacecolor=colour, markeredgewidth=0, alpha=0.38)
+            Line2D(inside, _spread(inside, dots, high - low), linestyle="", marker="o",
+                   markersize=5.6 if few else 4.6, markerfacecolor=colour, markeredgewidth=0,
+                   alpha=0.6 if few else 0.38)
         )  # fmt: skip
     if row.interval is not None and row.interval.high >= low and row.interval.low <= high:
         ends = [max(row.interval.low, low), min(row.interval.high, high)]
-        axes.add_line(Line2D(ends, [y, y], color=colour, linewidth=2.4, solid_capstyle="butt"))
+        axes.add_line(Line2D(ends, [bar, bar], color=colour, linewidth=1.8, solid_capstyle="butt"))
+        for end, edge, marker in ((row.interval.low, low, "<"), (row.interval.high, high, ">")):
+            if end < low or end > high:  # it goes on
+                axes.plot([edge], [bar], linestyle="", marker=marker, markersize=6,
+                          markerfacecolor=colour, markeredgewidth=0, clip_on=False)  # fmt: skip
     if low <= row.mean <= high:
         axes.plot(
-            [row.mean], [y], linestyle="", marker="o" if row.is_network else "D",
+            [row.mean], [bar], linestyle="", marker="o" if row.is_network else "D",
             markersize=8 if row.is_network else 7, markerfacecolor=light("paper"),
             markeredgecolor=colour, markeredgewidth=2.2,
         )  # fmt: skip
@@ -97,7 +107,7 @@ def _draw_row(panel: Panel, row: Row, y: float, low: float, high: float) -> None
     ):
         if beyond:
             text = arrow.format(_told(beyond, len(row.values), row.mean))
-            axes.text(place, y + 4, text, color=light("muted"), fontsize=11, ha=align)
+            axes.text(place, dots + 4, text, color=light("muted"), fontsize=11, ha=align)
 
 
 def _told(beyond: Sequence[float], count: int, mean: float) -> str:
@@ -110,7 +120,7 @@ def _told(beyond: Sequence[float], count: int, mean: float) -> str:
 
 def _spread(values: Sequence[float], y: float, width: float) -> list[float]:
     """Heights of dots such that equal or near values do not hide one another."""
-    steps = (0.0, -4.5, 4.5, -8.0, 8.0)
+    steps = (0.0, 3.5, -3.5, 6.0, -6.0)
     placed: dict[int, int] = {}
     heights = []
     for value in values:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
+
 from nnexp.comparison.types import Band, LearningCurve
 from nnexp.report.figures.canvas import Drawing, Panel, line_style
 from nnexp.report.figures.palette import Group, Looks, light
 from nnexp.report.figures.scales import (
     linear_axis,
     log_axis,
+    log_window,
     short_number,
     thinned,
     wants_log,
@@ -44,6 +47,7 @@ def draw_bands(
     means = [v for band in bands.values() for v in band.mean]
     if log_y and wants_log(means):
         axes.set_yscale("log")
+        axes.set_ylim(*log_window(bands.values()))
     else:
         axes.set_ylim(*window(means, pad=0.06, without_lowest=without_lowest))
     shown = looks.legend(bands, group)
@@ -55,15 +59,32 @@ def draw_bands(
         )  # fmt: skip
         if not look.is_grey:
             # Many bands upon one another must not become a wall.
-            axes.fill_between(band.x, band.low, band.high, color=look.hex, linewidth=0,
-                              alpha=0.06 + 0.2 / (1 + len(shown)), zorder=1.5)  # fmt: skip
+            axes.fill_between(
+                band.x, _within(band.low, axes), band.high, color=look.hex, linewidth=0,
+                alpha=0.06 + 0.2 / (1 + len(shown)), zorder=1.5,
+            )  # fmt: skip
     if axes.get_yscale() == "log":
         log_axis(axes, "y")
     else:
         linear_axis(axes, "y")
     linear_axis(axes, "x", whole=all(x == int(x) for band in bands.values() for x in band.x))
     axes.set_xlabel(axis)
-    return panel.finish(label, shown, _beyond(axes.get_ylim(), bands))
+    notes = [_beyond(axes.get_ylim(), bands), _reaching_zero(axes, [bands[n] for n, _ in shown])]
+    return panel.finish(label, shown, " ".join(filter(None, notes)))
+
+
+def _within(low: Sequence[float], axes: Axes) -> list[float]:
+    """The lower ends of a band; on a logarithmic axis those at or below 0 at the axis' edge."""
+    if axes.get_yscale() != "log":
+        return list(low)
+    edge = axes.get_ylim()[0]
+    return [max(value, edge) for value in low]
+
+
+def _reaching_zero(axes: Axes, bands: Sequence[Band]) -> str:
+    if axes.get_yscale() != "log" or not any(v <= 0 for band in bands for v in band.low):
+        return ""
+    return "Intervals that reach 0 end at the lower edge: a logarithmic axis has no 0."
 
 
 def _marks(count: int, marks: int, shift: int) -> list[int]:

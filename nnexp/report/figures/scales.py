@@ -100,6 +100,19 @@ def short_number(value: float) -> str:
     return text.replace("-", "−")
 
 
+def log_window(band_of: Iterable[Band]) -> tuple[float, float]:
+    """The range of a logarithmic axis that holds all means, and of their bands what is near.
+
+    The interval of a positive mean may reach 0 or below, which no such axis holds: there it ends
+    at the axis' lower edge.
+    """
+    bands = list(band_of)
+    means = [v for band in bands for v in band.mean if math.isfinite(v)]
+    ends = [v for band in bands for v in band.high if math.isfinite(v)]
+    low, high = min(means) / 2, max(means) * 1.2
+    return low, max(high, min(max(ends, default=high), 2 * max(means)))
+
+
 def thinned(band: Band) -> Band:
     """The band with at most a hundred points, the first and the last among them."""
     count = len(band.x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nnexp.comparison.ordering import splits_told
 from nnexp.comparison.types import Difference, LearnerOnTask, Task, VerdictKind
 from nnexp.report.blocks import Block, Cell, Column, Folded, Section, Table, Text
 from nnexp.report.numbers import (
@@ -14,7 +15,7 @@ from nnexp.report.numbers import (
     probability,
     setting,
 )
-from nnexp.report.sections.view import VERDICT_SIGNS, View, columns
+from nnexp.report.sections.view import NOT_CLEAR, VERDICT_SIGNS, View, columns, short_kind
 
 
 def main_table(view: View) -> Section | None:
@@ -40,6 +41,13 @@ def main_table(view: View) -> Section | None:
         )
     if any(sum(result.num_failed.values()) for result in view.comparison.results):
         intro += " A failed run counts against its learner; where nothing was left, it guesses."
+    if any(splits_told(r, task) for task in view.comparison.tasks for r in view.results(task)):
+        intro += (
+            " Learners that lack splits of a data set are listed below those that have all: means "
+            "over different splits are not to be ranked."
+        )
+    if "not significant after correction" in _kinds(view):
+        intro += f" {NOT_CLEAR}"
     blocks += [Text(text) for text in _methods(view)]
     return Section(id="results", title="Test accuracy", intro=intro, blocks=blocks)
 
@@ -64,9 +72,9 @@ def _overview(view: View) -> Table:
         row = [view.head(learner)]
         for task in view.tasks:
             result = by_learner.get((learner, task.name))
-            row.append(_accuracy(result, with_verdict=True) if result else Cell("–", tone="quiet"))
+            row.append(_with_verdict(result, task) if result else Cell("–", tone="quiet"))
         rows.append(row)
-    signs = ", ".join(f"{VERDICT_SIGNS[kind][0]} {kind}" for kind in _kinds(view))
+    signs = ", ".join(f"{VERDICT_SIGNS[kind][0]} {short_kind(kind)}" for kind in _kinds(view))
     caption = "Mean test accuracy, %" + (f"; against {view.reference}: {signs}" if signs else "")
     heads = columns("learner", *(task.name for task in view.tasks))
     return Table(caption=caption, columns=heads, rows=rows)
@@ -77,16 +85,20 @@ def _kinds(view: View) -> list[VerdictKind]:
     return [kind for kind in VERDICT_SIGNS if kind in seen]
 
 
-def _accuracy(result: LearnerOnTask, *, with_verdict: bool = False) -> Cell:
+def _with_verdict(result: LearnerOnTask, task: Task) -> Cell:
     if result.test_acc is None:
         return Cell("–", tone="quiet")
-    text = percent(result.test_acc.mean)
-    if with_verdict:
-        if result.verdict is None:
-            return Cell(text)
-        sign, tone = VERDICT_SIGNS[result.verdict.kind]
-        return Cell(f"{text} {sign}", tone=tone)
-    return Cell(text, percent_interval(result.test_acc.interval))
+    text, some = percent(result.test_acc.mean), splits_told(result, task)
+    if result.verdict is None:
+        return Cell(text, some)
+    sign, tone = VERDICT_SIGNS[result.verdict.kind]
+    return Cell(f"{text} {sign}", some, tone)
+
+
+def _accuracy(result: LearnerOnTask) -> Cell:
+    if result.test_acc is None:
+        return Cell("–", tone="quiet")
+    return Cell(percent(result.test_acc.mean), percent_interval(result.test_acc.interval))
 
 
 def _table(view: View, task: Task) -> Table:
@@ -109,7 +121,8 @@ def _table(view: View, task: Task) -> Table:
         heads += [Column("settings", "tried"), Column("setting chosen", is_number=False)]
     rows = []
     for result in results:
-        row = [view.head(result.learner, " · ".join(result.notes)), _accuracy(result)]
+        notes = [note for note in (splits_told(result, task), *result.notes) if note]
+        row = [view.head(result.learner, " · ".join(notes)), _accuracy(result)]
         row += _compared(view, result) if compared else []
         row.append(_runs(result))
         row += [Cell(count(result.num_settings)), _chosen(result, task)] if tuned else []
@@ -127,7 +140,7 @@ def _compared(view: View, result: LearnerOnTask) -> list[Cell]:
         Cell(points(difference.mean), points_interval(difference.interval), tone),
         _p_better(difference),
         Cell(probability(difference.p_adjusted)),
-        Cell(_told(sign, verdict.kind) if verdict else sign, tone=tone),
+        Cell(_told(sign, short_kind(verdict.kind)) if verdict else sign, tone=tone),
     ]
 
 
@@ -139,8 +152,8 @@ def _p_better(difference: Difference) -> Cell:
 
 
 def _told(sign: str, kind: str) -> str:
-    """In one line where it is short."""
-    return f"{sign} {kind}".replace(" ", "\N{NO-BREAK SPACE}", 1 if len(kind) > 12 else -1)
+    """In one line."""
+    return f"{sign} {kind}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _runs(result: LearnerOnTask) -> Cell:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nnexp.comparison.ordering import splits_told
 from nnexp.comparison.types import Interval, LearnerOnTask, Task
 from nnexp.report.blocks import Block, Gallery, Section
 from nnexp.report.figures.dots import Row, draw_dots
@@ -19,8 +20,8 @@ def dots(view: View) -> Section | None:
     if not blocks:
         return None
     intro = (
-        "A dot is one split, the bar the 95 % interval, the large mark the mean: circles for "
-        "networks, diamonds for baselines."
+        "The bar is the 95 % interval, the large mark the mean: circles for networks, diamonds for "
+        "baselines. A dot below is one split."
     )
     if view.comparison.reference:
         intro += f" The dashed line is {view.reference}."
@@ -37,7 +38,7 @@ def _dots(view: View, task: Task) -> Sequence[Block]:
     if not results:
         return []
     reference = next((r for r in results if r.learner == view.comparison.reference), None)
-    accuracy = [_row(view, r) for r in results]
+    accuracy = [_row(view, r, task) for r in results]
     at = accuracy[results.index(reference)].mean if reference else None
     drawings = [
         draw_dots(
@@ -50,7 +51,7 @@ def _dots(view: View, task: Task) -> Sequence[Block]:
             "split, with means and intervals. The same numbers are in the table of test accuracy.",
         )
     ]
-    leads = [_lead(view, r, reference) for r in results if reference]
+    leads = [_lead(view, r, reference, task) for r in results if reference]
     if len(leads) > 1:
         drawings.append(
             draw_dots(
@@ -68,11 +69,11 @@ def _dots(view: View, task: Task) -> Sequence[Block]:
     return [Gallery(drawings=drawings, note=note)]
 
 
-def _row(view: View, result: LearnerOnTask) -> Row:
+def _row(view: View, result: LearnerOnTask, task: Task) -> Row:
     accuracy = result.test_acc
     assert accuracy is not None  # _dots keeps those that have one
     return Row(
-        learner=result.learner,
+        learner=_name(result, task),
         look=view.looks.of(result.learner),
         is_network=result.is_network,
         mean=100 * accuracy.mean,
@@ -81,20 +82,25 @@ def _row(view: View, result: LearnerOnTask) -> Row:
     )
 
 
-def _lead(view: View, result: LearnerOnTask, reference: LearnerOnTask) -> Row:
+def _lead(view: View, result: LearnerOnTask, reference: LearnerOnTask, task: Task) -> Row:
     """The reference leads itself by nothing: its row keeps the two figures in step."""
     own, its, difference = result.test_acc, reference.test_acc, result.difference
     assert own is not None  # _dots keeps those that have one
     assert its is not None
     pairs = [] if result is reference else _pairs(result, reference)
     return Row(
-        learner=result.learner,
+        learner=_name(result, task),
         look=view.looks.of(result.learner),
         is_network=result.is_network,
         mean=100 * (difference.mean if difference else own.mean - its.mean),
         interval=_times_100(difference.interval) if difference else None,
         values=tuple(100 * (a - b) for a, b in pairs),
     )
+
+
+def _name(result: LearnerOnTask, task: Task) -> str:
+    some = splits_told(result, task)
+    return f"{result.learner} ({some})" if some else result.learner
 
 
 def _pairs(result: LearnerOnTask, reference: LearnerOnTask) -> list[tuple[float, float]]:

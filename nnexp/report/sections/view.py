@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from nnexp.comparison.ordering import best_first
 from nnexp.comparison.types import Band, Comparison, LearnerOnTask, Task, VerdictKind
 from nnexp.report.blocks import Block, Cell, Column, Folded, Heading, Tone
 from nnexp.report.figures.palette import Looks
@@ -22,6 +23,16 @@ VERDICT_SIGNS: dict[VerdictKind, tuple[str, Tone]] = {
     "summary": ("•", ""),
     "chance": ("!", "warn"),
 }
+_SHORT: dict[VerdictKind, str] = {"not significant after correction": "not clear"}
+NOT_CLEAR = (
+    "Not clear: the interval leaves out zero, but p is not below 0.05 after Holm's correction for "
+    "the number of comparisons."
+)
+
+
+def short_kind(kind: VerdictKind) -> str:
+    """A verdict's kind in two words at most."""
+    return _SHORT.get(kind, kind)
 
 
 class View:
@@ -34,8 +45,8 @@ class View:
         self._by_task: dict[str, list[LearnerOnTask]] = {t.name: [] for t in comparison.tasks}
         for result in comparison.results:
             self._by_task.setdefault(result.task, []).append(result)
-        for results in self._by_task.values():
-            results.sort(key=_best_first)
+        for task in comparison.tasks:
+            self._by_task[task.name] = best_first(self._by_task[task.name], task)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -58,7 +69,7 @@ class View:
         return self.comparison.reference or "the reference"
 
     def results(self, task: Task) -> list[LearnerOnTask]:
-        """All learners on the task, highest test accuracy first."""
+        """All learners on the task, as ``best_first`` orders them."""
         return self._by_task[task.name]
 
     def head(self, learner: str, note: str = "") -> Cell:
@@ -138,7 +149,3 @@ def columns(*heads: str | tuple[str, str]) -> list[Column]:
     """Columns of numbers but for the first, each a text or a text and its note."""
     made = [Column(h) if isinstance(h, str) else Column(*h) for h in heads]
     return [Column(made[0].text, made[0].note, is_number=False), *made[1:]]
-
-
-def _best_first(result: LearnerOnTask) -> tuple[bool, float]:
-    return (result.test_acc is None, -result.test_acc.mean if result.test_acc else 0.0)
