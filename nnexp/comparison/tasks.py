@@ -32,7 +32,7 @@ class TaskFacts:
     overlap: float
     """Test rows / all other rows, where splits are drawn anew: see ``estimates``; else 0."""
     only_draw: str | None = None
-    """The name of the one draw of rows where there is no other: a baseline is one fit there."""
+    """The one draw of rows where seeds stand for splits: a baseline is one fit there."""
 
     @property
     def guess(self) -> float:
@@ -81,9 +81,6 @@ def _facts(
     by_seed = one_draw and len(seeds) > 1
     splits = {i: f"seed {records[i].result.seed}" if by_seed else str(draws[i]) for i in indices}
     same_test_rows = one_draw or _has_official_test(first)
-    only_draw = None
-    if one_draw:
-        only_draw = f"split {draws[indices[0]]}" if by_seed else str(draws[indices[0]])
     num_test = data.num_test or 0
     seen = sorted(set(splits.values()), key=lambda text: int(text.rpartition(" ")[2]))
     return TaskFacts(
@@ -106,7 +103,7 @@ def _facts(
         splits=splits,
         draws={i: str(draw) for i, draw in draws.items()},
         overlap=0.0 if same_test_rows else _overlap(first),
-        only_draw=only_draw,
+        only_draw=f"split {draws[indices[0]]}" if by_seed else None,
     )
 
 
