@@ -65,26 +65,32 @@ def edges(entry: Entry, tried: Sequence[TriedSetting]) -> tuple[str, ...]:
 
 
 def budgets(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
-    """A warning for every group of tasks on which learners tried different numbers of settings."""
+    """A remark for every group of tasks on which learners tried different numbers of settings."""
     texts: dict[str, list[str]] = {}
     for facts in tasks:
-        counts = {
-            entry.learner: num_settings(entry)
+        mine = [
+            entry
             for entry in entries
             if entry.task == facts.task.name and entry.outcomes and entry.baseline != "majority"
-        }
+        ]
+        counts = {entry.learner: num_settings(entry) for entry in mine}
         if len(set(counts.values())) > 1:
+            networks = [entry.learner for entry in mine if entry.is_network]
+            if len(networks) > 1 and len({counts[name] for name in networks}) == 1:
+                each = counts[networks[0]]
+                counts = {
+                    "networks": each,
+                    **{n: c for n, c in counts.items() if n not in networks},
+                }
             by_count: dict[int, list[str]] = {}
             for learner, count in counts.items():
                 by_count.setdefault(count, []).append(learner)
             told = "; ".join(
-                f"{count} for {', '.join(names)}" for count, names in sorted(by_count.items())
+                f"{', '.join(names)} {count}"
+                for count, names in sorted(by_count.items(), reverse=True)
             )
             texts.setdefault(told, []).append(facts.task.name)
-    return [
-        f"budgets differ on {', '.join(names)}: settings tried are {told}"
-        for told, names in texts.items()
-    ]
+    return [f"settings tried on {', '.join(names)}: {told}" for told, names in texts.items()]
 
 
 def num_settings(entry: Entry) -> int:
@@ -93,17 +99,28 @@ def num_settings(entry: Entry) -> int:
 
 
 def missing_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
-    """A warning for every learner that some splits of a task lack."""
-    told = []
+    """A warning of the learners that lack as many splits of a task, for the same reason."""
+    lines: dict[tuple[str, str], list[str]] = {}
     for facts in tasks:
         total = len(facts.task.splits)
         for entry in entries:
             lacking = 0 if entry.one_fit else total - len(entry.outcomes)
             if entry.task == facts.task.name and entry.outcomes and lacking:
-                told.append(
-                    f"{entry.learner} was not run to an end on {lacking} of {total} splits of "
-                    f"{entry.task}: it is compared on those that it has"
-                )
+                stopped = bool(entry.num_failed.get("interrupted"))
+                why = "not run to an end" if stopped else "no run"
+                where = f"{lacking} of {total} splits of {entry.task}"
+                lines.setdefault((why, where), []).append(entry.learner)
+    told = []
+    for (why, where), names in lines.items():
+        verb = "was" if why.startswith("not") else "has"
+        if len(names) > 1:
+            verb = "were" if verb == "was" else "have"
+        them = "it is" if len(names) == 1 else "they are"
+        each = "it has" if len(names) == 1 else "they have"
+        told.append(
+            f"{', '.join(names)} {verb} {why} on {where}: {them} compared on those that {each}, "
+            "and ranked below the others"
+        )
     return told
 
 
