@@ -310,7 +310,7 @@ def test_without_the_reference_the_best_network_by_validation_takes_its_place() 
         ([run(status="failed", with_config=False, fingerprint=None)], "no run was completed"),
         ([run()], "the only learner"),
         ([run(seed=0), run(seed=1, val_acc=None)], "the only learner"),
-        ([run(model="deep", seed=0), run(model="shallow", seed=1)], "not run to an end on 1 of 2"),
+        ([run(model="deep", seed=0), run(model="shallow", seed=1)], "have no run on 1 of 2"),
     ],
 )
 def test_what_cannot_be_said_is_said(records: list[RunRecord], words: str) -> None:

@@ -140,8 +140,8 @@ def test_several_folders_are_reported_together(sweep: Path, report: Report) -> N
 
 def test_options_of_the_command_line_come_first(sweep: Path, report: Report) -> None:
     reference = "deep · adam · lr=0.01"  # nothing is tuned: each rate is a learner
-    arguments = ["--reference", reference, "--equivalence", "2.5", "--tuned", "--tensorboard"]
-    assert report("s", *arguments)[0] == 0
+    arguments = ["--reference", reference, "--equivalence", "2.5", "--tuned", "none", "--tensorboard"]
+    assert report(*arguments, "s")[0] == 0
     summary = summary_of(Path("s/report"))
     assert summary["equivalence"] == 0.025
     settings = {result["learner"]: result["num_settings"] for result in summary["results"]}  # type: ignore[attr-defined]
@@ -163,7 +163,7 @@ def test_what_cannot_be_read_is_told_beside_the_rest(sweep: Path, report: Report
     shutil.move("s/4/result.json", "s/4/metrics.jsonl")
     code, out, err = report("s")
     assert (code, err) == (0, "")
-    notes = joined(out.partition("notes")[2])
+    notes = joined(out.partition("warnings")[2])
     assert "• s/3/result.json: " in notes
     assert "1 run without a result.json, killed or still training, left out: s/4" in notes
     assert "s/3/result.json" in Path("s/report/index.html").read_text()
@@ -177,7 +177,7 @@ def test_a_damaged_value_costs_its_run_alone(sweep: Path, report: Report) -> Non
     code, out, err = report("s")
     assert (code, err) == (0, "")
     message = "s/3/result.json: config.report.tuned is 5, which is no list"
-    assert f"• {message}" in joined(out.partition("notes")[2])
+    assert f"• {message}" in joined(out.partition("warnings")[2])
     assert summary_of(Path("s/report"))["num_runs"] == 17
     assert report("s/3") == (1, "", f"nnexp: {message}\n")
 

@@ -228,7 +228,7 @@ def test_two_figures_share_no_ids_and_keep_coordinates_short() -> None:
     assert not ids[0] & ids[1]
     assert not re.search(r"\d\.\d\d", re.sub(r">[^<]*<|opacity=\"[^\"]*\"|aria-label=\"[^\"]*\"",
                                              "><", one.svg))  # fmt: skip
-    assert 'viewBox="0 0 400 128"' in one.svg
+    assert 'viewBox="0 0 400 140"' in one.svg
 
 
 @pytest.mark.usefixtures("style")

@@ -80,8 +80,8 @@ def test_damaged_foreign_and_killed_runs_are_told_and_the_others_read(
     assert [r.folder.name for r in read.records] == ["4"]
     damaged, foreign, no_object, killed = read.problems
     assert damaged.startswith("0/result.json: ")
-    assert foreign == "1/result.json: schema 7 is not 1, which this nnexp reads"
-    assert no_object == "3/result.json: not a JSON object"
+    assert foreign == "1/result.json: schema 7 is not 1, which this nnexp reads; left out"
+    assert no_object == "3/result.json: not a JSON object; left out"
     assert killed == "1 run without a result.json, killed or still training, left out: 2"
 
 
@@ -313,7 +313,6 @@ def test_runs_that_disagree_are_told() -> None:
         (Asked(tuned=("optimizer.lrr",)), "--tuned optimizer.lrr: optimizer.lrr is no option that "
          "can be tuned (did you mean 'optimizer.lr'?)"),
         (Asked(tuned=("seed",)), "--tuned seed: seed is no option that can be tuned"),
-        (Asked(reference="knm"), "--reference knm: must be "),
         (Asked(equivalence=-1), "--equivalence -1: must be points from 0 to 100"),
         (Asked(equivalence=math.nan), "--equivalence nan: must be points from 0 to 100"),
     ],
