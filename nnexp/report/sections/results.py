@@ -39,6 +39,10 @@ def main_table(view: View) -> Section | None:
             f" Differences to {view.reference} are paired: both learners saw the same rows. "
             "P(better) is the share of splits on which the learner was better, ties counted half."
         )
+        if any(r.difference and r.difference.one_fit for r in view.comparison.results):
+            intro += (
+                " Where the split stays, a baseline is one fit, against every seed of a network."
+            )
     if any(sum(result.num_failed.values()) for result in view.comparison.results):
         intro += " A failed run counts against its learner; where nothing was left, it guesses."
     if any(splits_told(r, task) for task in view.comparison.tasks for r in view.results(task)):
