@@ -225,7 +225,7 @@ def test_budgets_that_differ_are_told() -> None:
     majority = baseline(0.1, 0.1)
     records = [run(lr=lr, baselines={"knn": knn, "majority": majority}) for lr in (0.1, 0.01)]
     told = [w for w in compare(records, Options()).warnings if w.startswith("settings tried")]
-    assert told == ["settings tried on digits: KNN 3; deep · adam 2"]
+    assert told == ["settings tried on digits: 3 by KNN; 2 by deep · adam"]
 
 
 # ── baselines ─────────────────────────────────────────────────────────────────────────────────

@@ -8,15 +8,20 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import comparison_cases as cases
 import pytest
 import report_cases
 
+from nnexp.comparison.types import FailedRun
 from nnexp.report import page
 from nnexp.report.__main__ import main
+from nnexp.report.bullets import bullets
+from nnexp.report.options import listed
 from nnexp.report.terminal import print_report
 
 Report = Callable[..., tuple[int, str, str]]
@@ -140,8 +145,8 @@ def test_several_folders_are_reported_together(sweep: Path, report: Report) -> N
 
 def test_options_of_the_command_line_come_first(sweep: Path, report: Report) -> None:
     reference = "deep · adam · lr=0.01"  # nothing is tuned: each rate is a learner
-    arguments = ["--reference", reference, "--equivalence", "2.5", "--tuned", "none", "--tensorboard"]
-    assert report(*arguments, "s")[0] == 0
+    arguments = ["--reference", reference.upper(), "--equivalence", "2.5", "--tensorboard"]
+    assert report(*arguments, "--tuned", "none", "s")[0] == 0
     summary = summary_of(Path("s/report"))
     assert summary["equivalence"] == 0.025
     settings = {result["learner"]: result["num_settings"] for result in summary["results"]}  # type: ignore[attr-defined]
@@ -167,6 +172,59 @@ def test_what_cannot_be_read_is_told_beside_the_rest(sweep: Path, report: Report
     assert "• s/3/result.json: " in notes
     assert "1 run without a result.json, killed or still training, left out: s/4" in notes
     assert "s/3/result.json" in Path("s/report/index.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["knn", "KNN", "kNN"])
+def test_a_reference_is_named_as_tables_or_configs_do(
+    sweep: Path, report: Report, name: str
+) -> None:
+    assert report("s", "--reference", name)[0] == 0
+    assert summary_of(Path("s/report"))["reference"] == "KNN"
+
+
+def test_keys_are_listed_with_commas_or_again() -> None:
+    assert listed(None) is None
+    assert listed(["none"]) == listed([""]) == ()
+    keys = ("optimizer.lr", "model.hidden", "trainer.epochs")
+    assert listed(["optimizer.lr, model.hidden", "trainer.epochs", "optimizer.lr"]) == keys
+
+
+def test_problems_of_files_are_all_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    problems = [f"s/{i}/result.json: not a JSON object; left out" for i in range(8)]
+    comparison = replace(
+        report_cases.small(), warnings=(*problems, *(f"warning {i}" for i in range(3)))
+    )
+    print_report(comparison, problems)
+    out = joined(capsys.readouterr().out)
+    assert all(problem in out for problem in problems)
+    assert "warning 0" not in out
+    assert "and 3 more, in the report" in out
+
+
+def test_a_sweep_without_results_says_so_first(capsys: pytest.CaptureFixture[str]) -> None:
+    told = report_cases.everything_failed()
+    failed = FailedRun(folder="s/0", arm="a", task="t", seed=0, status="interrupted", error="")
+    nothing = "no run was completed: there is nothing to compare"
+    comparison = replace(
+        told, results=(), verdicts=(), warnings=(nothing,), failed=(failed,) * 60, num_runs=60
+    )
+    print_report(comparison)
+    assert joined(capsys.readouterr().out) == (
+        "No run was completed (60 interrupted): there are no results to compare."
+    )
+
+
+def test_many_verdicts_of_a_kind_are_one_sentence() -> None:
+    comparison = report_cases.full()
+    told, hidden = bullets(comparison, 8)
+    assert len(told) <= 8
+    counts = Counter(verdict.task for verdict in comparison.verdicts)
+    assert max(counts.values()) > 5
+    firsts = {v.task: v.sentence for v in reversed(comparison.verdicts)}
+    answered = [task for task, first in firsts.items() if first in told]
+    folded = [sentence for sentence in told if ", in points: " in sentence]
+    assert answered or folded
+    assert hidden < len(comparison.verdicts)
 
 
 def test_a_damaged_value_costs_its_run_alone(sweep: Path, report: Report) -> None:
@@ -204,6 +262,10 @@ def test_one_seed_says_what_it_cannot_say(sweep: Path, report: Report) -> None:
         (["s", "--out", "file"], "file: is a file where the folder of the report is to be"),
         (["s", "--tuned", "optimiser.lr"], "--tuned optimiser.lr: optimiser.lr is no option that "
          "can be tuned (did you mean 'optimizer.lr'?)"),
+        (["--tuned", "lr", "s"], "--tuned lr: lr is no option that can be tuned (did you mean "
+         "'optimizer.lr'?)"),
+        (["s", "--reference", "Knm"], "--reference Knm: no learner of that name (did you mean "
+         "'KNN'?); there are deep · adam, shallow · adam, KNN"),
         (["s", "--equivalence", "-3"], "--equivalence -3: must be points from 0 to 100"),
         (["s", "--reference", "deep · adm"], "--reference deep · adm: no learner of that name "
          "(did you mean 'deep · adam'?); there are deep · adam, shallow · adam, KNN"),

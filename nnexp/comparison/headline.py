@@ -118,8 +118,8 @@ def _rest(kinds: Counter[VerdictKind], claim: str) -> str:
         for kind, words in _COUNTED.items()
         if kinds[kind] and kind != "better"
     ]
-    said_of_all = len(told) == 1 and not kinds["better"] and "shown" not in claim
-    return "" if said_of_all else f"; {', '.join(told)}"
+    said_of_all = len(told) == 1 and ("shown" not in claim or kinds["undecided"] > 0)
+    return "" if said_of_all and not kinds["better"] else f"; {', '.join(told)}"
 
 
 def _of_one(result: LearnerOnTask, where: str, limit: str, equivalence: float) -> str:

@@ -86,7 +86,7 @@ def budgets(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
             for learner, count in counts.items():
                 by_count.setdefault(count, []).append(learner)
             told = "; ".join(
-                f"{', '.join(names)} {count}"
+                f"{count} by {', '.join(names)}"
                 for count, names in sorted(by_count.items(), reverse=True)
             )
             texts.setdefault(told, []).append(facts.task.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,7 +116,10 @@ def _groups(comparison: Comparison) -> list[_Group]:
     """Verdicts by task, in the order given; those of tasks with few rows are folded, and many."""
     by_task: dict[str | None, list[_Said]] = {}
     for verdict in comparison.verdicts:
-        by_task.setdefault(verdict.task, []).append(_said(verdict))
+        said = _said(verdict)
+        if verdict.kind == "summary" and verdict.task and verdict.task not in by_task:
+            said = replace(said, kind="answer", tone="best")
+        by_task.setdefault(verdict.task, []).append(said)
     smaller = {task.name for task in comparison.tasks if not task.is_whole}
     whole = [task for task in by_task if task not in smaller]
     return [

@@ -41,11 +41,14 @@ def print_report(comparison: Comparison, problems: Collection[str] = ()) -> None
     told, hidden = bullets(comparison, _MOST_VERDICTS)
     first = [warning for warning in comparison.warnings if warning in problems]
     rest = [warning for warning in comparison.warnings if warning not in problems]
+    nothing = _nothing(comparison)
+    if nothing:
+        rest = [warning for warning in rest if not warning.startswith("no run was completed")]
     most = max(0, _MOST_WARNINGS - len(first))
     first += rest[:most]
     # Sentences are wrapped here, not by the console: names in them are no markup.
     blocks = [
-        _wrapped(_nothing(comparison), width) if _nothing(comparison) else [],
+        _wrapped(nothing, width) if nothing else [],
         _bulleted(told, hidden, width),
         _bulleted(first, len(rest[most:]), width, head="warnings"),
     ]

@@ -6,11 +6,12 @@ same drawing is right in the dark: therefore no two names may share a light colo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from nnexp.comparison.types import Comparison, LearnerOnTask
+from nnexp.comparison.ordering import lacking
+from nnexp.comparison.types import Comparison
 
 # Each as (light, dark). The eight hues are told apart in the common forms of colour blindness
 # (Okabe and Ito's, darkened to at least 3:1 on white), and no learner is told by hue alone.
@@ -81,7 +82,7 @@ class Looks:
     """
 
     def __init__(self, comparison: Comparison) -> None:
-        ranks = _mean_ranks(comparison.results)
+        ranks = _mean_ranks(comparison)
         known = {r.learner: r.is_network for r in comparison.results}
         by_rank = sorted(
             (name for name in comparison.learners if name in known),
@@ -119,12 +120,13 @@ class Looks:
         return [(n, self.of(n, group)) for n in names if not self.of(n, group).is_grey]
 
 
-def _mean_ranks(results: Sequence[LearnerOnTask]) -> dict[str, float]:
-    """Mean over the tasks of the rank by validation accuracy; 0 is best."""
+def _mean_ranks(comparison: Comparison) -> dict[str, float]:
+    """Mean over the tasks of the rank by validation accuracy; 0 is best. Learners that lack splits
+    of a task rank below those that have all."""
     ranks: dict[str, list[int]] = {}
-    for task in dict.fromkeys(r.task for r in results):
-        rows = [r for r in results if r.task == task and r.val_acc is not None]
-        rows.sort(key=lambda r: -r.val_acc.mean if r.val_acc else 0.0)
+    for task in comparison.tasks:
+        rows = [r for r in comparison.results if r.task == task.name and r.val_acc is not None]
+        rows.sort(key=lambda r: (lacking(r, task) > 0, -r.val_acc.mean if r.val_acc else 0.0))
         for rank, row in enumerate(rows):
             ranks.setdefault(row.learner, []).append(rank)
     return {name: sum(places) / len(places) for name, places in ranks.items()}

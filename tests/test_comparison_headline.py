@@ -1,0 +1,169 @@
+"""The answer to a task's question, the order of its learners, and what they are called."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import report_cases as cases
+from comparison_cases import run
+
+from nnexp.comparison.compare import Options, compare
+from nnexp.comparison.headline import headline, which_network
+from nnexp.comparison.ordering import best_first, splits_told
+from nnexp.comparison.types import (
+    Interval,
+    LearnerOnTask,
+    Task,
+    Verdict,
+    VerdictKind,
+)
+
+KINDS: dict[str, VerdictKind] = {
+    "b": "better", "w": "worse", "e": "equivalent", "u": "undecided",
+    "n": "not significant after correction", "t": "too few",
+}  # fmt: skip
+RESULTS = [r for r in cases.small().results if r.test_acc is not None]
+TASK = cases.small().tasks[0]
+
+
+def compared(name: str, kind: str, mean: float, low: float, high: float) -> LearnerOnTask:
+    """A network with a verdict; only what the answer reads of it matters."""
+    network = next(r for r in RESULTS if r.is_network and r.difference is not None)
+    assert network.difference is not None
+    difference = replace(network.difference, learner=name, mean=mean,
+                         interval=Interval(low=low, high=high))  # fmt: skip
+    verdict = Verdict(kind=KINDS[kind], sentence="", task=TASK.name, learner=name)
+    return replace(network, learner=name, difference=difference, verdict=verdict)
+
+
+def knn(accuracy: float = 0.985) -> LearnerOnTask:
+    base = next(r for r in RESULTS if not r.is_network)
+    acc = replace(base.test_acc, mean=accuracy)  # type: ignore[type-var]
+    return replace(base, learner="KNN", test_acc=acc)
+
+
+def answer(kinds: str, mean: float, low: float, high: float) -> str:
+    """Of networks a, b, ... with these kinds and the same difference; a is the favourite."""
+    networks = [
+        compared(name, kind, mean, low, high) for name, kind in zip("abcdef", kinds, strict=False)
+    ]
+    told = headline(replace(TASK, name="digits"), [*networks, knn()], "KNN", "a", 0.005)
+    assert told is not None
+    assert (told.kind, told.task, told.learner) == ("summary", "digits", "a")
+    return told.sentence
+
+
+WHERE = "KNN on digits (98.5 %)"
+BEST = "; the best by validation accuracy, a, is"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "numbers", "sentence"),
+    [
+        ("bbw", (0.021, 0.018, 0.024),
+         f"Yes: 2 of 3 networks beat {WHERE}; 1 loses{BEST} 2.1 points above [1.8, 2.4]"),
+        ("bu", (0.021, 0.018, 0.024),
+         f"Yes: 1 of 2 networks beats {WHERE}; 1 is undecided{BEST} 2.1 points above [1.8, 2.4]"),
+        ("bb", (0.003, 0.002, 0.004),
+         "Yes, by less than ±0.5 points, which does not matter: all 2 networks beat "
+         f"{WHERE}{BEST} 0.3 points above [0.2, 0.4]"),
+        ("ww", (-0.012, -0.02, -0.004),
+         f"No: all 2 networks lose to {WHERE}{BEST} 1.2 points below [0.4, 2.0]"),
+        ("wwe", (-0.012, -0.02, -0.004),
+         f"No: none of 3 networks beats {WHERE} by 0.5 points or more; 1 is equivalent, 2 lose"
+         f"{BEST} 1.2 points below [0.4, 2.0]"),
+        ("ee", (-0.001, -0.004, 0.002),
+         f"As good: all 2 networks are equivalent to {WHERE} within ±0.5 points{BEST} 0.1 points "
+         "below [−0.2, 0.4]"),
+        ("wwwwun", (-0.012, -0.02, -0.004),
+         f"Not shown: none of 6 networks is shown to beat {WHERE}; 4 lose, 1 is not clear, "
+         f"1 is undecided{BEST} 1.2 points below [0.4, 2.0]"),
+        ("uu", (0.004, -0.02, 0.028),
+         f"Undecided: none of 2 networks is shown to beat {WHERE}{BEST} 0.4 points above "
+         "[−2.0, 2.8]"),
+        ("b", (0.021, 0.018, 0.024), f"Yes: a beats {WHERE}: it is 2.1 points above [1.8, 2.4]"),
+        ("w", (-0.02, -0.03, -0.01), f"No: a loses to {WHERE}: it is 2.0 points below [1.0, 3.0]"),
+        ("e", (0.001, -0.002, 0.004),
+         f"As good: a is equivalent to {WHERE} within ±0.5 points: it is 0.1 points above "
+         "[−0.2, 0.4]"),
+        ("u", (0.01, -0.01, 0.03),
+         f"Undecided: a is not shown to beat {WHERE}: it is 1.0 points above [−1.0, 3.0]"),
+        ("t", (0.01, -0.01, 0.03), f"Unknown: a and {WHERE} share too few splits to say"),
+    ],
+)  # fmt: skip
+def test_the_answer_says_what_the_verdicts_do(
+    kinds: str, numbers: tuple[float, float, float], sentence: str
+) -> None:
+    assert answer(kinds, *numbers) == sentence
+
+
+def test_no_network_no_answer() -> None:
+    assert headline(TASK, [knn()], "KNN", None, 0.005) is None
+
+
+@pytest.mark.parametrize(
+    ("kinds", "start"),
+    [
+        ("bb", "One network is the best: of 3"),
+        ("ee", "The best network is as good as the others: of 3"),
+        ("be", "Some networks are equally good, and better than the others: of 3"),
+        ("bu", "No network is shown to be the best: of 3"),
+        ("w", "No network is shown to be the best: of 3"),
+    ],
+)
+def test_networks_alone_are_asked_which_is_best(kinds: str, start: str) -> None:
+    summary = Verdict(kind="summary", sentence="Of 3 networks, a ...", task="t", learner="a")
+    told = which_network(summary, [KINDS[kind] for kind in kinds])
+    assert told.sentence == f"{start} networks, a ..."
+
+
+def of_splits(result: LearnerOnTask, name: str, mean: float, number: int) -> LearnerOnTask:
+    acc = replace(result.test_acc, mean=mean)  # type: ignore[type-var]
+    return replace(result, learner=name, test_acc=acc, choices=result.choices[:number])
+
+
+def test_learners_without_all_splits_come_last() -> None:
+    network = next(r for r in RESULTS if r.is_network)
+    total = len(TASK.splits)
+    assert total > 1
+    results = [
+        replace(network, learner="nothing", test_acc=None),
+        of_splits(network, "one split", 0.99, 1),
+        of_splits(network, "worse", 0.8, total),
+        of_splits(network, "better", 0.9, total),
+    ]
+    ordered = best_first(results, TASK)
+    assert [r.learner for r in ordered] == ["better", "worse", "one split", "nothing"]
+    assert [splits_told(r, TASK) for r in ordered[:3]] == ["", "", f"1 of {total} splits"]
+
+
+def test_one_fit_of_a_baseline_lacks_nothing() -> None:
+    task: Task = replace(TASK, same_test_rows=True)
+    base = next(r for r in RESULTS if not r.is_network)
+    assert splits_told(replace(base, choices=base.choices[:1]), task) == ""
+
+
+def test_a_component_is_named_by_its_group_and_what_follows_is_left_out() -> None:
+    plain = run(seed=0)
+    records = [plain, run(seed=1)]
+    scheduled = []
+    for seed, (name, options) in enumerate(
+        [("constant", {}), ("cosine", {"eta_min": 0.0}), ("step", {"gamma": 0.1, "step_size": 5}),
+         ("step", {"gamma": 0.5, "step_size": 5})]
+    ):  # fmt: skip
+        record = run(seed=seed)
+        config = {**record.result.config, "scheduler": {"name": name, **options}}
+        scheduled.append(replace(record, result=replace(record.result, config=config)))
+    assert len(compare(records, Options()).learners) == 1
+    assert compare(scheduled, Options()).learners == (
+        "deep · adam · scheduler=constant",
+        "deep · adam · scheduler=cosine",
+        "deep · adam · gamma=0.1 · scheduler=step",
+        "deep · adam · gamma=0.5 · scheduler=step",
+    ) or set(compare(scheduled, Options()).learners) == {
+        "deep · adam · scheduler=constant",
+        "deep · adam · scheduler=cosine",
+        "deep · adam · scheduler=step · gamma=0.1",
+        "deep · adam · scheduler=step · gamma=0.5",
+    }
