@@ -13,6 +13,7 @@ import comparison_cases as cases
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+import nnexp
 from nnexp import failures
 from nnexp.comparison.records import RunRecord
 from nnexp.report import write
@@ -171,3 +172,11 @@ def test_the_callback_is_light() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("room", ["results", "comparison", "report"])
+def test_rooms_below_the_sweep_know_nothing_of_it(room: str) -> None:
+    """Not inside a function either: imports point one way."""
+    files = list((Path(nnexp.__file__).parent / room).rglob("*.py"))
+    assert files
+    assert [path.name for path in files if "nnexp.sweep" in path.read_text("utf-8")] == []
