@@ -145,8 +145,6 @@ def test_one_fit_of_a_baseline_lacks_nothing() -> None:
 
 
 def test_a_component_is_named_by_its_group_and_what_follows_is_left_out() -> None:
-    plain = run(seed=0)
-    records = [plain, run(seed=1)]
     scheduled = []
     for seed, (name, options) in enumerate(
         [("constant", {}), ("cosine", {"eta_min": 0.0}), ("step", {"gamma": 0.1, "step_size": 5}),
@@ -155,15 +153,9 @@ def test_a_component_is_named_by_its_group_and_what_follows_is_left_out() -> Non
         record = run(seed=seed)
         config = {**record.result.config, "scheduler": {"name": name, **options}}
         scheduled.append(replace(record, result=replace(record.result, config=config)))
-    assert len(compare(records, Options()).learners) == 1
     assert compare(scheduled, Options()).learners == (
-        "deep · adam · scheduler=constant",
-        "deep · adam · scheduler=cosine",
-        "deep · adam · gamma=0.1 · scheduler=step",
-        "deep · adam · gamma=0.5 · scheduler=step",
-    ) or set(compare(scheduled, Options()).learners) == {
         "deep · adam · scheduler=constant",
         "deep · adam · scheduler=cosine",
         "deep · adam · scheduler=step · gamma=0.1",
         "deep · adam · scheduler=step · gamma=0.5",
-    }
+    )

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 import report_cases
 
 from nnexp.comparison.types import FailedRun
-from nnexp.report import page
+from nnexp.report import numbers, page
 from nnexp.report.__main__ import main
 from nnexp.report.bullets import bullets
 from nnexp.report.options import listed
@@ -215,16 +214,26 @@ def test_a_sweep_without_results_says_so_first(capsys: pytest.CaptureFixture[str
 
 
 def test_many_verdicts_of_a_kind_are_one_sentence() -> None:
-    comparison = report_cases.full()
+    comparison = report_cases.full()  # 13 or 14 verdicts on each of three tasks
     told, hidden = bullets(comparison, 8)
-    assert len(told) <= 8
-    counts = Counter(verdict.task for verdict in comparison.verdicts)
-    assert max(counts.values()) > 5
-    firsts = {v.task: v.sentence for v in reversed(comparison.verdicts)}
-    answered = [task for task, first in firsts.items() if first in told]
-    folded = [sentence for sentence in told if ", in points: " in sentence]
-    assert answered or folded
-    assert hidden < len(comparison.verdicts)
+    better, undecided, worse, *rest = told
+    assert better == comparison.verdicts[0].sentence
+    leads = {
+        r.learner: r.difference for r in comparison.results if r.task == "digits" and r.difference
+    }
+    names = [v.learner for v in comparison.verdicts if (v.task, v.kind) == ("digits", "undecided")]
+    assert undecided.startswith("undecided against KNN on digits, in points: ")
+    assert [name for name in leads if f"{name} " in undecided.partition(": ")[2]] == names
+    lead = leads[names[0] or ""]
+    assert f"{names[0]} {numbers.points(lead.mean)} {numbers.points_interval(lead.interval)}, " in (
+        undecided
+    )
+    assert worse.startswith("worse than KNN on digits, in points: ")
+    assert worse.endswith(" and 3 more")  # of 9
+    assert (len(rest), hidden) == (4, 0)
+    few, left = bullets(comparison, 3)  # the first of every task, whatever the room
+    assert [told.index(sentence) for sentence in few] == [0, 3, 5]
+    assert left == len(comparison.verdicts) - 1 - 3 - 3
 
 
 def test_a_damaged_value_costs_its_run_alone(sweep: Path, report: Report) -> None:

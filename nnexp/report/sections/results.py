@@ -175,7 +175,7 @@ def _chosen(result: LearnerOnTask, task: Task) -> Cell:
     first, rest = chosen[0], len(chosen) - 1
     notes = []
     if len(task.splits) > 1 and (result.is_network or len(result.choices) > 1):
-        often = f"on {first.times_chosen} of {len(task.splits)} splits"
+        often = f"on {first.times_chosen} of {len(result.choices)} splits"
         notes = [often + (f", {counted(rest, 'other')} on the rest" if rest else "")]
     text = setting(first.setting)
     return Cell(text, " · ".join(notes + flags), "warn" if flags else "")
