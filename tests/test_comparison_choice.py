@@ -199,6 +199,14 @@ def test_a_run_that_repeats_another_counts_once() -> None:
     assert any("a repetition" in warning for warning in comparison.warnings)
 
 
+@pytest.mark.parametrize("status", ["failed", "interrupted"])
+def test_a_run_that_was_completed_counts_before_one_that_was_not(status: str) -> None:
+    broken, whole = run(status=status), run(test_acc=0.8)
+    comparison = compare([broken, replace(whole, folder=broken.folder / "again")], Options())
+    assert comparison.results[0].num_failed == {}
+    assert comparison.results[0].choices[0].test_acc == 0.8
+
+
 # ── what a reader must know ───────────────────────────────────────────────────────────────────
 
 

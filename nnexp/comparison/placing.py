@@ -15,6 +15,7 @@ from nnexp.comparison.selection import PlacedRun, network_entry
 from nnexp.comparison.tasks import TaskFacts, find_tasks
 from nnexp.comparison.types import FailedRun
 from nnexp.errors import did_you_mean
+from nnexp.results.record import precedence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,8 @@ class Placed:
 def place(records: Sequence[RunRecord], options: Options) -> Placed:
     """Runs by learner, task and split; settings chosen.
 
-    Of runs that repeat one another in all (learner, setting, data, split and seed) the first
-    counts.
+    Of runs that repeat one another in all (learner, setting, data, split and seed) one counts: see
+    ``precedence``.
     """
     tasks = find_tasks(records)
     task_of = {i: facts for facts in tasks for i in facts.splits}
@@ -44,21 +45,11 @@ def place(records: Sequence[RunRecord], options: Options) -> Placed:
     learners = find_learners(records, placed, options.tuned)
     runs: dict[tuple[str, str], list[int]] = {}
     told: dict[tuple[str, str], list[int]] = {}
-    seen: set[tuple[str, ...]] = set()
-    repeats = 0
+    counted = _without_repetitions(records, placed, task_of, learners)
     for i in placed:
-        task, learner = task_of[i].task.name, learners.networks[i]
-        identity = (
-            task,
-            learner,
-            canonical(learners.settings[i]),
-            task_of[i].draws[i],
-            str(records[i].result.seed),
-        )
-        repeats += identity in seen
-        if identity not in seen:
-            seen.add(identity)
-            runs.setdefault((task, learner), []).append(i)
+        task = task_of[i].task.name
+        if i in counted:
+            runs.setdefault((task, learners.networks[i]), []).append(i)
         for baseline in learners.baselines[i].values():
             told.setdefault((task, baseline.learner), []).append(i)
     baseline_keys = {b.learner: b.name for of in learners.baselines.values() for b in of.values()}
@@ -79,8 +70,27 @@ def place(records: Sequence[RunRecord], options: Options) -> Placed:
         learners=(*learners.network_names, *learners.baseline_names),
         entries=tuple(entries),
         failed=_failed(records, task_of),
-        warnings=tuple(_warnings(records, task_of, learners, options, repeats)),
+        warnings=tuple(_warnings(records, task_of, learners, options, len(placed) - len(counted))),
     )
+
+
+def _without_repetitions(
+    records: Sequence[RunRecord],
+    placed: Sequence[int],
+    task_of: dict[int, TaskFacts],
+    learners: Learners,
+) -> set[int]:
+    counted: dict[tuple[str, ...], int] = {}
+    for i in sorted(placed, key=lambda i: precedence(records[i].result)):
+        identity = (
+            task_of[i].task.name,
+            learners.networks[i],
+            canonical(learners.settings[i]),
+            task_of[i].draws[i],
+            str(records[i].result.seed),
+        )
+        counted.setdefault(identity, i)
+    return set(counted.values())
 
 
 def _placed_run(
