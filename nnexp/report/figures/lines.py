@@ -19,6 +19,8 @@ from nnexp.report.figures.scales import (
     window,
 )
 
+_MOST_BANDS = 4  # more of them upon one another are a wall
+
 
 def draw_bands(
     name: str,
@@ -51,17 +53,17 @@ def draw_bands(
     else:
         axes.set_ylim(*window(means, pad=0.06, without_lowest=without_lowest))
     shown = looks.legend(bands, group)
+    banded = [learner for learner, _ in shown[:_MOST_BANDS]]
     for learner in looks.back_to_front(bands, group):
         band, look = bands[learner], looks.of(learner, group)
         axes.plot(
             band.x, band.mean, **line_style(look),
             markevery=_marks(len(band.x), marks, list(bands).index(learner)),
         )  # fmt: skip
-        if not look.is_grey:
-            # Many bands upon one another must not become a wall.
+        if learner in banded:
             axes.fill_between(
                 band.x, _within(band.low, axes), band.high, color=look.hex, linewidth=0,
-                alpha=0.06 + 0.2 / (1 + len(shown)), zorder=1.5,
+                alpha=0.06 + 0.2 / (1 + len(banded)), zorder=1.5,
             )  # fmt: skip
     if axes.get_yscale() == "log":
         log_axis(axes, "y")
@@ -69,7 +71,11 @@ def draw_bands(
         linear_axis(axes, "y")
     linear_axis(axes, "x", whole=all(x == int(x) for band in bands.values() for x in band.x))
     axes.set_xlabel(axis)
-    notes = [_beyond(axes.get_ylim(), bands), _reaching_zero(axes, [bands[n] for n, _ in shown])]
+    notes = [
+        _beyond(axes.get_ylim(), bands),
+        _reaching_zero(axes, [bands[learner] for learner in banded]),
+        f"Bands of the first {_MOST_BANDS} alone." if len(shown) > _MOST_BANDS else "",
+    ]
     return panel.finish(label, shown, " ".join(filter(None, notes)))
 
 
