@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from nnexp.environment import prepare
+from nnexp.program import errors_in_one_line
 
 if TYPE_CHECKING:
     from nnexp.verification.again import Comparison
@@ -36,18 +36,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     prepare()
     try:
-        same = verify(arguments.sweep, arguments.runs, arguments.tolerance)
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except KeyboardInterrupt:
-        print("nnexp: interrupted", file=sys.stderr)
-        sys.exit(130)
+        with errors_in_one_line():
+            same = verify(arguments.sweep, arguments.runs, arguments.tolerance)
     except _Terminated:
         print("nnexp: terminated", file=sys.stderr)
         sys.exit(143)
-    except Exception as error:
-        _exit(error)
     sys.exit(0 if same else 1)
 
 
@@ -161,15 +154,6 @@ def _tolerance(text: str) -> float:
     if not value >= 0:
         raise argparse.ArgumentTypeError(f"{text}: must be a number of at least 0")
     return value
-
-
-def _exit(error: Exception) -> NoReturn:
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        raise error
-    from nnexp.config.messages import told
-
-    print(f"nnexp: {told(error)}", file=sys.stderr)
-    sys.exit(1)
 
 
 if __name__ == "__main__":

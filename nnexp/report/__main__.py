@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
-from typing import NoReturn
 
+from nnexp.program import errors_in_one_line
 from nnexp.report.options import Asked, listed, named_reference
 
 
 def main() -> None:
     """Report; the exit code is 1 for bad input, told in one line."""
     arguments = _arguments()
-    try:
+    with errors_in_one_line():
         _report(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except KeyboardInterrupt:
-        print("nnexp: interrupted", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        _exit(error)
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -96,15 +85,6 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--title", help="of the page")
     return parser.parse_args()
-
-
-def _exit(error: Exception) -> NoReturn:
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        raise error
-    from nnexp.config.messages import told
-
-    print(f"nnexp: {told(error)}", file=sys.stderr)
-    sys.exit(1)
 
 
 if __name__ == "__main__":
