@@ -80,7 +80,7 @@ def _of_pairs(difference: Difference, error: Uncertainty) -> str:
     rows = "" if error.tells_of_rows else ", on these test rows"
     if difference.p_better is None:
         return f"one fit of each{rows}"
-    pairs = f"{difference.num_pairs} pairs"
+    pairs = f"{difference.num_pairs:,} pairs"
     if difference.one_fit:
         pairs = f"{difference.num_pairs} seeds against one fit"
     return f"P(better) {difference.p_better:.2f}, {pairs}{rows}"
