@@ -60,6 +60,11 @@ def test_one_is_one_and_two_are_two() -> None:
     assert numbers_of(many, 2.0) == ["0/2,000 runs", "2 groups in flight", "0/3 baselines"]
 
 
+def test_no_time_is_foretold_while_training_waits_for_baselines() -> None:
+    assert numbers_of(DONE, 50.0, still=9.0)[1] == "50 s left"
+    assert numbers_of(DONE, 60.0, still=11.0)[1] == "waiting for baselines"
+
+
 @pytest.mark.parametrize(
     ("width", "shown"),
     [

@@ -16,6 +16,7 @@ from nnexp.sweep.queue import Progress as Done
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_STILL = 10.0
 _BAR_WIDTH = 24
 
 
@@ -25,12 +26,15 @@ class SweepBar:
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
         self._task = bar.add_task("", total=None, numbers="starting")
-        self._began = self._told = time.monotonic()
+        self._began = self._told = self._moved = time.monotonic()
+        self._cost_done = 0.0
 
     def update(self, done: Done) -> None:
         """Show how far the sweep is; where there is no bar, by a line in the log now and then."""
         now = time.monotonic()
-        parts = numbers_of(done, now - self._began)
+        if done.cost_done != self._cost_done:
+            self._cost_done, self._moved = done.cost_done, now
+        parts = numbers_of(done, now - self._began, now - self._moved)
         room = self._bar.console.width - len("sweep ") - _BAR_WIDTH - 2
         numbers = parts[0]
         for part in parts[1:]:
@@ -42,11 +46,18 @@ class SweepBar:
             log.info("%s", "  ".join(parts))
 
 
-def numbers_of(done: Done, seconds: float) -> list[str]:
-    """How far a sweep is after so many seconds, what matters most first."""
+def numbers_of(done: Done, seconds: float, still: float = 0.0) -> list[str]:
+    """How far a sweep is after so many seconds, what matters most first.
+
+    Args:
+        still: seconds since training last went on. Where it waits for baselines, whose time is not
+            known before, nothing is said of the time left.
+    """
     failed = f" ({done.failed} failed)" if done.failed else ""
     parts = [f"{done.runs_done:,}/{counted(done.runs, 'run')}{failed}"]
-    if done.cost_done:
+    if still > _SECONDS_STILL and done.baselines_done < done.baselines:
+        parts.append("waiting for baselines")
+    elif done.cost_done:
         left = seconds * (done.cost - done.cost_done) / done.cost_done
         parts.append(f"{_duration(max(0.0, left))} left")
     if done.run_epochs:
