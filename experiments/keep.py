@@ -15,8 +15,10 @@ from pathlib import Path
 def keep(report: Path, folder: Path, prefixes: list[str]) -> None:
     """``report`` is the folder that a sweep's report was written to."""
     folder.mkdir(parents=True, exist_ok=True)
+    here = f"{report.resolve().parent.parent}/"  # says nothing where the runs are not kept
     for name in ("runs.csv", "summary.json"):
-        packed = gzip.compress((report / name).read_bytes(), mtime=0)  # the same bytes every time
+        text = (report / name).read_text(encoding="utf-8").replace(here, "")
+        packed = gzip.compress(text.encode(), mtime=0)  # the same bytes every time
         (folder / f"{name}.gz").write_bytes(packed)
     for prefix in prefixes:
         figures = sorted((report / "figures").glob(f"{prefix}*.png"))
