@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
@@ -44,24 +45,54 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """The type of the matrix products that ``trainer.precision`` names.
+@dataclass(frozen=True)
+class Precision:
+    """In what a run multiplies matrices. Parameters, gradients and sums are float32 always."""
+
+    dtype: torch.dtype  # of the factors: float32 or bfloat16
+    tf32: bool = False  # float32 factors may be rounded to TF32, 10 bits behind the point
+
+
+def resolve_precision(name: str, device: torch.device) -> Precision:
+    """What ``trainer.precision`` names.
 
     Raises:
         ConfigError: the device cannot compute in it.
     """
     if name == "float32":
-        return torch.float32
+        return Precision(torch.float32)
+    if name == "tf32" and device.type != "cuda":
+        raise ConfigError(
+            "trainer.precision=tf32: is for CUDA devices; use trainer.precision=float32"
+        )
     if device.type == "cuda":
-        able = torch.cuda.is_bf16_supported(including_emulation=False)
+        # TF32 and bfloat16 came with compute capability 8.0, Ampere.
+        able = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
         able = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     if not able:
         raise ConfigError(
-            f"trainer.precision=bfloat16: this {device.type} has no bfloat16 instructions; "
+            f"trainer.precision={name}: this {device.type} has no {name} instructions; "
             "use trainer.precision=float32"
         )
-    return torch.bfloat16
+    return Precision(torch.float32, tf32=True) if name == "tf32" else Precision(torch.bfloat16)
+
+
+@contextlib.contextmanager
+def products(precision: Precision) -> Iterator[None]:
+    """Have CUDA multiply float32 matrices in float32, or in TF32 where the run says so.
+
+    Whatever the program or its environment has set is set again afterwards. Inside, nothing may ask
+    for ``allow_tf32`` or ``get_float32_matmul_precision``: torch refuses to mix these older names
+    with the one that is used here.
+    """
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "tf32" if precision.tf32 else "ieee"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
 
 
 def resolve_threads(trainer: TrainerConfig, flops_per_row: int) -> int:

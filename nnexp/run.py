@@ -47,7 +47,7 @@ def run(config: Config, folder: Path, arm: str) -> RunResult:
 def _train(job: Job) -> None:
     config = job.config
     device = resolve_device(config.trainer.device)
-    dtype = resolve_precision(config.trainer.precision, device)
+    precision = resolve_precision(config.trainer.precision, device)
     dataset = load(config.dataset)
     structure = structure_of(config, dataset.num_features, dataset.num_classes)
     num_threads = resolve_threads(config.trainer, structure.flops_per_row())
@@ -60,4 +60,4 @@ def _train(job: Job) -> None:
         def watch(epochs: Sequence[Epoch]) -> None:
             bar.update(epochs[0])
 
-        train_together([job], [dataset], Means(device, dtype, num_threads), baselines, watch)
+        train_together([job], [dataset], Means(device, precision, num_threads), baselines, watch)

@@ -15,7 +15,7 @@ from nnexp.baselines import compare as of_baselines
 from nnexp.baselines.data import SPLITS, Data
 from nnexp.config.schema import Config
 from nnexp.data import Dataset
-from nnexp.devices import device_name
+from nnexp.devices import Precision, device_name
 from nnexp.engine import Epoch, Group, Run
 from nnexp.job import Job
 from nnexp.models.structure import Structure
@@ -27,7 +27,7 @@ class Means:
     """What the jobs of a group have in common beside their network."""
 
     device: torch.device
-    dtype: torch.dtype  # of the matrix products
+    precision: Precision
     num_threads: int
 
 
@@ -130,7 +130,7 @@ def _group(jobs: Sequence[Job], means: Means) -> tuple[Group, list[Mapping[str, 
         _joined([dataset.x for dataset in of_tables]).to(means.device),
         _joined([dataset.y for dataset in of_tables]).to(means.device),
         jobs[0].structure,
-        dtype=means.dtype,
+        dtype=means.precision.dtype,
         num_threads=means.num_threads,
     )
     return group, rows

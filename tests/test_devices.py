@@ -9,6 +9,8 @@ import torch
 
 from nnexp.config.schema import TrainerConfig
 from nnexp.devices import (
+    Precision,
+    products,
     resolve_device,
     resolve_precision,
     resolve_threads,
@@ -69,23 +71,63 @@ def test_no_such_device(gpus: int, name: str, message: str) -> None:
     assert str(error.value) == message
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [("cpu", "_is_mkldnn_bf16_supported"), ("cuda", "is_bf16_supported")]
-)
-def test_precision(kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """float32 everywhere, bfloat16 where the device has instructions for it."""
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+@pytest.mark.parametrize("able", [True, False])
+def test_precision(kind: str, able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """float32 everywhere, the others where the device has instructions for them."""
     device = torch.device(kind)
-    place = torch.ops.mkldnn if kind == "cpu" else torch.cuda
-    assert resolve_precision("float32", device) == torch.float32
-    monkeypatch.setattr(place, name, lambda **_: True)
-    assert resolve_precision("bfloat16", device) == torch.bfloat16
-    monkeypatch.setattr(place, name, lambda **_: False)
-    with pytest.raises(ConfigError) as error:
-        resolve_precision("bfloat16", device)
-    assert str(error.value) == (
-        f"trainer.precision=bfloat16: this {kind} has no bfloat16 instructions; "
-        "use trainer.precision=float32"
-    )
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: able)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0) if able else (7, 5))
+    assert resolve_precision("float32", device) == Precision(torch.float32)
+    others = {"bfloat16": Precision(torch.bfloat16), "tf32": Precision(torch.float32, tf32=True)}
+    for name, expected in others.items():
+        if able and (name, kind) != ("tf32", "cpu"):
+            assert resolve_precision(name, device) == expected
+            continue
+        with pytest.raises(ConfigError) as error:
+            resolve_precision(name, device)
+        why = f"this {kind} has no {name} instructions"
+        if (name, kind) == ("tf32", "cpu"):
+            why = "is for CUDA devices"
+        assert str(error.value) == (
+            f"trainer.precision={name}: {why}; use trainer.precision=float32"
+        )
+
+
+@pytest.mark.parametrize("before", ["none", "ieee", "tf32"])
+def test_products_of_float32_on_cuda(before: str) -> None:
+    """In TF32 where that is wanted and nowhere else; what was set before is set again."""
+    matmul = torch.backends.cuda.matmul
+    matmul.fp32_precision = before
+    try:
+        with products(Precision(torch.float32, tf32=True)):
+            assert matmul.fp32_precision == "tf32"
+            with products(Precision(torch.float32)):
+                assert matmul.fp32_precision == "ieee"
+            assert matmul.fp32_precision == "tf32"
+        assert matmul.fp32_precision == before
+        with products(Precision(torch.bfloat16)):
+            assert matmul.fp32_precision == "ieee"
+        with pytest.raises(KeyError), products(Precision(torch.bfloat16)):
+            raise KeyError
+        assert matmul.fp32_precision == before
+    finally:
+        matmul.fp32_precision = "none"
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_tf32_rounds_factors_and_float32_does_not() -> None:
+    """1 + 2^-12 has more digits than TF32 keeps, and its products with 1 as many as it had."""
+    device = torch.device("cuda")
+    fine = torch.full((256, 256), 1 + 2**-12, device=device)
+    one = torch.eye(256, device=device)
+    with products(resolve_precision("float32", device)):
+        assert torch.equal(fine @ one, fine)
+        assert torch.equal(torch.bmm(fine[None], one[None])[0], fine)
+    with products(resolve_precision("tf32", device)):
+        assert torch.equal(fine @ one, torch.ones_like(fine))
+        assert torch.equal(torch.bmm(fine[None], one[None])[0], torch.ones_like(fine))
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ class GroupTraining:
             KeyboardInterrupt: the main process says so, or is gone. All runs have been ended.
         """
         device = torch.device(self._task.device)
-        dtype = resolve_precision(self._task.kind.precision, device)
-        means = Means(device, dtype, self._task.kind.threads)
+        precision = resolve_precision(self._task.kind.precision, device)
+        means = Means(device, precision, self._task.kind.threads)
         self._shelf.keep(entry.config.dataset for entry in self._task.entries)
         jobs, datasets = [], []
         try:
