@@ -14,6 +14,8 @@ from typing import Any
 
 from nnexp.errors import ConfigError, did_you_mean
 
+Problems = Iterator[tuple[str, str]]  # what ``check_rules`` yields: a field's name, what is wrong
+
 
 def ranged(
     default: Any,

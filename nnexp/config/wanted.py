@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import types
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from nnexp.config.keys import options_of, without_none
 from nnexp.config.schema import SCHEMAS, Config
 from nnexp.errors import did_you_mean
 
@@ -44,8 +43,8 @@ def wanted(key: str) -> str | None:
     if kind is None:
         return None
     if bracket:
-        (kind,) = typing.get_args(_without_none(kind)[0])
-    inner, optional = _without_none(kind)
+        (kind,) = typing.get_args(without_none(kind)[0])
+    inner, optional = without_none(kind)
     or_null = " or null" if optional else ""
     if dataclasses.is_dataclass(inner):
         options = ", ".join(f"{key}.{field.name}" for field in dataclasses.fields(inner))
@@ -60,14 +59,6 @@ def wanted(key: str) -> str | None:
 def all_keys() -> list[str]:
     """Every option of every component, as ``trainer.epochs``."""
     return sorted({key for key, _ in _options()})
-
-
-@functools.cache
-def tunable_keys() -> frozenset[str]:
-    """The options of a network and of its training, ``optimizer.lr``, and their groups, which stand
-    for all of theirs: ``optimizer``."""
-    groups = {"model", "optimizer", "scheduler", "trainer"}
-    return frozenset(key for key in all_keys() if key.partition(".")[0] in groups)
 
 
 def nearest_option(key: str, siblings: Sequence[str]) -> str:
@@ -104,7 +95,7 @@ def keys_of_type(name: str) -> list[str]:
         if any(name in (c.__name__ for c in schema.__mro__) for schema in schemas.values()):
             return [group]
     return sorted(
-        key for key, kind in dict(_options()).items() if _without_none(kind)[0].__name__ == name
+        key for key, kind in dict(_options()).items() if without_none(kind)[0].__name__ == name
     )
 
 
@@ -115,22 +106,7 @@ def kinds_with(group: str, option: str | None = None) -> list[str]:
 
 
 def _options() -> Iterator[tuple[str, Any]]:
-    yield from _options_of(Config, "")
+    yield from options_of(Config)
     for group, schemas in SCHEMAS.items():
         for schema in schemas.values():
-            yield from _options_of(schema, f"{group}.")
-
-
-def _options_of(schema: type[Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, kind in typing.get_type_hints(schema).items():
-        yield f"{prefix}{name}", kind
-        inner, _ = _without_none(kind)
-        if dataclasses.is_dataclass(inner) and f"{prefix}{name}" not in SCHEMAS:
-            yield from _options_of(typing.cast(type[Any], inner), f"{prefix}{name}.")
-
-
-def _without_none(kind: Any) -> tuple[Any, bool]:
-    if isinstance(kind, types.UnionType):
-        (inner,) = (part for part in typing.get_args(kind) if part is not types.NoneType)
-        return inner, True
-    return kind, False
+            yield from options_of(schema, f"{group}.")

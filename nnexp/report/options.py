@@ -119,7 +119,7 @@ def _check(given: dict[str, Any]) -> None:
 
 def _with_group(tuned: Sequence[str]) -> str:
     """What to say of a key that lacks its group: ``lr`` for ``optimizer.lr``."""
-    from nnexp.config.wanted import tunable_keys
+    from nnexp.config.schema import tunable_keys
 
     for key in tuned:
         full = sorted(known for known in tunable_keys() if known.endswith(f".{key}"))

@@ -1,0 +1,36 @@
+"""The whole config of a run, and the rules across its components."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from nnexp.config.fields import Problems, ranged
+from nnexp.config.schema.baseline import BaselinesConfig
+from nnexp.config.schema.dataset import DatasetConfig
+from nnexp.config.schema.model import ModelConfig
+from nnexp.config.schema.optimizer import OptimizerConfig
+from nnexp.config.schema.report import ReportConfig
+from nnexp.config.schema.scheduler import SchedulerConfig
+from nnexp.config.schema.trainer import TrainerConfig
+
+
+@dataclass
+class Config:
+    """One run."""
+
+    seed: int = ranged(0, ge=0)
+    model: ModelConfig = MISSING
+    optimizer: OptimizerConfig = MISSING
+    scheduler: SchedulerConfig = MISSING
+    dataset: DatasetConfig = MISSING
+    trainer: TrainerConfig = MISSING
+    baseline: BaselinesConfig = field(default_factory=BaselinesConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+
+    def check_rules(self) -> Problems:
+        """Rules across the groups."""
+        if self.scheduler.warmup_epochs >= self.trainer.epochs:
+            reason = f"must be less than trainer.epochs={self.trainer.epochs}"
+            yield "scheduler.warmup_epochs", reason
