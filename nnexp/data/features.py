@@ -1,0 +1,152 @@
+"""What a group reads features from: a table on the device that trains, in the type it has.
+
+Axes: R runs, M rows of a batch's buffer, N rows of the table, D features, S steps.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+class Features(ABC):
+    """Rows of a table, as the float32 numbers that R runs compute with."""
+
+    @property
+    @abstractmethod
+    def num_features(self) -> int:
+        """D."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where ``rows`` and ``lookup`` put what they read."""
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Bytes that are taken on the device."""
+
+    def windows(self, order: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """An epoch's steps in stretches, and what ``rows`` is to be given during each of them.
+
+        What is yielded holds until the next stretch is asked for. All stretches but the last have
+        the same number of steps, and what they yield keeps its address from epoch to epoch if
+        ``order`` keeps its own.
+
+        Args:
+            order: rows of the table [S, R * M], int64, those of a step in the order of its runs.
+
+        Yields:
+            Steps, and their indices [s, R * M], int64, on the device.
+        """
+        yield slice(0, len(order)), order
+
+    @abstractmethod
+    def rows(self, index: Tensor, out: Tensor) -> None:
+        """Bring a batch into ``out``.
+
+        It can be captured in a CUDA graph: nothing waits for the device, nothing that outlives the
+        call is allocated, and what is read next time is at the same addresses.
+
+        Args:
+            index: [R * M], one of the rows that ``windows`` yields.
+            out: [R, M, D] float32, contiguous.
+        """
+
+    @abstractmethod
+    def lookup(self, index: Tensor) -> Tensor:
+        """Any rows [R, M] of the table, int64, as [R, M, D]. Not for captured steps: it may wait
+        for the device."""
+
+    @abstractmethod
+    def of(self, members: Sequence[int]) -> Features:
+        """The same table for some of the runs, by their places among the R."""
+
+
+class Floats(Features):
+    """A table that is ready to be trained on, the same for all runs.
+
+    Args:
+        x: [N, D] float32.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+
+    @property
+    def num_features(self) -> int:
+        """D."""
+        return self.x.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Of the table."""
+        return self.x.device
+
+    @property
+    def nbytes(self) -> int:
+        """Of the table."""
+        return self.x.nbytes
+
+    def rows(self, index: Tensor, out: Tensor) -> None:
+        """As in ``Features``."""
+        torch.index_select(self.x, 0, index, out=out.view(-1, out.shape[2]))
+
+    def lookup(self, index: Tensor) -> Tensor:
+        """As in ``Features``."""
+        return self.x[index]
+
+    def of(self, members: Sequence[int]) -> Self:
+        """As in ``Features``."""
+        return self
+
+
+class Pixels(Features):
+    """A table of bytes, scaled for each run as it is read: ``(x - shift) * scale``.
+
+    Computed in float64 and rounded to float32 at the very end, like the CPU's tables
+    (nnexp/data/scaling.py), so that the numbers are the same bits.
+
+    Args:
+        x: [N, D] uint8.
+        shift, scale: [R, D] float64, on the same device.
+    """
+
+    def __init__(self, x: Tensor, shift: Tensor, scale: Tensor) -> None:
+        self.x, self.shift, self.scale = x, shift, scale
+
+    @property
+    def num_features(self) -> int:
+        """D."""
+        return self.x.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Of the table."""
+        return self.x.device
+
+    @property
+    def nbytes(self) -> int:
+        """Of the table and of its scaling."""
+        return self.x.nbytes + self.shift.nbytes + self.scale.nbytes
+
+    def rows(self, index: Tensor, out: Tensor) -> None:
+        """As in ``Features``."""
+        raw = self.x.index_select(0, index).view(out.shape)
+        out.copy_((raw - self.shift.unsqueeze(1)).mul_(self.scale.unsqueeze(1)))
+
+    def lookup(self, index: Tensor) -> Tensor:
+        """As in ``Features``."""
+        out = torch.empty(*index.shape, self.num_features, device=self.device)
+        self.rows(index.reshape(-1), out)
+        return out
+
+    def of(self, members: Sequence[int]) -> Pixels:
+        """As in ``Features``."""
+        chosen = torch.tensor(members, device=self.device)
+        return Pixels(self.x, self.shift[chosen], self.scale[chosen])
