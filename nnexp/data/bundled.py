@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from nnexp.config.schema import BundledConfig
-from nnexp.data.types import Floats, Indices, Source
+from nnexp.data.types import Doubles, Indices, Source
 
 
 class _Parts(NamedTuple):
-    x: Floats
+    x: Doubles
     y: Indices
     class_names: tuple[str, ...]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnexp.data.types import Floats, Indices
+from nnexp.data.types import Doubles, Indices
 
 _MOST_CHARACTERS = 80  # of a cell in a message
 
@@ -50,7 +50,7 @@ def quoted(text: str) -> str:
 class Numbers:
     """A column read as numbers."""
 
-    values: Floats  # [N], NaN where the cell is missing or no number
+    values: Doubles  # [N], NaN where the cell is missing or no number
     bad: frozenset[str]  # cells that are neither missing nor numbers
     num_numbers: int
 
@@ -87,7 +87,7 @@ def codes(cells: Sequence[str], categories: Sequence[str]) -> Indices:
     return np.fromiter((index.get(cell, -1) for cell in cells), np.int64, len(cells))
 
 
-def one_hot(column: Indices, num_categories: int) -> Floats:
+def one_hot(column: Indices, num_categories: int) -> Doubles:
     """Codes [N] as 0 and 1 [N, K]; a row of NaN where the code is -1."""
     table = np.zeros((len(column), num_categories))
     known = np.flatnonzero(column >= 0)

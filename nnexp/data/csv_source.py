@@ -10,7 +10,7 @@ import numpy as np
 from nnexp.config.schema import CSVConfig
 from nnexp.data.columns import codes, in_order, is_number, one_hot, quoted, read_numbers
 from nnexp.data.table import Table, read_table
-from nnexp.data.types import Floats, Indices, Source
+from nnexp.data.types import Doubles, Indices, Source
 from nnexp.errors import ConfigError, DataError
 
 _PARTS = {
@@ -185,10 +185,10 @@ class _Feature:
     """One column of the file, as one or more of the source."""
 
     names: tuple[str, ...]
-    numbers: Floats | None = None  # of a numeric column
+    numbers: Doubles | None = None  # of a numeric column
     codes: Indices | None = None  # of a categorical one; -1 where the value is missing
 
-    def values(self) -> Floats:
+    def values(self) -> Doubles:
         """[M, number of names]"""
         if self.codes is not None:
             return one_hot(self.codes, len(self.names))
@@ -227,7 +227,7 @@ def _encode(table: Table, column: int, role: str, config: CSVConfig) -> _Feature
     return _categorical(table, column, config)
 
 
-def _numeric(table: Table, column: int, values: Floats, config: CSVConfig) -> _Feature:
+def _numeric(table: Table, column: int, values: Doubles, config: CSVConfig) -> _Feature:
     missing = np.flatnonzero(np.isnan(values))
     if len(missing) and config.impute_numeric == "error":
         _refuse_missing(table, column, missing, "impute_numeric=mean or median")

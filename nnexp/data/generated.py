@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from nnexp.config.schema import GeneratedConfig
-from nnexp.data.types import Floats, Indices, Source
+from nnexp.data.types import Doubles, Indices, Source
 from nnexp.randomness import normal, random_bits
 
 # Coordinates are rounded to this grid: the last bits of cos and sin differ between platforms, and
@@ -43,7 +43,7 @@ def load_generated(config: GeneratedConfig) -> Source:
     )
 
 
-def _moon(label: int, count: int, seed: int) -> Floats:
+def _moon(label: int, count: int, seed: int) -> Doubles:
     """The upper half of the unit circle, or the lower half moved to (1, 0.5)."""
     angle = np.linspace(0, np.pi, count)
     if label == 0:
@@ -51,20 +51,20 @@ def _moon(label: int, count: int, seed: int) -> Floats:
     return np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)], axis=1)
 
 
-def _circle(label: int, count: int, seed: int) -> Floats:
+def _circle(label: int, count: int, seed: int) -> Doubles:
     """The unit circle, or the circle of radius 0.5."""
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
     radius = (1.0, 0.5)[label]
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
-def _blob(label: int, count: int, seed: int) -> Floats:
+def _blob(label: int, count: int, seed: int) -> Doubles:
     """One corner of an equilateral triangle on the unit circle; the noise makes the blob."""
     angle = np.pi / 2 + 2 * np.pi * label / 3
     return np.tile(np.array([np.cos(angle), np.sin(angle)]), (count, 1))
 
 
-def _corners(label: int, count: int, seed: int) -> Floats:
+def _corners(label: int, count: int, seed: int) -> Doubles:
     """Two opposite corners of the square from -1 to 1 in turn; the noise makes the blobs.
 
     The class is 1 where the signs of the two coordinates differ.
@@ -73,7 +73,7 @@ def _corners(label: int, count: int, seed: int) -> Floats:
     return np.stack([sign, -sign if label else sign], axis=1)
 
 
-def _spiral(label: int, count: int, seed: int) -> Floats:
+def _spiral(label: int, count: int, seed: int) -> Doubles:
     """An arm of two turns, from the centre to radius 1; the second arm is turned by half a turn.
 
     The root spaces the points evenly along the arm.
@@ -83,7 +83,7 @@ def _spiral(label: int, count: int, seed: int) -> Floats:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
-def _field(label: int, count: int, seed: int) -> Floats:
+def _field(label: int, count: int, seed: int) -> Doubles:
     """Uniform points on the fields of one colour of a 4 x 4 board from -2 to 2.
 
     The class is 1 where the sum of the rounded-down coordinates is odd. Noise is added after.
@@ -97,7 +97,7 @@ def _field(label: int, count: int, seed: int) -> Floats:
     return corner + odd.astype(np.float64).reshape(count, 2) * _GRID
 
 
-_SHAPES: dict[str, tuple[int, Callable[[int, int, int], Floats]]] = {
+_SHAPES: dict[str, tuple[int, Callable[[int, int, int], Doubles]]] = {
     "moons": (2, _moon),
     "circles": (2, _circle),
     "blobs": (3, _blob),

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nnexp.data.columns import quoted
-from nnexp.data.types import Features, Floats, Indices, Source
+from nnexp.data.types import RawTable, Doubles, Indices, Source
 from nnexp.errors import DataError
 
 _BLOCK = 1 << 18  # numbers converted to float64 at a time, to stay in the cache
 
 
-def fill_missing(source: Source, train: Indices) -> Features:
+def fill_missing(source: Source, train: Indices) -> RawTable:
     """``source.x`` [M, D] with every NaN replaced by what the training rows say.
 
     A number becomes the mean or the median of its column, a category the most frequent one (the
@@ -29,7 +29,7 @@ def fill_missing(source: Source, train: Indices) -> Features:
     gaps = np.isnan(source.x)
     if not gaps.any():
         return source.x
-    x: Floats = source.x.astype(np.float64)
+    x: Doubles = source.x.astype(np.float64)
     columns = set(np.flatnonzero(gaps.any(axis=0)).tolist())
     for start, stop in source.one_hot:
         if start in columns:
@@ -52,7 +52,7 @@ def hangs_on_split(source: Source, scaling: str) -> bool:
     return scaling != "none" or gaps or bool(source.one_hot)
 
 
-def fit(x: Features, source: Source, train: Indices, scaling: str) -> tuple[Floats, Floats]:
+def fit(x: RawTable, source: Source, train: Indices, scaling: str) -> tuple[Doubles, Doubles]:
     """Shift [D] and scale [D] such that ``(x - shift) * scale`` is scaled on the training rows.
 
     - none: the source's unit (pixels from 0 to 1), else unchanged;
@@ -81,7 +81,7 @@ def fit(x: Features, source: Source, train: Indices, scaling: str) -> tuple[Floa
     return shift, scale
 
 
-def apply(x: Features, shift: Floats, scale: Floats, source: Source) -> npt.NDArray[np.float32]:
+def apply(x: RawTable, shift: Doubles, scale: Doubles, source: Source) -> npt.NDArray[np.float32]:
     """``(x - shift) * scale`` in float32 [M, D].
 
     Raises:
@@ -104,18 +104,18 @@ def _require_finite(finite: npt.NDArray[np.bool_], source: Source, purpose: str)
         )
 
 
-def _blocks(x: Features) -> Iterator[slice]:
+def _blocks(x: RawTable) -> Iterator[slice]:
     rows = max(1, _BLOCK // x.shape[1])
     for start in range(0, len(x), rows):
         yield slice(start, start + rows)
 
 
-def _extremes(x: Features, train: Indices) -> tuple[Floats, Floats]:
+def _extremes(x: RawTable, train: Indices) -> tuple[Doubles, Doubles]:
     trained = x[train]
     return trained.min(axis=0).astype(np.float64), trained.max(axis=0).astype(np.float64)
 
 
-def _moments(x: Features, train: Indices) -> tuple[Floats, Floats]:
+def _moments(x: RawTable, train: Indices) -> tuple[Doubles, Doubles]:
     """Mean [D] and standard deviation [D], in two passes."""
     trained = x[train]
     total, squares = np.zeros(x.shape[1]), np.zeros(x.shape[1])

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-Floats = npt.NDArray[np.float64]
+Doubles = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
-Features = Floats | npt.NDArray[np.uint8]
+RawTable = Doubles | npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Source:
     """
 
     name: str
-    x: Features  # [M, D]; uint8 for pixels, else float64 with NaN where a value is missing
+    x: RawTable  # [M, D]; uint8 for pixels, else float64 with NaN where a value is missing
     y: Indices  # [M], from 0 to C - 1
     class_names: tuple[str, ...]
     feature_names: tuple[str, ...]
