@@ -15,6 +15,7 @@ from nnexp.baselines import compare as of_baselines
 from nnexp.baselines.data import SPLITS, Data
 from nnexp.config.schema import Config
 from nnexp.data import Dataset
+from nnexp.data.features import Floats
 from nnexp.devices import Precision, device_name
 from nnexp.engine import Epoch, Group, Run
 from nnexp.job import Job
@@ -119,18 +120,18 @@ def _group(jobs: Sequence[Job], means: Means) -> tuple[Group, list[Mapping[str, 
     rows: list[Mapping[str, Tensor]] = []
     for job in jobs:
         dataset = job.dataset
-        if id(dataset.x) not in tables:
-            tables[id(dataset.x)] = height, dataset
-            height += len(dataset.x)
-        first = tables[id(dataset.x)][0]
+        if id(dataset.table) not in tables:
+            tables[id(dataset.table)] = height, dataset
+            height += len(dataset.y)
+        first = tables[id(dataset.table)][0]
         rows.append({name: (getattr(dataset, name) + first).to(means.device) for name in SPLITS})
     of_tables = [dataset for _, dataset in tables.values()]
     group = Group(
         [Run(job.config, own["train"], own["val"]) for job, own in zip(jobs, rows, strict=True)],
-        _joined([dataset.x for dataset in of_tables]).to(means.device),
+        Floats(_joined([dataset.x for dataset in of_tables]).to(means.device)),
         _joined([dataset.y for dataset in of_tables]).to(means.device),
         jobs[0].structure,
-        dtype=means.precision.dtype,
+        precision=means.precision,
         num_threads=means.num_threads,
     )
     return group, rows

@@ -38,6 +38,8 @@ from nnexp.config.schema import (
     ExponentialConfig,
     StepConfig,
 )
+from nnexp.data.features import Floats
+from nnexp.devices import Precision
 from nnexp.engine import Group, Run, RunState
 from nnexp.errors import ConfigError
 from nnexp.models.loss import cross_entropy
@@ -54,7 +56,7 @@ def group_of(
 ) -> Group:  # fmt: skip
     """A group of runs, each on rows that its seed draws."""
     runs = [make_run(config, table, train_rows, val_rows) for config in configs]
-    return Group(runs, table.x, table.y, structure, **options)
+    return Group(runs, Floats(table.x), table.y, structure, **options)
 
 
 # ── against a plain torch loop ────────────────────────────────────────────────────────────────
@@ -401,7 +403,7 @@ def test_rows_of_others_do_not_touch_a_run() -> None:
     others[torch.cat([run.train, run.val])] = False
     assert others[0]  # what a padding of zeros would read
     x = torch.where(others[:, None], torch.nan, TABLE.x)
-    assert told(train(Group([run], x, TABLE.y, SMALL))[0]) == wanted
+    assert told(train(Group([run], Floats(x), TABLE.y, SMALL))[0]) == wanted
 
 
 def test_a_validation_loss_that_is_not_finite_is_divergence() -> None:
@@ -410,7 +412,7 @@ def test_a_validation_loss_that_is_not_finite_is_divergence() -> None:
     run = make_run(config, TABLE, 67, 40)
     x = TABLE.x.clone()
     x[run.val[3]] = torch.inf
-    group = Group([run], x, TABLE.y, SMALL)
+    group = Group([run], Floats(x), TABLE.y, SMALL)
     ((record,),) = train(group)
     assert math.isfinite(record.train_loss)
     assert not math.isfinite(record.val_loss)
@@ -514,12 +516,12 @@ def test_every_stream_follows_the_seed() -> None:
     rows = make_run(base, TABLE, 67, 40)
     other = replace(base, seed=1)
     initial = [
-        Group([Run(c, rows.train, rows.val)], TABLE.x, TABLE.y, SMALL) for c in (base, other)
+        Group([Run(c, rows.train, rows.val)], Floats(TABLE.x), TABLE.y, SMALL) for c in (base, other)
     ]
     start = copy.deepcopy(initial[0].states)
     ends = {}
     for name, config in (("same", base), ("again", base), ("other", other)):
-        group = Group([Run(config, rows.train, rows.val)], TABLE.x, TABLE.y, SMALL, states=start)
+        group = Group([Run(config, rows.train, rows.val)], Floats(TABLE.x), TABLE.y, SMALL, states=start)
         train(group)
         ends[name] = group.states[0].params
     assert not torch.equal(initial[0].states[0].params, initial[1].states[0].params)
@@ -568,7 +570,7 @@ def test_training_in_bfloat16() -> None:
     config = make_config(structure, adam(0.01), epochs=6, dropout=0.1)
     curves = {}
     for dtype in (torch.float32, torch.bfloat16):
-        group = group_of([config], structure, dtype=dtype)
+        group = group_of([config], structure, precision=Precision(dtype))
         curves[dtype] = [r.train_loss for r in train(group)[0]]
         state = group.states[0]
         tensors = [state.params, state.stats, state.best_params, *state.optimizer.values()]
@@ -587,7 +589,7 @@ def on_cuda(configs: list[Config], structure: Structure, **options: object) -> G
     table = Table(TABLE.x.cuda(), TABLE.y.cuda())
     runs = [make_run(config, TABLE, 67, 40) for config in configs]
     runs = [Run(run.config, run.train.cuda(), run.val.cuda()) for run in runs]
-    return Group(runs, table.x, table.y, structure, **options)
+    return Group(runs, Floats(table.x), table.y, structure, **options)
 
 
 @cuda
@@ -628,7 +630,7 @@ def test_cuda_same_seed_twice(dtype: torch.dtype) -> None:
         pytest.skip("this CUDA device has no bfloat16")
     structure = Structure(8, (64, 64), 4, norm="batch")
     configs = [make_config(structure, adam(), seed=s, dropout=0.2, epochs=4) for s in range(3)]
-    groups = [on_cuda(configs, structure, dtype=dtype) for _ in range(2)]
+    groups = [on_cuda(configs, structure, precision=Precision(dtype)) for _ in range(2)]
     first, second = (train(group) for group in groups)
     for i in range(3):
         assert told(first[i]) == told(second[i])

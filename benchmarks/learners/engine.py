@@ -17,6 +17,7 @@ from nnexp.config.schema import (
     ModelConfig,
     TrainerConfig,
 )
+from nnexp.data.features import Floats
 from nnexp.devices import resolve_threads
 from nnexp.engine import Group, Run
 from nnexp.models.structure import Structure
@@ -59,7 +60,7 @@ def group_of(
     config = config_of(work, eval_every)
     rows = torch.arange(len(x), device=x.device)
     runs = [Run(replace(config, seed=s), rows[:num_train], rows[num_train:]) for s in seeds]
-    return Group(runs, x, y, structure_of(work), num_threads=num_threads)
+    return Group(runs, Floats(x), y, structure_of(work), num_threads=num_threads)
 
 
 def last_losses(group: Group) -> list[float]:

@@ -24,6 +24,7 @@ _SILENT = (
     "dataset.class_names",
     "trainer.device",
     "trainer.threads",
+    "trainer.cuda_graphs",
     "trainer.checkpoint_seconds",
     "trainer.histograms",
     "trainer.pictures",

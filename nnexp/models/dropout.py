@@ -46,20 +46,28 @@ class Dropout:
         self._scale = scale.to(device).view(-1, 1)
         self._places: dict[int, Tensor] = {}
 
-    def masks(self, step: int, rows: int) -> list[Tensor]:
-        """The masks [R, rows, H] of the layers at one step: 0 or 1 / (1 - rate)."""
+    def masks(self, step: int | Tensor, rows: int) -> list[Tensor]:
+        """The masks [R, rows, H] of the layers at one step: 0 or 1 / (1 - rate).
+
+        ``step`` may be an int64 tensor [1] on the device.
+        """
         total = rows * sum(self._widths)
         if rows not in self._places:
             places = torch.arange(-(-total // 2), dtype=torch.int32, device=self._scale.device)
             self._places[rows] = places
-        first = _mix(self._keys[0] ^ _signed(step)).view(-1, 1)
-        second = _mix(self._keys[1] + _signed(step >> 32)).view(-1, 1)
+        first = _mix(self._keys[0] ^ _word(step)).view(-1, 1)
+        second = _mix(self._keys[1] + _word(step >> 32)).view(-1, 1)
         # The first key alone would give all runs the same hashes in another order.
         words = _mix(self._places[rows] ^ first).add_(second).mul_(_signed(0x9E3779B1))
         words.bitwise_xor_(_shift(words, 16))
         mask = (words.view(torch.int16)[:, :total] >= self._threshold) * self._scale
         # All layers' units of a row side by side: padding rows shift nobody's mask.
         return list(torch.split(mask.view(len(mask), rows, -1), list(self._widths), dim=2))
+
+
+def _word(number: int | Tensor) -> int | Tensor:
+    """The low 32 bits, as int32."""
+    return _signed(number) if isinstance(number, int) else number.to(torch.int32)
 
 
 def _signed(word: int) -> int:

@@ -239,11 +239,12 @@ class MLP:
         if self._cast is not self.params:
             self._cast.copy_(self.params)
 
-    def forward(self, x: Tensor, rows: int, step: int | None = None) -> Tensor:
+    def forward(self, x: Tensor, rows: int, step: int | Tensor | None = None) -> Tensor:
         """Logits [R, C, M], float32, of x [R, M, D] whose first ``rows`` rows count.
 
-        ``step`` numbers the training steps of a run from 0 and keys dropout; None evaluates, with
-        the running statistics of batch norm and without dropout.
+        ``step`` numbers the training steps of a run from 0 and keys dropout, as a number or as an
+        int64 tensor [1] on the device; None evaluates, with the running statistics of batch norm
+        and without dropout.
         """
         h = x.to(self.dtype)
         self._inputs, self._rows = [h], rows

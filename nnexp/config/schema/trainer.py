@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from nnexp.config.fields import choice, ranged
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "tf32", "bfloat16")
 STOPPING_METRICS = ("val/loss", "val/acc", "train/loss")
 
 
@@ -31,7 +31,8 @@ class TrainerConfig:
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     eval_every: int = ranged(1, ge=1)  # epochs between evaluations on the validation rows
     device: str = "auto"  # auto, cpu, cuda or cuda:N
-    precision: str = choice("float32", PRECISIONS)
+    precision: str = choice("float32", PRECISIONS)  # of matrix products; tf32 on CUDA alone
+    cuda_graphs: bool = True  # replay captured steps on CUDA: the same numbers, sooner
     threads: int | None = ranged(None, ge=1)  # of the CPU; null: one for small steps, else all
     require_train_loss: float | None = ranged(None, gt=0)  # ends the run; fails it if not reached
     checkpoint_seconds: float = ranged(30.0, gt=0)  # least time between two checkpoints

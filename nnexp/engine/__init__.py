@@ -1,0 +1,15 @@
+"""The training loop: runs of one structure, trained together. A single run is a group of one.
+
+Each run keeps its own numbers, random streams, hyperparameters and fate. Runs share only the data
+table, the structure and the sizes that make their tensors stack.
+
+Axes, everywhere in here: R runs, N rows, S steps of a stretch, B rows of a batch, M >= B rows of
+the buffers, D inputs, C classes, P numbers in a run's row of the flat buffers.
+"""
+
+from nnexp.engine.batches import batches
+from nnexp.engine.evaluation import means
+from nnexp.engine.group import Group
+from nnexp.engine.runs import Epoch, Run, RunState
+
+__all__ = ["Epoch", "Group", "Run", "RunState", "batches", "means"]

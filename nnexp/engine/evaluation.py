@@ -1,0 +1,34 @@
+"""What networks say about rows that they are not trained on, and means over rows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nnexp.data.features import Features
+from nnexp.devices import threads
+from nnexp.engine.batches import padded
+from nnexp.models.mlp import MLP
+
+# Rows evaluated at once. Fixed, because a product's last bits can depend on its height.
+_EVALUATED_ROWS = {"cpu": 256, "cuda": 8192}
+
+
+def logits_of(mlp: MLP, features: Features, rows: Tensor) -> Tensor:
+    """Logits [R, C, N] of rows [R, N] of the table."""
+    parts = []
+    for chunk in torch.split(rows, _EVALUATED_ROWS[rows.device.type], dim=1):
+        size = chunk.shape[1]
+        height = mlp.structure.padded_rows(size)
+        x = features.lookup(padded(chunk, height))
+        parts.append(mlp.forward(x, size)[:, :, :size])
+    return torch.cat(parts, 2)
+
+
+def means(losses: Tensor, rights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean loss [R] and accuracy [R], float64, of losses and rights [R, N].
+
+    On one thread: torch cuts a sum to a single number, that of a run alone, by their number.
+    """
+    with threads(1):
+        return losses.double().mean(1), rights.double().mean(1)

@@ -1,0 +1,220 @@
+"""A group: runs that train together, each to its own end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nnexp.data.features import Features
+from nnexp.devices import Precision, products, threads
+from nnexp.engine.batches import batches, stretches
+from nnexp.engine.evaluation import logits_of, means
+from nnexp.engine.graphs import Graphs
+from nnexp.engine.loops import Loop, Stepwise
+from nnexp.engine.orders import Orders
+from nnexp.engine.runs import Epoch, Run, RunState
+from nnexp.engine.step import Assembly
+from nnexp.models.loss import cross_entropy
+from nnexp.models.mlp import MLP
+from nnexp.models.structure import Structure
+from nnexp.optimizers import passes
+from nnexp.schedulers import learning_rates
+
+_FLOAT32 = Precision(torch.float32)
+
+
+class Group:
+    """Runs that train together.
+
+    Args:
+        runs: one structure, precision, batch size, ``drop_last`` and number of rows; all else may
+            differ.
+        features: of the data table, on the device that trains.
+        y: the table's classes [N], int64.
+        structure: of all runs.
+        precision: of the matrix products. The last bits of bfloat16 can depend on the group.
+        num_threads: CPU threads. With more than one, torch splits work by the size of the whole
+            group, so that only a group of one has the same bits everywhere.
+        states: of the runs, to go on from; they are not changed. None starts anew.
+
+    Raises:
+        ConfigError: as ``batches``.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        features: Features,
+        y: Tensor,
+        structure: Structure,
+        *,
+        precision: Precision = _FLOAT32,
+        num_threads: int = 1,
+        states: Sequence[RunState] | None = None,
+    ) -> None:
+        self.runs = runs
+        self.structure = structure
+        self._features, self._y = features, y
+        self._precision = precision
+        self._num_threads = num_threads
+        begun = states or [RunState.initial(run.config, structure) for run in runs]
+        self.states = [state.to(y.device) for state in begun]
+        if len({state.epoch for state in self.states if state.status == "running"}) > 1:
+            raise ValueError("runs that train together must have done the same number of epochs")
+        self.batches = batches(len(runs[0].train), runs[0].config.trainer, structure)
+
+    def grads(self, run: int) -> Tensor:
+        """The last gradients [P] of a run that has just trained, clipped if they are to be.
+
+        Some optimizers add the weight decay to them.
+        """
+        return self._assembly.mlp.grads[self._members.index(run)]
+
+    def train(self) -> Iterator[list[Epoch]]:
+        """Train to the end, an epoch of every run at a time.
+
+        Yields the epoch's records, a run each. Between two epochs ``states`` is up to date.
+        """
+        began = time.perf_counter()
+        order = sorted(range(len(self.runs)), key=self._kinship)
+        while alive := self._alive(order):
+            self._assemble(alive)
+            while not self._is_sparse(alive):
+                epoch = self.states[alive[0]].epoch + 1
+                with threads(self._num_threads), products(self._precision):
+                    numbers, rates = self._train_epoch(epoch)
+                seconds = time.perf_counter() - began
+                yield self._recorded(alive, epoch, numbers.tolist(), rates, seconds)
+                alive = self._alive(alive)
+
+    def predict(self, runs: Sequence[int], rows: Tensor, *, best: bool = True) -> Tensor:
+        """Logits [r, N, C] of r runs on rows [r, N] of the table, with their best weights or last.
+
+        A run that has had no best epoch predicts with its last weights.
+        """
+        states = [self.states[run] for run in runs]
+        pairs = [(state.best if best else None) or (state.params, state.stats) for state in states]
+        params, stats = (torch.stack(flats) for flats in zip(*pairs, strict=True))
+        mlp = MLP(self.structure, params, stats, dtype=self._precision.dtype)
+        with threads(self._num_threads), products(self._precision):
+            return logits_of(mlp, self._features.of(runs), rows).mT
+
+    # ── who trains ────────────────────────────────────────────────────────────────────────────
+
+    def _kinship(self, i: int) -> tuple[Any, ...]:
+        """Runs whose optimizers make the same passes lie side by side, and of these the like."""
+        config = self.runs[i].config
+        return *passes(config.optimizer), repr(config.optimizer), repr(config.scheduler)
+
+    def _alive(self, members: Sequence[int]) -> list[int]:
+        return [i for i in members if self.states[i].status == "running"]
+
+    def _is_sparse(self, alive: Sequence[int]) -> bool:
+        """Whether the buffers are to be made anew for those that are left.
+
+        On a GPU a run that has ended costs next to nothing, and new buffers a new capture: that is
+        done at half, a quarter, ... of the runs. The others' numbers do not change.
+        """
+        if self._y.is_cuda:
+            return len(alive) <= len(self._members) // 2
+        return len(alive) < len(self._members)
+
+    def _assemble(self, members: Sequence[int]) -> None:
+        """Stack the runs' states into the buffers that train."""
+        self._members = list(members)
+        runs = [self.runs[i] for i in members]
+        states = [self.states[i] for i in members]
+        self._members_features = self._features.of(members)
+        self._assembly = Assembly(
+            [run.config for run in runs],
+            states,
+            self._members_features,
+            self.structure,
+            self._precision.dtype,
+        )
+        self._orders = Orders(runs, self.batches[-1][0] + self.batches[-1][1])
+        self._loop = self._make_loop(runs[0])
+
+    def _make_loop(self, run: Run) -> Loop:
+        if self._y.is_cuda and run.config.trainer.cuda_graphs:
+            return Graphs(self._assembly, self._y.device)
+        return Stepwise(self._assembly)
+
+    # ── one epoch ─────────────────────────────────────────────────────────────────────────────
+
+    def _train_epoch(self, epoch: int) -> tuple[Tensor, list[float]]:
+        """Mean loss and accuracy over the rows trained on, then over the validation rows if a run
+        wants them now, [2 or 4, R] on the CPU; and the last learning rates."""
+        before = (epoch - 1) * len(self.batches)
+        rates = self._learning_rates(before)
+        self._assembly.prepare(before, rates)
+        order = self._orders.rows(epoch)
+        losses, rights = [], []
+        for part in stretches(order, self._y, self.batches[0][1], self.structure):
+            for steps, rows in self._members_features.windows(part.rows):
+                index = part.first + steps.start
+                loss, right = self._loop.run(
+                    rows, part.labels[steps], part.size, index, before + index
+                )
+                losses.append(loss)
+                rights.append(right)
+        found = [*means(torch.cat(losses, 1), torch.cat(rights, 1)), *self._evaluated(epoch)]
+        return torch.stack(found).cpu(), rates[-1].tolist()  # a GPU is waited for here alone
+
+    def _learning_rates(self, first: int) -> Tensor:
+        """Of the epoch's steps, [S, R], float64, on the CPU."""
+        steps = np.arange(first, first + len(self.batches))
+        configs = [self.runs[i].config for i in self._members]
+        rates = [
+            learning_rates(c.scheduler, c.optimizer.lr, steps, len(steps), c.trainer.epochs)
+            for c in configs
+        ]
+        return torch.from_numpy(np.stack(rates, axis=1))
+
+    def _evaluated(self, epoch: int) -> tuple[Tensor, ...]:
+        """Validation loss [R] and accuracy [R], if a run wants them now."""
+        runs = [self.runs[i] for i in self._members]
+        if not any(run.is_due(epoch) for run in runs):
+            return ()
+        rows = torch.stack([run.val for run in runs])
+        logits = logits_of(self._assembly.mlp, self._members_features, rows)
+        return means(*cross_entropy(logits, self._y[rows]))
+
+    # ── what comes of it ──────────────────────────────────────────────────────────────────────
+
+    def _recorded(
+        self,
+        alive: Sequence[int],
+        epoch: int,
+        numbers: list[list[float]],
+        rates: list[float],
+        seconds: float,
+    ) -> list[Epoch]:
+        """The epoch's records of the runs that are alive, whose states take them in."""
+        records, best = [], []
+        rows = {i: row for row, i in enumerate(self._members)}
+        for i in alive:
+            row, run, state = rows[i], self.runs[i], self.states[i]
+            state.epoch, state.step = epoch, state.step + len(self.batches)
+            train_loss, train_acc, *val = (of_runs[row] for of_runs in numbers)
+            val_loss, val_acc = val if run.is_due(epoch) else (None, None)
+            is_best = val_loss is not None and val_loss < state.best_loss
+            record = Epoch(
+                i, epoch, state.step, train_loss, train_acc,
+                val_loss, val_acc, rates[row], seconds, is_best,
+            )  # fmt: skip
+            state.judge(record, run.config)
+            records.append(record)
+            if is_best:
+                best.append(row)
+        self._assembly.keep_best(best)
+        if len(self._members) > 1:
+            for i in alive:
+                if self.states[i].status != "running":
+                    self.states[i].leave()
+        return sorted(records, key=lambda record: record.run)

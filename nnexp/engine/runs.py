@@ -1,0 +1,125 @@
+"""What the engine is given of a run, and what it makes of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnexp.config.schema import Config, EarlyStoppingConfig
+from nnexp.models.init import initial_parameters, initial_statistics
+from nnexp.models.structure import Structure
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run trains: its config, and its rows as int64 indices into the data table."""
+
+    config: Config
+    train: Tensor  # [N]
+    val: Tensor  # [N]
+
+    def is_due(self, epoch: int) -> bool:
+        """Whether the run is evaluated after this epoch."""
+        trainer = self.config.trainer
+        return epoch % trainer.eval_every == 0 or epoch == trainer.epochs
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one run did in one epoch. A loss is in nats, an accuracy a fraction."""
+
+    run: int  # place in the group's list of runs
+    epoch: int  # counted from 1
+    step: int  # batches trained on since the start
+    train_loss: float  # mean over the epoch's batches as they were trained on
+    train_acc: float
+    val_loss: float | None  # None in an epoch without evaluation
+    val_acc: float | None
+    lr: float  # of the last step
+    seconds: float  # since training began
+    is_best: bool  # lowest validation loss so far
+
+
+@dataclass
+class RunState:
+    """All that training has made of one run: enough to go on from."""
+
+    params: Tensor  # [P]
+    stats: Tensor  # [S]
+    optimizer: dict[str, Tensor] = field(default_factory=dict)  # torch.optim's names, each [P]
+    epoch: int = 0
+    step: int = 0
+    best_params: Tensor | None = None
+    best_stats: Tensor | None = None
+    best_epoch: int | None = None
+    best_loss: float = math.inf
+    stopping_best: float = math.inf  # what early stopping compares with, smaller being better
+    stale: int = 0  # evaluations since it improved
+    status: str = "running"  # completed or diverged in the end
+
+    @classmethod
+    def initial(cls, config: Config, structure: Structure) -> RunState:
+        """Before the first step, on the CPU."""
+        params = initial_parameters(structure, config.model, config.seed)
+        return cls(params, initial_statistics(structure))
+
+    @property
+    def best(self) -> tuple[Tensor, Tensor] | None:
+        """Parameters [P] and statistics [S] of the best epoch, once there has been one."""
+        if self.best_params is None or self.best_stats is None:
+            return None
+        return self.best_params, self.best_stats
+
+    def judge(self, epoch: Epoch, config: Config) -> None:
+        """Take in an epoch's numbers, and whether they end the run."""
+        trainer = config.trainer
+        if epoch.is_best and epoch.val_loss is not None:
+            self.best_loss, self.best_epoch = epoch.val_loss, epoch.epoch
+        if not math.isfinite(epoch.train_loss) or not math.isfinite(epoch.val_loss or 0.0):
+            self.status = "diverged"
+        elif epoch.epoch == trainer.epochs or (
+            epoch.val_loss is not None
+            and (
+                epoch.train_loss <= (trainer.require_train_loss or -math.inf)
+                or self._stops(trainer.early_stopping, epoch)
+            )
+        ):
+            self.status = "completed"
+
+    def _stops(self, rule: EarlyStoppingConfig, epoch: Epoch) -> bool:
+        """Whether early stopping ends the run after this evaluation."""
+        if rule.patience is None:
+            return False
+        value = getattr(epoch, rule.metric.replace("/", "_"))
+        score = -value if rule.metric.endswith("acc") else value
+        if score < self.stopping_best - rule.min_delta:
+            self.stopping_best, self.stale = score, 0
+        else:
+            self.stale += 1
+        return self.stale >= rule.patience
+
+    def leave(self) -> None:
+        """Take what is the run's out of the group's buffers, so that those can be given back."""
+        self.params, self.stats = self.params.clone(), self.stats.clone()
+        self.optimizer = {name: tensor.clone() for name, tensor in self.optimizer.items()}
+        if self.best_params is not None and self.best_stats is not None:
+            self.best_params, self.best_stats = self.best_params.clone(), self.best_stats.clone()
+
+    def to(self, device: torch.device) -> RunState:
+        """A state of its own on ``device``; tensors that are there already are shared."""
+
+        def move(tensor: Tensor | None) -> Any:
+            return None if tensor is None else tensor.to(device)
+
+        return replace(
+            self,
+            params=move(self.params),
+            stats=move(self.stats),
+            optimizer={name: move(tensor) for name, tensor in self.optimizer.items()},
+            best_params=move(self.best_params),
+            best_stats=move(self.best_stats),
+        )

@@ -1,0 +1,149 @@
+"""Runs stacked into the buffers that train, and a training step of theirs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nnexp.config.schema import Config
+from nnexp.data.features import Features
+from nnexp.engine.runs import RunState
+from nnexp.models.dropout import Dropout
+from nnexp.models.loss import TrainingLoss
+from nnexp.models.mlp import MLP
+from nnexp.models.structure import Structure
+from nnexp.optimizers import make_optimizers
+
+
+class Assembly:
+    """The buffers of R runs, all on one device.
+
+    Args:
+        states: of the runs; they are copied, and see the buffers from then on.
+        features: of the runs.
+        dtype: of the matrix products.
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[Config],
+        states: Sequence[RunState],
+        features: Features,
+        structure: Structure,
+        dtype: torch.dtype,
+    ) -> None:
+        self.states = states
+        self._features = features
+        device = states[0].params.device
+        rates = [c.model.dropout for c in configs]
+        dropout = None
+        if any(rates):
+            dropout = Dropout([c.seed for c in configs], rates, structure.hidden, device)
+        self.mlp = MLP(
+            structure,
+            torch.stack([s.params for s in states]),
+            torch.stack([s.stats for s in states]),
+            dropout,
+            dtype,
+        )
+        self._optimizers = make_optimizers(
+            [c.optimizer for c in configs], self.mlp.params, self.mlp.grads
+        )
+        smoothing = torch.tensor(
+            [c.trainer.label_smoothing for c in configs], dtype=torch.float32, device=device
+        )
+        self._loss = TrainingLoss(smoothing)
+        clips = [c.trainer.grad_clip for c in configs]
+        self._max_norm = None
+        if any(clip is not None for clip in clips):
+            norms = [math.inf if clip is None else clip for clip in clips]
+            self._max_norm = torch.tensor(norms, device=device).unsqueeze(1)
+            self._one = torch.ones((), device=device)
+        self._fetched: dict[int, Tensor] = {}
+        self._best: tuple[Tensor, Tensor] | None = None
+        self._take_over()
+
+    def prepare(self, first: int, rates: Tensor) -> None:
+        """Get ready for an epoch, as ``Optimizer.prepare``; rates are [S, R]."""
+        for rows, optimizer in self._optimizers:
+            optimizer.prepare(first, rates[:, rows])
+
+    def step(
+        self, rows: Tensor, labels: Tensor, size: int, index: int | Tensor, number: int | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Train on one batch; the losses [R, B] and whether the likeliest class was right [R, B].
+
+        Args:
+            rows: [R * M], as ``Features.rows`` takes them.
+            labels: their classes [R, 1, M].
+            size: B.
+            index: of the step within the epoch. A tensor [1] on the device for a step that is
+                captured once and serves for all.
+            number: of the step within the run, likewise.
+        """
+        logits = self.mlp.forward(self._fetch(rows, labels), size, number)
+        grad, losses, rights = self._loss(logits, labels, size)
+        self.mlp.backward(grad)
+        self._clip_gradients()
+        for _, optimizer in self._optimizers:
+            optimizer.step(index)
+        self.mlp.refresh()
+        return losses, rights
+
+    def keep_best(self, rows: Sequence[int]) -> None:
+        """The weights of the runs in these rows are their best so far."""
+        if not rows:
+            return
+        bests = self._best_buffers()
+        for best, now in zip(bests, (self.mlp.params, self.mlp.stats), strict=True):
+            if len(rows) == len(now):
+                best.copy_(now)
+            else:
+                chosen = torch.tensor(rows, device=now.device)
+                best.index_copy_(0, chosen, now.index_select(0, chosen))
+        for row in rows:
+            state = self.states[row]
+            state.best_params, state.best_stats = bests[0][row], bests[1][row]
+
+    def _take_over(self) -> None:
+        """All else of the states is copied too, and the states see the buffers."""
+        for rows, optimizer in self._optimizers:
+            for row, state in enumerate(self.states[rows]):
+                for name, value in state.optimizer.items():
+                    optimizer.state[name][row] = value
+                state.optimizer = {name: flats[row] for name, flats in optimizer.state.items()}
+        for row, state in enumerate(self.states):
+            state.params, state.stats = self.mlp.params[row], self.mlp.stats[row]
+            if state.best is not None:
+                best = self._best_buffers()
+                best[0][row], best[1][row] = state.best
+                state.best_params, state.best_stats = best[0][row], best[1][row]
+
+    def _best_buffers(self) -> tuple[Tensor, Tensor]:
+        """Parameters [R, P] and statistics [R, S] of the best epochs, made at first use."""
+        if self._best is None:
+            self._best = torch.empty_like(self.mlp.params), torch.empty_like(self.mlp.stats)
+        return self._best
+
+    def _fetch(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """Features [R, M, D] of rows [R * M]; ``labels`` [R, 1, M] gives the shape."""
+        runs, _, height = labels.shape
+        if height not in self._fetched:
+            shape = (runs, height, self._features.num_features)
+            self._fetched[height] = torch.empty(shape, device=rows.device)
+        fetched = self._fetched[height]
+        self._features.rows(rows, fetched)
+        return fetched
+
+    def _clip_gradients(self) -> None:
+        """Scale each run's gradient to its largest allowed norm, as clip_grad_norm_ alone would."""
+        if self._max_norm is not None:
+            # In two stages: a sum to a single number would be cut by the number of threads.
+            grads = self.mlp.grads.view(len(self.mlp.grads), 32, -1)
+            parts = torch.linalg.vector_norm(grads, dim=2)
+            norm = torch.linalg.vector_norm(parts, dim=1, keepdim=True)
+            # fmin leaves a run without a limit as it is even where its norm is not finite.
+            self.mlp.grads.mul_(torch.fmin(self._max_norm / (norm + 1e-6), self._one))
