@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -110,8 +110,15 @@ def first_params(runs: int) -> Tensor:
     return torch.randn(runs, SIZE, generator=torch.Generator().manual_seed(12))
 
 
+def on_device(index: int) -> Tensor:
+    return torch.tensor([index])
+
+
 def optimise(
-    configs: Sequence[OptimizerConfig], params: Tensor, grads: Tensor
+    configs: Sequence[OptimizerConfig],
+    params: Tensor,
+    grads: Tensor,
+    as_index: Callable[[int], int | Tensor] = int,
 ) -> list[dict[str, Tensor]]:
     """Change ``params`` [R, P] by all steps, an epoch at a time; the states of the runs."""
     buffer = torch.zeros_like(params)
@@ -124,7 +131,7 @@ def optimise(
         for index, grad in enumerate(grads[steps]):
             buffer.copy_(grad)
             for _, optimizer in optimizers:
-                optimizer.step(index)
+                optimizer.step(as_index(index))
     return [
         {name: state[row] for name, state in optimizer.state.items()}
         for rows, optimizer in optimizers
@@ -243,6 +250,40 @@ def test_epochs_of_any_length_are_the_same_steps() -> None:
                     optimizer.step(step - first)
             ends.append(params)
         assert torch.equal(*ends), config.name
+
+
+@every_config
+def test_the_index_of_a_step_may_lie_in_a_tensor(config: OptimizerConfig) -> None:
+    """Bit for bit what plain numbers give, parameters and state."""
+    configs = [config, type(config)(**{**vars(config), "lr": 2 * config.lr})]
+    ends = []
+    for as_index in (int, on_device):
+        params = first_params(2)
+        states = optimise(configs, params, gradients(), as_index)
+        ends.append([params, *(value for state in states for value in state.values())])
+    for plain, tensor in zip(*ends, strict=True):
+        assert torch.equal(plain, tensor)
+    assert not torch.equal(ends[0][0], first_params(2))
+
+
+@pytest.mark.parametrize("config", PLAIN[:5] + DECAYED[-9:], ids=name_of)
+def test_epochs_of_one_length_find_their_table_where_it_was(
+    config: OptimizerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CUDA graph captured in one epoch reads it in the next, at the same address."""
+    monkeypatch.setattr(choose, "_LONG_ROW", SIZE + 1)
+    params = first_params(1)
+    ((_, optimizer),) = make_optimizers([config], params, params.clone())
+    rates = rates_of([config])
+    optimizer.prepare(0, rates[:10])
+    table = optimizer._table
+    assert table is not None
+    before = table.clone()
+    optimizer.prepare(10, rates[10:20])
+    assert optimizer._table is table
+    assert not torch.equal(table, before)
+    optimizer.prepare(20, rates[20:25])
+    assert optimizer._table is not table
 
 
 @pytest.mark.parametrize("config", [adam(eps=0.0), adagrad(eps=0.0), rmsprop(eps=0.0)], ids=name_of)

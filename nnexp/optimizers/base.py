@@ -1,12 +1,14 @@
 """What every optimizer has: its runs' rows, their hyperparameters, the state.
 
-Axes: r runs of one optimizer, P numbers a run, S steps of an epoch.
+Axes: r runs of one optimizer, P numbers a run, S steps of an epoch, h hyperparameters that change
+from step to step.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -34,7 +36,7 @@ class Optimizer(ABC):
         self.params = params  # [r, P], views of the group's rows
         self.grads = grads
         self.state: dict[str, Tensor] = {}
-        self._scratch = torch.empty_like(params)
+        self._table: Tensor | None = None
         self._floor = params.new_tensor(FLOOR)
         self._decay = self._column("weight_decay") if configs[0].weight_decay else None
 
@@ -47,14 +49,46 @@ class Optimizer(ABC):
     def prepare(self, first: int, rates: Tensor) -> None:
         """Get ready for the steps of an epoch.
 
+        What is kept on the parameters' device for it stays at its address as long as S does, so
+        that steps captured once in a CUDA graph serve every epoch.
+
         Args:
             first: number of the epoch's first step, counted from 0 over the run.
             rates: learning rates [S, r], float64, on the CPU.
         """
 
     @abstractmethod
-    def step(self, index: int) -> None:
-        """Update parameters and state from the gradients; ``index`` counts within the epoch."""
+    def step(self, index: int | Tensor) -> None:
+        """Update parameters and state from the gradients.
+
+        Args:
+            index: counts the steps within the epoch. An int64 tensor [1] on the parameters' device
+                is read there, without waiting for it: one captured step then serves for all.
+        """
+
+    @cached_property
+    def _scratch(self) -> Tensor:
+        """A buffer [r, P] for what only a step needs; there from the first that does."""
+        return torch.empty_like(self.params)
+
+    def _tabulate(self, *values: Tensor) -> None:
+        """Keep the h ``values`` [S, r] (float64, on the CPU) that change from step to step."""
+        rows = torch.stack(values, 1).to(self.params.dtype).unsqueeze(-1)  # [S, h, r, 1]
+        if self._table is not None and self._table.shape == rows.shape:
+            self._table.copy_(rows)
+            return
+        self._table = rows.to(self.params.device)
+        self._columns = self._table.unbind(1)
+        self._row = torch.empty_like(self._table[:1])
+        self._at_index = self._row[0].unbind()
+
+    def _now(self, index: int | Tensor) -> Sequence[Tensor]:
+        """The tabulated values of one step, h times [r, 1]."""
+        if isinstance(index, int):
+            return [column[index] for column in self._columns]
+        assert self._table is not None
+        torch.index_select(self._table, 0, index, out=self._row)
+        return self._at_index
 
     def _add(self, name: str, value: float | Tensor = 0.0) -> Tensor:
         self.state[name] = torch.zeros_like(self.params).add_(value)

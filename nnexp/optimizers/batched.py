@@ -38,24 +38,24 @@ class SGD(Optimizer):
 
     def prepare(self, first: int, rates: Tensor) -> None:
         """See ``Optimizer.prepare``."""
-        self._rates = self._put(rates)
         # The first gradient enters the momentum whole, later ones dampened, as in torch.
         entering = (1 - self._hyper("dampening")).repeat(len(rates), 1)
         if first == 0:
             entering[0] = 1
-        self._entering = self._put(entering)
+        self._tabulate(*([rates] if self._buffer is None else [rates, entering]))
 
-    def step(self, index: int) -> None:
+    def step(self, index: int | Tensor) -> None:
         """See ``Optimizer.step``."""
+        rates, *entering = self._now(index)
         self._add_weight_decay()
         direction = self.grads
         if self._buffer is not None:
-            self._buffer.mul_(self._momentum).addcmul_(direction, self._entering[index])
+            self._buffer.mul_(self._momentum).addcmul_(direction, *entering)
             if self._nesterov:
                 direction.addcmul_(self._buffer, self._momentum)
             else:
                 direction = self._buffer
-        torch.mul(direction, self._rates[index], out=self._scratch)
+        torch.mul(direction, rates, out=self._scratch)
         self.params.sub_(self._scratch)
 
 
@@ -70,16 +70,17 @@ class Adagrad(Optimizer):
     def prepare(self, first: int, rates: Tensor) -> None:
         """See ``Optimizer.prepare``."""
         done = torch.arange(first, first + len(rates), dtype=torch.float64).unsqueeze(1)
-        self._rates = self._put(rates / (1 + done * self._hyper("lr_decay")))
+        self._tabulate(rates / (1 + done * self._hyper("lr_decay")))
 
-    def step(self, index: int) -> None:
+    def step(self, index: int | Tensor) -> None:
         """See ``Optimizer.step``."""
+        (rates,) = self._now(index)
         self._add_weight_decay()
         self._sum.addcmul_(self.grads, self.grads)
         torch.sqrt(self._sum, out=self._scratch)
         self._scratch.add_(self._eps)
         torch.div(self.grads, self._scratch, out=self._scratch)
-        self.params.sub_(self._scratch.mul_(self._rates[index]))
+        self.params.sub_(self._scratch.mul_(rates))
 
 
 class Adam(Optimizer):
@@ -91,7 +92,8 @@ class Adam(Optimizer):
         self._mean = self._add("exp_avg")
         self._square = self._add("exp_avg_sq")
         self._max = self._add("max_exp_avg_sq") if configs[0].amsgrad else None
-        self._mean_weight, self._square_weight = self._put(1 - self._betas)
+        self._mean_weight = self._put(1 - self._betas[0])
+        self._square_weight = self._put(1 - self._betas[1])
 
     @staticmethod
     def passes(config: AdamConfig) -> tuple[Any, ...]:
@@ -107,12 +109,15 @@ class Adam(Optimizer):
         second_root = (1 - self._betas[1] ** count).sqrt()
         stretch = first_correction / (rates * second_root)
         eps = (self._hyper("eps") * second_root).clamp(min=SMALLEST_EPS)
-        self._stretch = self._put(stretch)
-        self._eps = self._put(stretch * eps)
+        self._tabulate(stretch, stretch * eps, *self._shrinkage(rates))
 
-    def step(self, index: int) -> None:
+    def step(self, index: int | Tensor) -> None:
         """See ``Optimizer.step``."""
-        self._add_weight_decay()
+        stretch, eps, *shrinkage = self._now(index)
+        if shrinkage:
+            self.params.mul_(*shrinkage)
+        else:
+            self._add_weight_decay()
         scratch = self._scratch
         self._mean.lerp_(self.grads, self._mean_weight)
         self._square.lerp_(self._squared_grads(out=scratch), self._square_weight)
@@ -121,26 +126,19 @@ class Adam(Optimizer):
         else:
             torch.maximum(self._max, self._square, out=self._max)
             torch.sqrt(self._max, out=scratch)
-        torch.addcmul(self._eps[index], scratch, self._stretch[index], out=scratch)
+        torch.addcmul(eps, scratch, stretch, out=scratch)
         self.params.sub_(torch.div(self._mean, scratch, out=scratch))
+
+    def _shrinkage(self, rates: Tensor) -> list[Tensor]:
+        """What a step multiplies the parameters by before all else, [S, r], if it does."""
+        return []
 
 
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
-    def prepare(self, first: int, rates: Tensor) -> None:
-        """See ``Optimizer.prepare``."""
-        super().prepare(first, rates)
-        self._shrink = self._put(1 - rates * self._hyper("weight_decay"))
-
-    def step(self, index: int) -> None:
-        """See ``Optimizer.step``."""
-        if self._decay is not None:
-            self.params.mul_(self._shrink[index])
-        super().step(index)
-
-    def _add_weight_decay(self) -> None:
-        """Nothing: the decay has been applied to the parameters themselves."""
+    def _shrinkage(self, rates: Tensor) -> list[Tensor]:
+        return [] if self._decay is None else [1 - rates * self._hyper("weight_decay")]
 
 
 class RMSprop(Optimizer):
@@ -162,10 +160,11 @@ class RMSprop(Optimizer):
 
     def prepare(self, first: int, rates: Tensor) -> None:
         """See ``Optimizer.prepare``."""
-        self._rates = self._put(rates)
+        self._tabulate(rates)
 
-    def step(self, index: int) -> None:
+    def step(self, index: int | Tensor) -> None:
         """See ``Optimizer.step``."""
+        (rates,) = self._now(index)
         self._add_weight_decay()
         scratch = self._scratch
         self._square.lerp_(self._squared_grads(out=scratch), self._weight)
@@ -179,4 +178,4 @@ class RMSprop(Optimizer):
         if self._buffer is not None:
             self._buffer.mul_(self._momentum).add_(scratch)
             scratch.copy_(self._buffer)
-        self.params.sub_(scratch.mul_(self._rates[index]))
+        self.params.sub_(scratch.mul_(rates))

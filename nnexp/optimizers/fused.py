@@ -48,10 +48,11 @@ class Fused(Optimizer):
                 self._calls.append(_Call(tensors, hyper, rates[:, start].tolist()))
                 start = stop
 
-    def step(self, index: int) -> None:
+    def step(self, index: int | Tensor) -> None:
         """See ``Optimizer.step``."""
+        place = int(index)  # on the CPU there is nothing to wait for
         for call in self._calls:
-            self._update(call, index)
+            self._update(call, place)
 
     @abstractmethod
     def _hyperparameters(self, config: Any) -> dict[str, Any]:
