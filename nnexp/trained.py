@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from nnexp.data.types import Dataset
+from nnexp.data import Dataset
 from nnexp.engine import RunState
 from nnexp.errors import DataError
 from nnexp.models.module import as_module

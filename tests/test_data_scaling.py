@@ -112,6 +112,25 @@ def test_pixels() -> None:
     np.testing.assert_allclose(scaled.x.numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_pixels_are_kept_as_they_were_read_and_shared() -> None:
+    """A float32 table is made where somebody asks for it, and then it is the same one."""
+    pixels = np.random.default_rng(0).integers(0, 256, (ROWS, 6), dtype=np.uint8)
+    one = source(pixels, unit=1 / 255)
+    splits = [
+        split(one, DrawnDatasetConfig(name="rows", scaling=scaling, split_seed=seed))
+        for scaling, seed in (("none", 0), ("standard", 0), ("standard", 1))
+    ]
+    for each in splits:
+        assert each.pixels is one.pixels
+        assert each.pixels is not None
+        assert each.pixels.data_ptr() == pixels.ctypes.data
+        assert each.table._x is None  # not made by splitting
+        expected = (each.pixels.double() - each.shift) * each.scale
+        assert torch.equal(each.x, expected.float())
+        assert each.x is each.x
+    assert dataset(pixels.astype(np.float64), "none").pixels is None
+
+
 def test_numbers_beyond_float32_are_refused_by_name() -> None:
     table = np.random.default_rng(0).normal(size=(ROWS, 2))
     table[:, 1] *= 1e300

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from nnexp.config.schema import (
     BundledConfig,
@@ -14,11 +13,12 @@ from nnexp.config.schema import (
 )
 from nnexp.data.bundled import load_bundled
 from nnexp.data.csv_source import load_csv
+from nnexp.data.dataset import Dataset, ScaledTable
 from nnexp.data.generated import load_generated
 from nnexp.data.images import has_images, load_images
-from nnexp.data.scaling import apply, fill_missing, fit
+from nnexp.data.scaling import apply, fill_missing, fit, require_float32
 from nnexp.data.split import draw_rows
-from nnexp.data.types import Dataset, Source
+from nnexp.data.types import Doubles, RawTable, Source
 from nnexp.errors import ConfigError
 
 
@@ -56,7 +56,7 @@ def load_source(config: DatasetConfig) -> Source:
 
 
 def split(
-    source: Source, config: DatasetConfig, tables: dict[bytes, Tensor] | None = None
+    source: Source, config: DatasetConfig, tables: dict[bytes, ScaledTable] | None = None
 ) -> Dataset:
     """Rows drawn, missing values filled in and columns scaled, fitted on the training rows.
 
@@ -71,16 +71,16 @@ def split(
     filled = fill_missing(source, rows.train)
     shift, scale = fit(filled, source, rows.train, config.scaling)
     scaling = shift.tobytes() + scale.tobytes()
-    x = None
+    table = None
     if tables is not None and filled is source.x:  # what is filled in depends on the split
-        x = tables.get(scaling)
-    if x is None:
-        x = torch.from_numpy(apply(filled, shift, scale, source))
+        table = tables.get(scaling)
+    if table is None:
+        table = _table(filled, shift, scale, source)
         if tables is not None and filled is source.x:
-            tables[scaling] = x
+            tables[scaling] = table
     return Dataset(
         name=source.name,
-        x=x,
+        table=table,
         y=torch.from_numpy(source.y.copy()),
         train=torch.from_numpy(rows.train),
         val=torch.from_numpy(rows.val),
@@ -88,8 +88,14 @@ def split(
         class_names=source.class_names,
         feature_names=source.feature_names,
         fingerprint=source.fingerprint,
-        shift=torch.from_numpy(shift),
-        scale=torch.from_numpy(scale),
         image_shape=source.image_shape,
         official_test=source.test is not None,
     )
+
+
+def _table(filled: RawTable, shift: Doubles, scale: Doubles, source: Source) -> ScaledTable:
+    if source.pixels is not None:  # of which float32 is made where and when it is needed
+        return ScaledTable(source.pixels, shift, scale)
+    x = apply(filled, shift, scale)
+    require_float32(x, source)
+    return ScaledTable(torch.from_numpy(x), shift, scale)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnexp.data.columns import quoted
-from nnexp.data.types import RawTable, Doubles, Indices, Source
+from nnexp.data.types import Doubles, Indices, RawTable, Source
 from nnexp.errors import DataError
 
 _BLOCK = 1 << 18  # numbers converted to float64 at a time, to stay in the cache
@@ -81,19 +81,22 @@ def fit(x: RawTable, source: Source, train: Indices, scaling: str) -> tuple[Doub
     return shift, scale
 
 
-def apply(x: RawTable, shift: Doubles, scale: Doubles, source: Source) -> npt.NDArray[np.float32]:
-    """``(x - shift) * scale`` in float32 [M, D].
-
-    Raises:
-        DataError: a number is too large for float32.
-    """
+def apply(x: RawTable, shift: Doubles, scale: Doubles) -> npt.NDArray[np.float32]:
+    """``(x - shift) * scale`` in float32 [M, D]; infinite where a number is too large for it."""
     table = np.empty(x.shape, dtype=np.float32)
     with np.errstate(over="ignore"):
         for rows in _blocks(x):
             np.multiply(x[rows] - shift, scale, out=table[rows], casting="same_kind")
-    if x.dtype != np.uint8:
-        _require_finite(np.logical_and.reduce(np.isfinite(table)), source, "32-bit floats")
     return table
+
+
+def require_float32(table: npt.NDArray[np.float32], source: Source) -> None:
+    """Check what ``apply`` has made of a source.
+
+    Raises:
+        DataError: a number is too large for float32.
+    """
+    _require_finite(np.logical_and.reduce(np.isfinite(table)), source, "32-bit floats")
 
 
 def _require_finite(finite: npt.NDArray[np.bool_], source: Source, purpose: str) -> None:

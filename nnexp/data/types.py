@@ -1,4 +1,4 @@
-"""What the other rooms see of data: a source as it was read, and a data set ready to train on.
+"""A source: all rows of a data set as they were read.
 
 Axes: ``M`` rows of the whole table, ``D`` features, ``C`` classes.
 """
@@ -39,6 +39,13 @@ class Source:
     image_shape: tuple[int, int] | None = None  # height and width, if a row is a picture
 
     @cached_property
+    def pixels(self) -> torch.Tensor | None:
+        """``x`` where it is uint8, in the same memory: one object for all splits of the source."""
+        if self.x.dtype != np.uint8:
+            return None
+        return torch.from_numpy(np.require(self.x, requirements=["C", "W"]))
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over rows, labels, names and official split: 64 hexadecimal digits."""
         header = {
@@ -55,50 +62,3 @@ class Source:
             little_endian = part.dtype.newbyteorder("<")
             digest.update(np.ascontiguousarray(part, dtype=little_endian).data)
         return digest.hexdigest()
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """One table of scaled features, with the rows to train, validate and test on.
-
-    A batch is an index into the table: ``x[train[positions]]``.
-    """
-
-    name: str
-    x: torch.Tensor  # [M, D] float32: (raw - shift) * scale
-    y: torch.Tensor  # [M] int64, from 0 to C - 1
-    train: torch.Tensor  # int64 indices of rows, ascending, as val and test
-    val: torch.Tensor
-    test: torch.Tensor
-    class_names: tuple[str, ...]
-    feature_names: tuple[str, ...]
-    fingerprint: str  # of the source: the same for every split, subset and scaling
-    shift: torch.Tensor  # [D] float64, fitted on the training rows
-    scale: torch.Tensor  # [D] float64, fitted on the training rows; 0 blanks a column
-    image_shape: tuple[int, int] | None = None
-    official_test: bool = False  # the test rows are the source's own; else they were drawn
-
-    @property
-    def num_train(self) -> int:
-        """Number of training rows."""
-        return len(self.train)
-
-    @property
-    def num_val(self) -> int:
-        """Number of validation rows."""
-        return len(self.val)
-
-    @property
-    def num_test(self) -> int:
-        """Number of test rows."""
-        return len(self.test)
-
-    @property
-    def num_features(self) -> int:
-        """D."""
-        return len(self.feature_names)
-
-    @property
-    def num_classes(self) -> int:
-        """C."""
-        return len(self.class_names)

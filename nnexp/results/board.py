@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnexp.data.types import Dataset
+from nnexp.data import Dataset
 from nnexp.models.module import as_module, named_tensors
 from nnexp.models.structure import Structure
 from nnexp.results.events import EventWriter

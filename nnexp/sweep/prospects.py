@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from nnexp.config.messages import told
-from nnexp.data import is_here
+from nnexp.data import Dataset, is_here
 from nnexp.data.scaling import hangs_on_split
 from nnexp.devices import resolve_device, resolve_precision, resolve_threads
 from nnexp.engine import batches
@@ -86,9 +86,16 @@ def _prospect(entry: Entry, shelf: Shelf) -> Prospect:
     return Prospect(
         kind,
         parameter_layout(structure).size,
-        dataset.x.nbytes if own_table else 0,
+        _table_bytes(dataset, device) if own_table else 0,
         DatasetSummary.of(dataset),
     )
+
+
+def _table_bytes(dataset: Dataset, device: torch.device) -> int:
+    """What a split of its own takes: its table, or the scaling where pixels stay what they are."""
+    if dataset.pixels is not None and device.type == "cuda":
+        return dataset.shift.nbytes + dataset.scale.nbytes
+    return 4 * len(dataset.y) * dataset.num_features
 
 
 def _key(entry: Entry) -> str:

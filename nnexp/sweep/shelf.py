@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from nnexp.config.schema import DatasetConfig
-from nnexp.data import Dataset, Source, load_source, split
+from nnexp.data import Dataset, ScaledTable, Source, load_source, split
 from nnexp.sweep.keys import source_key
 
 
@@ -27,7 +26,7 @@ class Shelf:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._sources: dict[str, Source] = {}
-        self._tables: dict[str, dict[bytes, Tensor]] = {}
+        self._tables: dict[str, dict[bytes, ScaledTable]] = {}
         self._datasets: dict[str, Dataset] = {}
 
     def keep(self, configs: Iterable[DatasetConfig]) -> None:
@@ -36,9 +35,9 @@ class Shelf:
         wanted, sources = {repr(c) for c in configs}, {source_key(c) for c in configs}
         self._datasets = {k: v for k, v in self._datasets.items() if k in wanted}
         self._sources = {k: v for k, v in self._sources.items() if k in sources}
-        used = {id(dataset.x) for dataset in self._datasets.values()}
+        used = {id(dataset.table) for dataset in self._datasets.values()}
         self._tables = {
-            key: {scaling: x for scaling, x in tables.items() if id(x) in used}
+            key: {scaling: table for scaling, table in tables.items() if id(table) in used}
             for key, tables in self._tables.items()
             if key in sources
         }
@@ -75,6 +74,7 @@ def _share(source: Source, place: Path) -> None:
 
 def _shared(place: Path) -> Source:
     light: Source = pickle.loads((place / "source.pickle").read_bytes())
-    source = dataclasses.replace(light, x=np.load(place / "x.npy", mmap_mode="r"))
+    # "c", for torch wants to be able to write, which nobody does; the file would stay as it is.
+    source = dataclasses.replace(light, x=np.load(place / "x.npy", mmap_mode="c"))
     source.__dict__["fingerprint"] = light.fingerprint
     return source
