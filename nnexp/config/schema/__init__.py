@@ -31,7 +31,7 @@ from nnexp.config.schema.dataset import (
     IDXConfig,
     IDXFile,
 )
-from nnexp.config.schema.groups import SCHEMAS, tunable_keys
+from nnexp.config.schema.groups import GLOBAL_GROUPS, GROUPS, SCHEMAS, tunable_keys
 from nnexp.config.schema.model import ACTIVATIONS, INITS, NORMS, ModelConfig
 from nnexp.config.schema.optimizer import (
     AdagradConfig,
@@ -60,6 +60,8 @@ __all__ = [
     "ACTIVATIONS",
     "BUNDLED",
     "GENERATORS",
+    "GLOBAL_GROUPS",
+    "GROUPS",
     "INITS",
     "NORMS",
     "PRECISIONS",

@@ -47,6 +47,9 @@ SCHEMAS: dict[str, dict[str, type[Any]]] = {
     "trainer": {"trainer": TrainerConfig},
 }
 
+GLOBAL_GROUPS = ("experiment", "debug")  # whose files speak of the whole config
+GROUPS = (*SCHEMAS, "baseline", *GLOBAL_GROUPS)
+
 _TUNABLE = ("model", "optimizer", "scheduler", "trainer")
 
 

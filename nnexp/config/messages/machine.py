@@ -1,0 +1,38 @@
+"""What the machine cannot do: memory that runs out, numbers too large."""
+
+from __future__ import annotations
+
+import re
+
+from nnexp.config.messages.words import sentence_of
+
+
+def too_large(error: Exception) -> str | None:
+    """Too little memory, or a number that overflows; None for other errors."""
+    text = sentence_of(error)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if _is_memory_error(error):
+        asked = re.search(r"tried to allocate ([\d.]+ \w+)", text, re.IGNORECASE)
+        return (
+            "memory does not suffice for the network or the data"
+            + (f" ({asked[1]} were asked for at once)" if asked else "")
+            + "; try smaller model.hidden, trainer.batch_size or dataset.num_train"
+        )
+    if "OverflowError" in names or re.search(
+        "Overflow when unpacking|multiplication overflow", text
+    ):
+        return (
+            "a number is too large to compute with; look at model.hidden, trainer.batch_size and "
+            "trainer.threads (HYDRA_FULL_ERROR=1 shows where)"
+        )
+    return None
+
+
+def _is_memory_error(error: Exception) -> bool:
+    """Whether memory ran out. Allocators fail with errors of many classes; torch's are told by
+    their words."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    words = "allocate memory|not enough memory|out of memory|bad_alloc|Storage size calculation"
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or (
+        "RuntimeError" in names and bool(re.search(words, sentence_of(error)))
+    )
