@@ -78,7 +78,7 @@ class Optimizer(ABC):
             self._table.copy_(rows)
             return
         self._table = rows.to(self.params.device)
-        self._columns = self._table.unbind(1)
+        self._columns = [column.unbind() for column in self._table.unbind(1)]  # h lists of S
         self._row = torch.empty_like(self._table[:1])
         self._at_index = self._row[0].unbind()
 
