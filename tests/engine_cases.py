@@ -112,6 +112,24 @@ def make_config(
     )
 
 
+def nine_runs(structure: Structure, **shared: object) -> list[Config]:
+    """All that may differ in a group differs: fates, lengths, optimizers, seeds, options."""
+    hidden = bool(structure.hidden)
+    some, more = (0.2, 0.5) if hidden else (0.0, 0.0)
+    cosine = CosineConfig(name="cosine", warmup_epochs=0.5)
+    return [
+        make_config(structure, adam(), seed=0, **{"epochs": 4, **shared}),
+        make_config(structure, sgd(1e6), seed=1, epochs=4, **shared),  # diverges
+        make_config(structure, adam(0.02, amsgrad=True), cosine, seed=0, epochs=2, **shared),
+        make_config(structure, sgd(momentum=0.9), seed=2, epochs=3, dropout=more, **shared),
+        make_config(structure, adagrad(), seed=3, epochs=1, label_smoothing=0.1, **shared),
+        make_config(structure, rmsprop(), seed=4, epochs=3, grad_clip=0.5, eval_every=2, **shared),
+        make_config(structure, adamw(), seed=5, epochs=3, dropout=some, grad_clip=0.1, **shared),
+        make_config(structure, adam(weight_decay=0.1), seed=6, epochs=3, patience=1, **shared),
+        make_config(structure, sgd(0.05, weight_decay=0.1), cosine, seed=7, epochs=4, **shared),
+    ]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows that can be learned, but not without errors."""

@@ -20,6 +20,7 @@ from engine_cases import (
     make_config,
     make_run,
     make_table,
+    nine_runs,
     one_thread,  # noqa: F401
     plain_loop,
     rmsprop,
@@ -147,24 +148,6 @@ def test_plain_loop_in_float32_is_no_closer() -> None:
 
 
 # ── company changes nothing ───────────────────────────────────────────────────────────────────
-
-
-def nine_runs(structure: Structure, **shared: object) -> list[Config]:
-    """All that may differ in a group differs: fates, lengths, optimizers, seeds, options."""
-    hidden = bool(structure.hidden)
-    some, more = (0.2, 0.5) if hidden else (0.0, 0.0)
-    cosine = CosineConfig(name="cosine", warmup_epochs=0.5)
-    return [
-        make_config(structure, adam(), seed=0, **{"epochs": 4, **shared}),
-        make_config(structure, sgd(1e6), seed=1, epochs=4, **shared),  # diverges
-        make_config(structure, adam(0.02, amsgrad=True), cosine, seed=0, epochs=2, **shared),
-        make_config(structure, sgd(momentum=0.9), seed=2, epochs=3, dropout=more, **shared),
-        make_config(structure, adagrad(), seed=3, epochs=1, label_smoothing=0.1, **shared),
-        make_config(structure, rmsprop(), seed=4, epochs=3, grad_clip=0.5, eval_every=2, **shared),
-        make_config(structure, adamw(), seed=5, epochs=3, dropout=some, grad_clip=0.1, **shared),
-        make_config(structure, adam(weight_decay=0.1), seed=6, epochs=3, patience=1, **shared),
-        make_config(structure, sgd(0.05, weight_decay=0.1), cosine, seed=7, epochs=4, **shared),
-    ]  # fmt: skip
 
 
 def assert_same_in_all_company(configs: list[Config], structure: Structure, **sizes: int) -> None:
@@ -515,13 +498,15 @@ def test_every_stream_follows_the_seed() -> None:
     base = make_config(SMALL, sgd(), seed=0, dropout=0.5, epochs=1)
     rows = make_run(base, TABLE, 67, 40)
     other = replace(base, seed=1)
+    features = Floats(TABLE.x)
     initial = [
-        Group([Run(c, rows.train, rows.val)], Floats(TABLE.x), TABLE.y, SMALL) for c in (base, other)
+        Group([Run(c, rows.train, rows.val)], features, TABLE.y, SMALL) for c in (base, other)
     ]
     start = copy.deepcopy(initial[0].states)
     ends = {}
     for name, config in (("same", base), ("again", base), ("other", other)):
-        group = Group([Run(config, rows.train, rows.val)], Floats(TABLE.x), TABLE.y, SMALL, states=start)
+        run = Run(config, rows.train, rows.val)
+        group = Group([run], features, TABLE.y, SMALL, states=start)
         train(group)
         ends[name] = group.states[0].params
     assert not torch.equal(initial[0].states[0].params, initial[1].states[0].params)

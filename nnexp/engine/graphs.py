@@ -20,7 +20,7 @@ class Graphs(Replayed):
 
     def __init__(self, assembly: Assembly, device: torch.device) -> None:
         super().__init__(assembly, self._captured)
-        self._stream = torch.cuda.Stream(device)
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         # One pool for all graphs: they run one after the other, and what outlives a step lies
         # outside of it.
         self._pool = torch.cuda.graph_pool_handle()

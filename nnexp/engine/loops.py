@@ -126,7 +126,7 @@ class Replayed(Loop):
 
     def _step(self, tape: _Tape) -> None:
         """The step that the counters name; then they name the next one."""
-        place, index, number = tape.counters.split(1)
+        place, index, number = torch.split(tape.counters, 1)
         rows = tape.rows.index_select(0, place)[0]
         labels = tape.labels.index_select(0, place)[0]
         losses, rights = self._assembly.step(rows, labels, tape.size, index, number)

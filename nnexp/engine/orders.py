@@ -43,7 +43,7 @@ class Orders:
             drawn = torch.empty_like(self._train)
             self._draw(drawn, 0, epoch)
             return self._train.gather(1, drawn[:, : self._trained])
-        buffer, parts = self._ahead.pop(epoch, None) or self._begin(epoch)
+        buffer, parts = self._ahead.get(epoch) or self._begin(epoch)
         for part in parts:
             part.result()
         drawn = buffer.to(self._train.device, non_blocking=True)

@@ -57,7 +57,7 @@ class TrainingLoss:
         grad.scatter_add_(1, labels, self._on_class.expand_as(labels))
         grad.mul_(1 / rows)
         if rows < grad.shape[2]:
-            grad[:, :, rows:] = 0
+            grad[:, :, rows:].zero_()
         return grad, losses, rights
 
 
