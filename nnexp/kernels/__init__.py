@@ -1,0 +1,38 @@
+"""Kernels for CUDA, in Triton: one pass where torch would make several.
+
+Each does what plain torch code elsewhere does, and is tested against it: on the CPU by Triton's
+interpreter, and on the device itself. Where Triton is absent or does not work, that code runs.
+Modules of this package import triton; ask ``available`` before importing one.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+
+_log = logging.getLogger(__name__)
+
+
+@cache
+def available(device: torch.device) -> bool:
+    """Whether kernels run on ``device``. The first question is answered by running one."""
+    if device.type != "cuda" or find_spec("triton") is None:
+        return False
+    table = torch.tensor([[3]], dtype=torch.uint8, device=device)
+    index = torch.zeros(1, dtype=torch.int64, device=device)
+    ones = torch.ones(1, 1, dtype=torch.float64, device=device)
+    out = torch.zeros(1, 1, 1, device=device)
+    try:
+        from nnexp.kernels.gather import gather_pixels  # imports triton
+
+        gather_pixels(table, index, ones, ones, out)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # no compiler, no headers, no cache folder, an old device, ...
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        _log.warning("Triton does not work on %s, so training is slower: %s", device, reason)
+        return False
+    return out.item() == 2
