@@ -30,7 +30,7 @@ def read(folder: Path) -> EventAccumulator:
 def test_means_of_the_runs_that_have_a_value(tmp_path: Path) -> None:
     runs = [run(1.0, 0.5, 0.25, 9.0), run(2.0, 1.5, None), run(6.0, None, None, offset=3.0)]
     path = write_mean_curves(tmp_path, "deep · adam", runs)
-    assert path.parent == tmp_path / "deep · adam"
+    assert path.parent == tmp_path / "mean of deep · adam"
     events = read(path.parent)
     assert events.Tags()["scalars"] == ["train/loss", "lr", "val/acc"]
     losses = events.Scalars("train/loss")

@@ -57,7 +57,7 @@ def test_a_sweep_ends_in_a_report_also_where_a_job_failed(tmp_path: Path, launch
     end = done.stdout[done.stdout.index(sentence[:40]) :]
     assert in_order(
         end, "\n learner", "report       out/report/index.html\n", "files        out\n",
-        "tensorboard  tensorboard --logdir out\n",
+        "tensorboard  python -m nnexp.tensorboard out\n",
     )  # fmt: skip
     if launcher == "fused":
         assert in_order(done.stdout, "2 of 4 runs were not completed: 2 failed", sentence[:40])

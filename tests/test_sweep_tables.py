@@ -152,5 +152,5 @@ def test_places(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines() == [
         "report       python -m nnexp.report 'my sweep'",
         "files        my sweep",
-        "tensorboard  tensorboard --logdir 'my sweep'",
+        "tensorboard  python -m nnexp.tensorboard 'my sweep'",
     ]

@@ -7,17 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnexp.baselines.labels import LABELS
-from nnexp.comparison.config_keys import SEPARATOR, canonical, flatten, is_under, labels
+from nnexp.comparison.config_keys import canonical, flatten, is_under
+from nnexp.comparison.naming import NAMING, NOT_THE_LEARNER, component_names, unique_names
 from nnexp.comparison.records import RunRecord
 from nnexp.comparison.types import Setting
-
-# Where and how a run is computed and shown, not what is compared.
-_NOT_THE_LEARNER = (
-    "seed", "dataset", "report", "baseline", "trainer.device", "trainer.threads",
-    "trainer.checkpoint_seconds", "trainer.histograms", "trainer.pictures",
-)  # fmt: skip
-_NAMING = ("model.name", "optimizer.name")
-_COMPONENT = ".name"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +43,13 @@ def find_learners(
     """
     flat = {i: flatten(records[i].result.config) for i in indices}
     own = {
-        i: {k: v for k, v in flat[i].items() if not is_under(k, (*_NOT_THE_LEARNER, *tuned))}
+        i: {k: v for k, v in flat[i].items() if not is_under(k, (*NOT_THE_LEARNER, *tuned))}
         for i in indices
     }
-    names = _unique_names(
+    names = unique_names(
         {i: _network_key(records[i], own[i]) for i in indices},
         {i: _network_base(records[i], own[i]) for i in indices},
-        {i: {k: v for k, v in own[i].items() if k not in _NAMING} for i in indices},
+        {i: {k: v for k, v in own[i].items() if k not in NAMING} for i in indices},
     )
     baselines = _baselines(records, indices, flat)
     found = {learner.learner: learner for _, told in baselines for learner in told.values()}
@@ -86,8 +79,7 @@ def _network_key(record: RunRecord, own: Mapping[str, Any]) -> str:
 def _network_base(record: RunRecord, own: Mapping[str, Any]) -> str:
     if not record.result.config:
         return record.result.arm
-    parts = [str(own[key]) for key in _NAMING if key in own]
-    return SEPARATOR.join(parts) or "network"  # both are tuned
+    return component_names(own) or "network"  # both are tuned
 
 
 def _settings(
@@ -116,7 +108,7 @@ def _baselines(
     learners: dict[tuple[int, str], str] = {}
     for name in dict.fromkeys(name for _, name, _ in told):
         mine = {i: config for i, other, config in told if other == name}
-        unique = _unique_names(
+        unique = unique_names(
             {i: canonical(config) for i, config in mine.items()},
             dict.fromkeys(mine, LABELS.get(name, name.replace("_", " "))),
             mine,
@@ -143,56 +135,3 @@ def _baseline_configs(
                     if key.startswith(prefix) and not key.endswith(".memory_mb")
                 },
             )
-
-
-def _unique_names(
-    keys: Mapping[int, str], bases: Mapping[int, str], configs: Mapping[int, Mapping[str, Any]]
-) -> dict[int, str]:
-    """A name for every distinct key: its base, and what tells it from others of that base."""
-    firsts: dict[str, int] = {}
-    for i, key in keys.items():
-        firsts.setdefault(key, i)
-    by_base: dict[str, list[str]] = {}
-    for key, i in firsts.items():
-        by_base.setdefault(bases[i], []).append(key)
-    names: dict[str, str] = {}
-    for base, members in by_base.items():
-        told = labels(_telling([configs[firsts[key]] for key in members]))
-        for key, text in zip(members, told, strict=True):
-            name = SEPARATOR.join(filter(None, (base, text)))
-            taken = set(names.values())
-            number = 2
-            unique = name
-            while unique in taken:  # recorded without a config, beside others that have one
-                unique = f"{name} ({number})"
-                number += 1
-            names[key] = unique
-    return {i: names[key] for i, key in keys.items()}
-
-
-def _telling(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Configs as names tell them: a component by its group, ``scheduler`` for ``scheduler.name``,
-    and without the options that follow from it.
-
-    An option follows that only some components have, with the same value wherever it is.
-    """
-    named = [key for config in configs for key in config if key.endswith(_COMPONENT)]
-    groups = sorted({key.removesuffix(_COMPONENT) for key in named}, key=len, reverse=True)
-    keys = {key for config in configs for key in config}
-    implied = {key for key in keys if _is_implied(key, groups, configs)}
-    return [
-        {key.removesuffix(_COMPONENT): config[key] for key in config if key not in implied}
-        for config in configs
-    ]
-
-
-def _is_implied(key: str, groups: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the component of the key's group says if there is the key, and nothing its value."""
-    group = next((group for group in groups if is_under(key, (group,))), None)
-    if group is None or key == group + _COMPONENT:
-        return False
-    having = [config for config in configs if key in config]
-    lacking = [config for config in configs if key not in config]
-    components = [{str(c.get(group + _COMPONENT)) for c in some} for some in (having, lacking)]
-    values = {canonical({"": config[key]}) for config in having}
-    return bool(lacking) and len(values) == 1 and components[0].isdisjoint(components[1])

@@ -7,14 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nnexp.comparison.config_keys import SEPARATOR, canonical, flatten, is_under, labels
+from nnexp.comparison.naming import PLACES
 from nnexp.comparison.records import RunRecord
 from nnexp.comparison.types import Task
 
-# Where the data lie: what they are is told by their fingerprint.
-_PLACES = (
-    "name", "path", "test_path", "root", "download", "urls", "class_names", "train_images",
-    "train_labels", "test_images", "test_labels",
-)  # fmt: skip
 # Told otherwise: by the splits, and by the number of rows that were trained on.
 _TOLD = ("split_seed", "num_train", "train_fraction")
 
@@ -159,7 +155,7 @@ def _asked(record: RunRecord) -> str:
 
 def _options(record: RunRecord) -> dict[str, Any]:
     return {
-        key: value for key, value in _dataset(record).items() if not is_under(key, _PLACES + _TOLD)
+        key: value for key, value in _dataset(record).items() if not is_under(key, PLACES + _TOLD)
     }
 
 

@@ -71,7 +71,7 @@ def print_places(folder: Path, *, unreported: bool = False) -> None:
     if unreported:
         print(f"report       python -m nnexp.report {place}")
     print(f"files        {short(folder)}")
-    print(f"tensorboard  tensorboard --logdir {place}")
+    print(f"tensorboard  python -m nnexp.tensorboard {place}")
 
 
 def _console() -> Console:

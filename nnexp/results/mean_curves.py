@@ -13,7 +13,10 @@ import numpy as np
 from nnexp.results import summaries
 from nnexp.results.files import write_atomically
 
-_FILE = "events.out.tfevents.mean"  # one name, so that a later report takes the place of this one
+MEAN_FILE = "events.out.tfevents.mean"
+"""One name, so that a later report takes the place of this one."""
+MEAN_OF = "mean of "
+"""What a folder's name begins with; the arm follows."""
 _NO_CURVES = ("epoch", "step", "seconds")
 _LONGEST = 150  # bytes of a folder's name
 
@@ -21,7 +24,7 @@ _LONGEST = 150  # bytes of a folder's name
 def write_mean_curves(
     folder: Path, name: str, runs: Sequence[Sequence[Mapping[str, float | None]]]
 ) -> Path:
-    """Write an event file with the mean over the runs of an arm, in a folder of the arm's name.
+    """Write an event file with the mean over the runs of an arm, in the folder ``mean of <arm>``.
 
     A tag has a point at each step at which at least half of the runs have a value, which is the
     mean over those that have; beyond it a few long runs would speak for all.
@@ -46,7 +49,7 @@ def write_mean_curves(
             tag: _mean([epoch.get(tag) for epoch in epochs], max(1, len(runs) / 2)) for tag in tags
         }
         events.append(summaries.scalars(curves, step, now + (seconds or 0.0)))
-    path = folder / folder_name(name) / _FILE
+    path = folder / folder_name(f"{MEAN_OF}{name}") / MEAN_FILE
     write_atomically(path, summaries.records(events))
     return path
 

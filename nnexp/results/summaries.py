@@ -29,13 +29,15 @@ from nnexp.results.crc32c import crc32c
 from nnexp.results.png import png, size_of
 
 HISTOGRAM_BINS = 50
+WRITER = "nnexp"
+"""What an event file says of who has written it."""
 
 Hparam = bool | int | float | str
 
 
 def file_version(wall_time: float) -> bytes:
     """The event that every event file begins with."""
-    source = SourceMetadata(writer="nnexp")
+    source = SourceMetadata(writer=WRITER)
     event = Event(wall_time=wall_time, file_version="brain.Event:2", source_metadata=source)
     return bytes(event.SerializeToString())
 
