@@ -15,7 +15,7 @@ from nnexp.baselines import compare as of_baselines
 from nnexp.baselines.data import SPLITS, Data
 from nnexp.config.schema import Config
 from nnexp.data import Dataset
-from nnexp.data.features import Floats
+from nnexp.data.placement import place
 from nnexp.devices import Precision, device_name
 from nnexp.engine import Epoch, Group, Run
 from nnexp.job import Job
@@ -115,30 +115,20 @@ def _entered(jobs: Sequence[Job], datasets: Sequence[Dataset], means: Means) -> 
 
 def _group(jobs: Sequence[Job], means: Means) -> tuple[Group, list[Mapping[str, Tensor]]]:
     """The group, and for each run its rows by split, as indices into the group's table."""
-    tables: dict[int, tuple[int, Dataset]] = {}  # by identity: first row in the whole, and whose
-    height = 0
-    rows: list[Mapping[str, Tensor]] = []
-    for job in jobs:
-        dataset = job.dataset
-        if id(dataset.table) not in tables:
-            tables[id(dataset.table)] = height, dataset
-            height += len(dataset.y)
-        first = tables[id(dataset.table)][0]
-        rows.append({name: (getattr(dataset, name) + first).to(means.device) for name in SPLITS})
-    of_tables = [dataset for _, dataset in tables.values()]
+    placed = place([job.dataset for job in jobs], means.device)
+    rows: list[Mapping[str, Tensor]] = [
+        {name: (getattr(job.dataset, name) + first).to(means.device) for name in SPLITS}
+        for job, first in zip(jobs, placed.first, strict=True)
+    ]
     group = Group(
         [Run(job.config, own["train"], own["val"]) for job, own in zip(jobs, rows, strict=True)],
-        Floats(_joined([dataset.x for dataset in of_tables]).to(means.device)),
-        _joined([dataset.y for dataset in of_tables]).to(means.device),
+        placed.features,
+        placed.y,
         jobs[0].structure,
         precision=means.precision,
         num_threads=means.num_threads,
     )
     return group, rows
-
-
-def _joined(tables: list[Tensor]) -> Tensor:
-    return tables[0] if len(tables) == 1 else torch.cat(tables)
 
 
 def _record(jobs: Sequence[Job], group: Group, records: Sequence[Epoch]) -> None:

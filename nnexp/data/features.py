@@ -6,11 +6,12 @@ Axes: R runs, M rows of a batch's buffer, N rows of the table, D features, S ste
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import Self
+from collections.abc import Generator, Sequence
 
 import torch
 from torch import Tensor
+
+from nnexp import kernels
 
 
 class Features(ABC):
@@ -31,7 +32,7 @@ class Features(ABC):
     def nbytes(self) -> int:
         """Bytes that are taken on the device."""
 
-    def windows(self, order: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    def windows(self, order: Tensor) -> Generator[tuple[slice, Tensor], None, None]:
         """An epoch's steps in stretches, and what ``rows`` is to be given during each of them.
 
         What is yielded holds until the next stretch is asked for. All stretches but the last have
@@ -68,15 +69,10 @@ class Features(ABC):
         """The same table for some of the runs, by their places among the R."""
 
 
-class Floats(Features):
-    """A table that is ready to be trained on, the same for all runs.
+class Resident(Features):
+    """A table that lies in memory as a whole, where it is read."""
 
-    Args:
-        x: [N, D] float32.
-    """
-
-    def __init__(self, x: Tensor) -> None:
-        self.x = x
+    x: Tensor  # [N, D]
 
     @property
     def num_features(self) -> int:
@@ -90,8 +86,27 @@ class Floats(Features):
 
     @property
     def nbytes(self) -> int:
-        """Of the table."""
+        """Of the table and what belongs to it."""
         return self.x.nbytes
+
+    @abstractmethod
+    def over(self, x: Tensor) -> Resident:
+        """Another table of the same type that is read in the same way, on its device."""
+
+    @abstractmethod
+    def of(self, members: Sequence[int]) -> Resident:
+        """As in ``Features``."""
+
+
+class Floats(Resident):
+    """A table that is ready to be trained on, the same for all runs.
+
+    Args:
+        x: [N, D] float32.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
 
     def rows(self, index: Tensor, out: Tensor) -> None:
         """As in ``Features``."""
@@ -101,12 +116,16 @@ class Floats(Features):
         """As in ``Features``."""
         return self.x[index]
 
-    def of(self, members: Sequence[int]) -> Self:
+    def over(self, x: Tensor) -> Floats:
+        """As in ``Resident``."""
+        return Floats(x)
+
+    def of(self, members: Sequence[int]) -> Floats:
         """As in ``Features``."""
         return self
 
 
-class Pixels(Features):
+class Pixels(Resident):
     """A table of bytes, scaled for each run as it is read: ``(x - shift) * scale``.
 
     Computed in float64 and rounded to float32 at the very end, like the CPU's tables
@@ -121,30 +140,29 @@ class Pixels(Features):
         self.x, self.shift, self.scale = x, shift, scale
 
     @property
-    def num_features(self) -> int:
-        """D."""
-        return self.x.shape[1]
-
-    @property
-    def device(self) -> torch.device:
-        """Of the table."""
-        return self.x.device
-
-    @property
     def nbytes(self) -> int:
         """Of the table and of its scaling."""
         return self.x.nbytes + self.shift.nbytes + self.scale.nbytes
 
     def rows(self, index: Tensor, out: Tensor) -> None:
         """As in ``Features``."""
-        raw = self.x.index_select(0, index).view(out.shape)
-        out.copy_((raw - self.shift.unsqueeze(1)).mul_(self.scale.unsqueeze(1)))
+        if kernels.available(self.device):
+            from nnexp.kernels.gather import gather_pixels  # imports triton
+
+            gather_pixels(self.x, index, self.shift, self.scale, out)
+        else:
+            raw = self.x.index_select(0, index).view(out.shape)
+            out.copy_((raw - self.shift.unsqueeze(1)).mul_(self.scale.unsqueeze(1)))
 
     def lookup(self, index: Tensor) -> Tensor:
         """As in ``Features``."""
         out = torch.empty(*index.shape, self.num_features, device=self.device)
         self.rows(index.reshape(-1), out)
         return out
+
+    def over(self, x: Tensor) -> Pixels:
+        """As in ``Resident``."""
+        return Pixels(x, self.shift.to(x.device), self.scale.to(x.device))
 
     def of(self, members: Sequence[int]) -> Pixels:
         """As in ``Features``."""
