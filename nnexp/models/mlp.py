@@ -24,8 +24,9 @@ from nnexp.models.dropout import Dropout
 from nnexp.models.norms import Affine, BatchNorm, LayerNorm, Norm
 from nnexp.models.structure import Structure, parameter_layout, statistics_layout
 
-# Weights of at most so many numbers get their gradients from one product of all runs and a copy;
-# larger ones, run by run, where the copy would cost more than the calls.
+# On the CPU weights of at most so many numbers get their gradients from one product of all runs and
+# a copy; larger ones, run by run, where the copy would cost more than the calls. CUDA multiplies all
+# runs at once into rows that lie apart.
 _BATCHED_GRADIENT = 4096
 
 
@@ -41,7 +42,8 @@ class Linear:
         self.bias_grad = bias_grad
         self._transposed = weight.transpose(1, 2)
         size = weight.shape[1] * weight.shape[2]
-        whole = weight_grad.dtype == weight.dtype and size > _BATCHED_GRADIENT
+        large = size > _BATCHED_GRADIENT or weight.is_cuda
+        whole = weight_grad.dtype == weight.dtype and large
         self._gradient = weight_grad if whole else weight.new_empty(weight.shape)
 
     def forward(self, x: Tensor, out: Tensor) -> None:
