@@ -28,8 +28,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nnexp.baselines.distances import METRICS, blocks
 from nnexp.baselines.neighbors import nearest
+from nnexp.baselines.neighbors.metrics import METRICS
+from nnexp.baselines.neighbors.rounding import blocks
 from nnexp.data.idx import parse_idx
 from nnexp.devices import resolve_device, threads
 from nnexp.environment import available_cores

@@ -1,4 +1,4 @@
-"""The exact k nearest training rows of every query, at about the price of one matrix product.
+"""Neighbours by rough scores, and the proof that they are the nearest.
 
 Axis legend: ``N`` training rows, ``Q`` queries, ``D`` features, ``P`` pairs of a query and a row.
 
@@ -10,110 +10,30 @@ Axis legend: ``N`` training rows, ``Q`` queries, ``D`` features, ``P`` pairs of 
 3. In both steps, neighbours whose keys differ by less than rounding can do are ordered by exact
    fractions, unless they are equal rows, or numbers so short that nothing was rounded.
 
-Scores, keys and their error bounds: :mod:`nnexp.baselines.distances`. Every order is by (distance,
-row), so that among equal distances the lowest row comes first.
+Scores, keys and their error bounds: :mod:`nnexp.baselines.neighbors.metric`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from nnexp.baselines.distances import DOUBLE, METRICS, Metric, Scan, blocks
-from nnexp.errors import ConfigError, DataError, did_you_mean
+from nnexp.baselines.neighbors.metric import Metric
+from nnexp.baselines.neighbors.rounding import DOUBLE, blocks
+from nnexp.baselines.neighbors.scans import Scan
 
-MEMORY_BYTES = 2**28
 SPARE = 8  # candidates beyond k: on MNIST and Fashion-MNIST no query needs a second scan
-_PAIR_BYTES = 192  # of index, key and sorting buffers while a pair is being ranked
+PAIR_BYTES = 192  # of index, key and sorting buffers while a pair is being ranked
 
 
-def least_memory(num_rows: int) -> int:
-    """The least ``memory_bytes`` of :func:`nearest` for so many training rows."""
-    return num_rows * _PAIR_BYTES
-
-
-def nearest(
-    train: Tensor,
-    queries: Tensor,
-    k: int,
-    *,
-    metric: str = "euclidean",
-    memory_bytes: int = MEMORY_BYTES,
-) -> tuple[Tensor, Tensor]:
-    """The k nearest of ``train`` [N, D] for each of ``queries`` [Q, D], in exact arithmetic.
-
-    Returns float64 distances [Q, k], ascending, and int64 indices of training rows [Q, k]. Rows at
-    equal distances come in the order of their indices. The result is the same, bit for bit, for
-    every ``memory_bytes``, device and number of threads.
-
-    Both inputs are float32 and on one device, which does the work. ``memory_bytes`` bounds what is
-    allocated besides the result and one copy of the training rows (in float64 where float32 cannot
-    tell all neighbours apart).
-
-    Raises ``ConfigError`` for an unknown metric, a ``k`` that is not in 1 to N and a memory bound
-    below what one query needs, ``DataError`` for numbers that are not finite and for different
-    numbers of features, ``TypeError`` for numbers that are not float32.
-    """
-    if metric not in METRICS:
-        hint = did_you_mean(metric, METRICS)
-        raise ConfigError(f"metric={metric}{hint}: use one of {', '.join(METRICS)}")
-    check_k(k, len(train))
-    if memory_bytes < (least := least_memory(len(train))):
-        raise ConfigError(
-            f"{memory_bytes / 2**20:.3g} MiB of memory: KNN needs at least {least / 2**20:.3g} MiB "
-            f"for {len(train)} training rows"
-        )
-    _check_rows(train, queries)
-    with torch.no_grad(), _full_precision():
-        search = _Search(METRICS[metric](train, queries, memory_bytes), k, memory_bytes)
-        search.run()
-        return search.metric.distance(search.keys), search.indices
-
-
-def check_k(k: int, num_train: int) -> None:
-    """Raise ``ConfigError`` if there cannot be ``k`` neighbours among ``num_train`` rows."""
-    if not 1 <= k <= num_train:
-        raise ConfigError(f"k={k}: must be from 1 to {num_train}, the number of training rows")
-
-
-def _check_rows(train: Tensor, queries: Tensor) -> None:
-    if train.dtype != torch.float32 or queries.dtype != torch.float32:
-        raise TypeError(f"float32 rows expected, got {train.dtype} and {queries.dtype}")
-    if train.shape[1:] != queries.shape[1:] or train.shape[1] == 0:
-        raise DataError(
-            f"KNN needs rows of equally many features, at least one: the training rows have "
-            f"{train.shape[1]}, the queries {queries.shape[1]}"
-        )
-    for name, rows in (("training row", train), ("query", queries)):
-        if rows.numel() and not bool(torch.stack(rows.aminmax()).isfinite().all()):
-            row, column = (~rows.isfinite()).nonzero()[0].tolist()
-            value = float(rows[row, column])
-            raise DataError(f"{name} {row}, feature {column} is {value}: KNN needs finite numbers")
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Float32 products in float32 (not TF32, not bfloat16), whatever the program has set."""
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
-    before = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = "ieee"
-        yield
-    finally:
-        for backend, precision in zip(backends, before, strict=True):
-            backend.fp32_precision = precision
-
-
-class _Search:
+class Ranking:
     """Fills ``keys`` and ``indices`` [Q, k] of the neighbours, some queries at a time."""
 
-    def __init__(self, metric: Metric, k: int, memory_bytes: int) -> None:
-        self.metric, self.k, self.memory_bytes = metric, k, memory_bytes
+    def __init__(self, metric: Metric, k: int) -> None:
+        self.metric, self.k, self.memory_bytes = metric, k, metric.memory_bytes
         self.device = metric.train.device
         shape = (len(metric.queries), k)
         self.keys = torch.empty(shape, dtype=DOUBLE, device=self.device)
@@ -136,7 +56,7 @@ class _Search:
         count = min(self.k + SPARE, num_rows)
         group = math.isqrt(num_rows // count)
         width = math.ceil(num_rows / group) * group
-        query_bytes = 6 * width + count * (16 * group + _PAIR_BYTES)
+        query_bytes = 6 * width + count * (16 * group + PAIR_BYTES)
         parts = list(blocks(len(self.keys), self.memory_bytes // query_bytes))
         buffer = torch.empty(parts[0].stop, width, device=self.device)
         buffer[:, num_rows:] = torch.inf
@@ -161,7 +81,7 @@ class _Search:
             scan.scores(queries, out=scores)
             within = scores <= scan.reach(queries, cutoffs[part]).unsqueeze(1)
             del scores
-            for some in _batches(within.sum(1).tolist(), self.memory_bytes // (2 * _PAIR_BYTES)):
+            for some in _batches(within.sum(1).tolist(), self.memory_bytes // (2 * PAIR_BYTES)):
                 query, rows = within[some].nonzero(as_tuple=True)
                 self.rank(pending[part][some][query], rows)
 
