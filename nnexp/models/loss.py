@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nnexp.kernels import available
+
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Losses [R, M] in nats and whether the likeliest class is right, of logits [R, C, M].
@@ -29,6 +31,8 @@ class TrainingLoss:
 
     The target of a row is (1 - smoothing) on its class plus smoothing / C on every class, as
     ``torch.nn.functional.cross_entropy``. ``smoothing`` is [R].
+
+    On CUDA a kernel does all at once, where there is one.
     """
 
     def __init__(self, smoothing: Tensor) -> None:
@@ -36,6 +40,12 @@ class TrainingLoss:
         self._on_class = (smoothing - 1).view(-1, 1, 1)  # minus the weight on the row's class
         self._on_all = smoothing.view(-1, 1, 1)
         self._unsmoothed = (smoothing == 0).view(-1, 1)
+        self._smoothing = smoothing if self._smooth else None
+        self._kernel = None
+        if available(smoothing.device):
+            from nnexp.kernels.cross_entropy import softmax_cross_entropy  # imports triton
+
+            self._kernel = softmax_cross_entropy
 
     def __call__(self, logits: Tensor, labels: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
         """The gradient of the mean loss of the first ``rows`` rows, [R, C, M], zero beyond them;
@@ -43,6 +53,8 @@ class TrainingLoss:
 
         ``logits`` [R, C, M] is float32 and not changed; ``labels`` [R, 1, M] is int64.
         """
+        if self._kernel is not None:
+            return self._kernel(logits, labels, self._smoothing, rows)
         logp = torch.log_softmax(logits, 1)
         likelihood = logp.gather(1, labels)[:, 0]
         rights = _right(logits, logp, likelihood, labels[:, 0])[:, :rows]

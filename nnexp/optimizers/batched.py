@@ -26,10 +26,8 @@ class SGD(Optimizer):
     def __init__(self, configs: Sequence[SGDConfig], params: Tensor, grads: Tensor) -> None:
         super().__init__(configs, params, grads)
         self._nesterov = configs[0].nesterov
-        self._buffer = None
-        if configs[0].momentum:
-            self._momentum = self._column("momentum")
-            self._buffer = self._add("momentum_buffer")
+        self._momentum = self._column("momentum") if configs[0].momentum else None
+        self._buffer = self._add("momentum_buffer") if configs[0].momentum else None
 
     @staticmethod
     def passes(config: SGDConfig) -> tuple[Any, ...]:
@@ -49,7 +47,7 @@ class SGD(Optimizer):
         rates, *entering = self._now(index)
         self._add_weight_decay()
         direction = self.grads
-        if self._buffer is not None:
+        if self._buffer is not None and self._momentum is not None:
             self._buffer.mul_(self._momentum).addcmul_(direction, *entering)
             if self._nesterov:
                 direction.addcmul_(self._buffer, self._momentum)

@@ -1,4 +1,4 @@
-"""Which optimizer updates which rows of a group, and in which of two ways."""
+"""Which optimizer updates which rows of a group, and in which of three ways."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from nnexp.config.schema import (
     RMSpropConfig,
     SGDConfig,
 )
+from nnexp.kernels import available
 from nnexp.optimizers.base import Optimizer
 from nnexp.optimizers.batched import SGD, Adagrad, Adam, AdamW, RMSprop
 from nnexp.optimizers.fused import FUSED
@@ -65,6 +66,10 @@ def make_optimizers(
 
 
 def _kind(config: OptimizerConfig, params: Tensor) -> type[Optimizer]:
+    if available(params.device):
+        from nnexp.optimizers.one_pass import ONE_PASS  # imports triton
+
+        return ONE_PASS[type(config)]
     long = params.device.type == "cpu" and params.shape[1] >= _LONG_ROW
     kinds = {**_PASSES, **FUSED} if long else _PASSES
     return kinds[type(config)]
