@@ -21,6 +21,7 @@ from nnexp.baselines.data import Data, Rows
 from nnexp.baselines.knn import KNN, Votes, tuned_knn
 from nnexp.baselines.neighbors import nearest
 from nnexp.config.schema import KNNConfig
+from nnexp.data import Dataset, ScaledTable
 from nnexp.errors import ConfigError
 
 
@@ -152,6 +153,40 @@ def test_neighbours_are_looked_up_once_a_metric(monkeypatch: pytest.MonkeyPatch)
         for weights in ("distance", "uniform")
         for k in (1, 5, 7)
     ]
+
+
+def of_pixels(shift: float, scale: list[float]) -> tuple[Dataset, Data]:
+    stream = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (60, len(scale)), dtype=torch.uint8, generator=stream)
+    table = ScaledTable(pixels, np.full(len(scale), shift), np.array(scale))
+    rows = torch.arange(60)
+    splits = {"train": rows[:40], "val": rows[40:50], "test": rows[50:]}
+    columns = tuple(map(str, range(len(scale))))
+    dataset = Dataset("pixels", table, rows % 3, *splits.values(), ("a", "b", "c"), columns, "")
+    return dataset, Data.of(dataset, 0, torch.device("cpu"))
+
+
+def test_pixels_of_one_scale_stay_what_they_are() -> None:
+    dataset, data = of_pixels(0.0, [1 / 255] * 4)
+    assert torch.equal(data.split("val").x, dataset.pixels[dataset.val])
+    expected = dataset.x.numpy()
+    for part in ("train", "val", "test"):
+        arrays = data.arrays(part)
+        np.testing.assert_array_equal(arrays.x, expected[data.rows[part]])
+        assert arrays.x.dtype == np.float32
+    assert data.training(9).x.shape == (9, 4)
+    config = KNNConfig([5, 1], ["euclidean", "manhattan", "cosine"], ["distance", "uniform"])
+    of_floats = Data(dataset.x, data.y, data.rows, 3, 0)
+    found, scaled = (tuned_knn(config, one) for one in (data, of_floats))
+    assert found.settings == scaled.settings
+    assert found.tried == scaled.tried
+    np.testing.assert_array_equal(found.predictions, scaled.predictions)
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(0.0, [0.5, 0.25]), (3.0, [0.5, 0.5])])
+def test_pixels_that_are_scaled_otherwise_are_read_scaled(shift: float, scale: list[float]) -> None:
+    dataset, data = of_pixels(shift, scale)
+    assert torch.equal(data.split("train").x, dataset.x[dataset.train])
 
 
 def test_neighbours_at_distance_zero_vote_alone() -> None:

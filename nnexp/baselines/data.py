@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nnexp.data import Dataset
+from nnexp.data.scaling import apply
 from nnexp.data.split import nested
 from nnexp.data.types import Indices
 from nnexp.randomness import random_bits
@@ -23,7 +24,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The rows of one split: features ``x`` [M, D] float32 and classes ``y`` [M] int64."""
+    """The rows of a split: features ``x`` [M, D], float32 or uint8, and classes ``y`` [M], int64."""
 
     x: Tensor
     y: Tensor
@@ -39,20 +40,29 @@ class Arrays:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set with its splits."""
+    """A data set with its splits.
 
-    x: Tensor  # the scaled table [N, D], float32, on the device that does the work
+    Pixels that are all scaled by one number stay what they are. Their neighbours are those of the
+    scaled table, but for ties that rounding of p / 255 to float32 breaks there, and are found by
+    products of bytes; scikit-learn gets the scaled rows.
+    """
+
+    x: Tensor  # [N, D] on the device that does the work: the scaled table, float32; or uint8
     y: Tensor  # its classes [N]
     rows: Mapping[str, Tensor]  # int64 indices into the table, by split: train, val, test
     num_classes: int
     seed: int  # what a baseline draws at random follows from it; conf/ has dataset.split_seed
+    unit: float = 1.0  # what ``x`` is to be multiplied by, if it is uint8
 
     @classmethod
     def of(cls, dataset: Dataset, seed: int, device: torch.device) -> Data:
         """What a run sees whose ``dataset.split_seed`` is ``seed``."""
         rows = {name: getattr(dataset, name).to(device) for name in SPLITS}
-        x, y = dataset.x.to(device), dataset.y.to(device)
-        return cls(x, y, rows, dataset.num_classes, seed)
+        pixels, unit = dataset.pixels, float(dataset.scale[0])
+        if pixels is None or bool(dataset.shift.any()) or bool((dataset.scale != unit).any()):
+            pixels, unit = None, 1.0
+        x = dataset.x if pixels is None else pixels
+        return cls(x.to(device), dataset.y.to(device), rows, dataset.num_classes, seed, unit)
 
     def split(self, name: str) -> Rows:
         """The rows of ``train``, ``val`` or ``test``, on the device."""
@@ -60,8 +70,8 @@ class Data:
         return Rows(self.x.index_select(0, rows), self.y.index_select(0, rows))
 
     def arrays(self, name: str) -> Arrays:
-        """The same for scikit-learn."""
-        return _arrays(self.split(name))
+        """The same for scikit-learn, scaled."""
+        return self._arrays(self.rows[name])
 
     def training(self, most: int | None) -> Arrays:
         """All training rows, or of more than ``most`` a subset of so many, a row a class at least.
@@ -73,8 +83,7 @@ class Data:
         if most is None or most >= len(rows):
             return self.arrays("train")
         chosen = torch.from_numpy(self._order()[: max(most, self.num_classes)]).sort().values
-        chosen = chosen.to(rows.device)
-        return _arrays(Rows(self.x.index_select(0, chosen), self.y.index_select(0, chosen)))
+        return self._arrays(chosen.to(rows.device))
 
     def _order(self) -> Indices:
         """All training rows in an order of which every beginning is stratified."""
@@ -84,6 +93,8 @@ class Data:
         parts = [rows[classes == label] for label in range(self.num_classes)]
         return nested([part[np.argsort(keys[part], kind="stable")] for part in parts], keys)
 
-
-def _arrays(rows: Rows) -> Arrays:
-    return Arrays(rows.x.cpu().numpy(), rows.y.cpu().numpy())
+    def _arrays(self, rows: Tensor) -> Arrays:
+        x, y = (table.index_select(0, rows).cpu().numpy() for table in (self.x, self.y))
+        if x.dtype == np.uint8:
+            x = apply(x, np.zeros(x.shape[1]), np.full(x.shape[1], self.unit))
+        return Arrays(x, y)
