@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import random
 import threading
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,8 +20,8 @@ from torch import Tensor
 from nnexp.config.schema import BundledConfig
 from nnexp.data import Dataset, load_source, split
 from nnexp.data.features import Features, Floats, Pixels, Resident
-from nnexp.data.placement import fits, place
-from nnexp.data.streamed import Streamed
+from nnexp.data.placement import Placed, _placed_floats, _placed_pixels, fits, place
+from nnexp.data.streamed import Streamed, _Belt, _Bus
 from nnexp.engine import Group, Run
 from nnexp.models.structure import Structure
 
@@ -207,6 +211,125 @@ def test_no_thread_outlives_an_epoch_that_is_given_up(
     assert [window.start for window, _ in features.windows(order)] == list(range(5))
 
 
+class Device:
+    """Streams and events as CUDA has them: what is asked for is done later, in any order that
+    they allow. Here the order is drawn."""
+
+    def __init__(self, seed: int) -> None:
+        self.draw = random.Random(seed)
+        self.computing, self.done = Stream(self), 0
+        self.current = self.computing
+        self.streams = [self.computing]
+
+    def ask(self, work: Callable[[], object]) -> None:
+        self.current.asked.append(work)
+        for _ in range(self.draw.choice((0, 0, 1, 3))):
+            self.advance()
+
+    def advance(self) -> None:
+        """One thing that can be done now."""
+        able = [s for s in self.streams if s.asked and s.may_begin()]
+        if able:
+            self.draw.choice(able).asked.popleft()()
+
+    def finish(self) -> None:
+        while any(stream.asked for stream in self.streams):
+            self.advance()
+
+
+class Stream:
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.asked: deque[Callable[[], object]] = deque()
+
+    def wait_event(self, event: Event) -> None:
+        self.asked.append(Waiting(event.marks[-1]))
+
+    def may_begin(self) -> bool:
+        first = self.asked[0]
+        return not isinstance(first, Waiting) or first.mark.is_reached
+
+
+class Mark:
+    is_reached = False
+
+    def __call__(self) -> None:
+        self.is_reached = True
+
+
+class Waiting:
+    def __init__(self, mark: Mark) -> None:
+        self.mark = mark
+
+    def __call__(self) -> None:
+        assert self.mark.is_reached
+
+
+class Event:
+    def __init__(self) -> None:
+        self.marks: list[Mark] = []
+
+    def record(self, stream: Stream) -> None:
+        self.marks.append(Mark())
+        stream.asked.append(self.marks[-1])
+
+    def synchronize(self) -> None:
+        while self.marks and not self.marks[-1].is_reached:
+            device.advance()
+
+
+device = Device(0)
+
+
+class Later(Tensor):
+    """Memory of the device."""
+
+    def copy_(self, source: Tensor, non_blocking: bool = False) -> Later:
+        device.ask(lambda: Tensor.copy_(self, source))
+        return self
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_in_whatever_order_a_device_does_what_it_may_steps_see_their_own_rows(
+    pixels: Pixels, draw: torch.Generator, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    global device
+    device = Device(seed)
+
+    def add_stream(_: torch.device) -> Stream:
+        device.streams.append(Stream(device))
+        return device.streams[-1]
+
+    @contextlib.contextmanager
+    def stream(chosen: Stream) -> Iterator[None]:
+        before, device.current = device.current, chosen
+        yield
+        device.current = before
+
+    for name, stand_in in {
+        "Stream": add_stream, "Event": Event, "stream": stream,
+        "current_stream": lambda _: device.computing,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    features = streamed(pixels, 2)
+    features._belt = belt = _Belt(pixels, 2 * R * M)
+    belt._bus = _Bus(belt.window.x.as_subclass(Later))
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def step(places: Tensor, expected: Tensor) -> None:
+        device.ask(lambda: seen.append((fetched(features, places), expected)))
+
+    for _ in range(2):  # epochs
+        order = torch.randint(N, (9, R * M), generator=draw)
+        for window, index in features.windows(order):
+            for own, places in zip(order[window], index, strict=True):
+                step(places, fetched(pixels, own))
+    device.finish()
+    assert len(seen) == 18
+    for found, expected in seen:
+        assert torch.equal(found, expected)
+
+
 # ── groups ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -269,6 +392,26 @@ def test_a_group_on_pixels_has_the_bits_of_one_on_floats(
 ) -> None:
     table = scaled_pixels(digits)
     assert_same(trained(table, digits[0].y, [0, 0, 0], digits), expected)
+
+
+@pytest.mark.parametrize("kind", ["pixels", "floats"])
+def test_what_does_not_fit_is_streamed(
+    digits: list[Dataset], expected: list[Any], kind: str
+) -> None:
+    (x,) = {dataset.pixels for dataset in digits}
+    assert x is not None
+
+    def placed(free: int) -> Placed:
+        if kind == "pixels":
+            return _placed_pixels(digits, x, CPU, free)
+        return _placed_floats(digits, CPU, free)
+
+    table_bytes = 1797 * 64 + 2 * 3 * 64 * 8 if kind == "pixels" else 3 * 1797 * 64 * 4
+    here, away = placed(2 * table_bytes), placed(2 * table_bytes - 1)
+    assert isinstance(here.features, Pixels if kind == "pixels" else Floats)
+    assert isinstance(away.features, Streamed)
+    for found in (here, away):
+        assert_same(trained(found.features, found.y, found.first, digits), expected)
 
 
 @pytest.mark.parametrize("steps", [0.1, 1, 2, 4, 6, 50])
