@@ -299,6 +299,37 @@ def test_large_data_are_cut_and_it_says_so(digits: Data) -> None:
     assert "settings compared by fits on 50 rows" in record["note"]
 
 
+class Spoiled(LogisticRegression):
+    """Learns nothing where C is one of ``spoilt`` and there are many rows."""
+
+    spoilt: tuple[float, ...] = ()
+
+    def fit(self, x: Any, y: Any) -> Any:
+        super().fit(x, y)
+        if self.C in self.spoilt and len(x) > 100:
+            self.coef_ = np.zeros_like(self.coef_)
+            self.intercept_ = np.zeros_like(self.intercept_)
+        return self
+
+
+@pytest.mark.parametrize(("spoilt", "taken"), [((), 1.0), ((1.0,), 0.1), ((1.0, 0.1), 0.01)])
+def test_what_breaks_on_all_rows_makes_room_for_the_next_best(
+    digits: Data, monkeypatch: pytest.MonkeyPatch, spoilt: tuple[float, ...], taken: float
+) -> None:
+    """As boosting may, whose leaves run away."""
+    monkeypatch.setattr(Spoiled, "spoilt", spoilt)
+    monkeypatch.setattr("sklearn.linear_model.LogisticRegression", Spoiled)
+    few, val = digits.training(100), digits.arrays("val")
+    by_acc = [LogisticRegression(C=c, max_iter=500).fit(few.x, few.y) for c in (0.01, 0.1, 1.0)]
+    accuracies = [model.score(val.x, val.y) for model in by_acc]
+    assert accuracies == sorted(accuracies)
+    config = LogisticRegressionConfig(C=[0.01, 0.1, 1.0], max_iter=500, tune_rows=100)
+    record = compute("logistic_regression", BaselinesConfig(logistic_regression=config), digits)
+    assert record["C"] == taken
+    assert record["val/acc"] > 0.8
+    assert (record["note"] or "").count("has validation accuracy 0.") == len(spoilt)
+
+
 def test_test_rows_in_parts_are_the_same(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     config = BaselinesConfig(
         svm=SVMConfig(C=1, gamma=1),

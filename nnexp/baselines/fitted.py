@@ -31,6 +31,7 @@ Floats = npt.NDArray[np.floating[Any]]
 _Choice = Choice[tuple[Any, Any, float]]  # keeps a model, its calibration and the fit's seconds
 
 _ROWS_AT_ONCE = 8192  # of predictions
+_FITS_ON_ALL_ROWS = 3  # at most, where the settings were compared on fewer
 
 
 class SkippedError(Exception):
@@ -100,7 +101,8 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
         notes.append(f"trained on {len(train.y)} of {len(data.rows['train'])} training rows")
     if is_subset:
         notes.append(f"settings compared by fits on {len(few.y)} rows")
-        choice = trial.choose([[choice.settings]], train)
+        choice, fallen = trial.again(choice, train)
+        notes += [f"not taken, for fitted on all rows {each}" for each in fallen]
     if trial.unconverged:
         notes.append(f"had not converged: {'; '.join(dict.fromkeys(trial.unconverged))}")
     assert choice.val is not None
@@ -168,6 +170,36 @@ class _Trial:
                 val = _scores(torch.from_numpy(found).float(), self._val)
                 choice.offer(settings, val, (model, calibration, fit_seconds))
         return choice
+
+    def again(self, compared: _Choice, train: Arrays) -> tuple[_Choice, list[str]]:
+        """What was the best on fewer rows, fitted to all of them; and what turned out worse there.
+
+        More rows can do harm: where boosting has many classes and a high learning rate, the values
+        of its leaves may run away. Then the next best settings are fitted too, and the validation
+        rows choose once more.
+        """
+        best = next(t for t in compared.tried if compared.settings.items() <= t.items())
+        others = sorted((t for t in compared.tried if t is not best), key=lambda t: -t["val/acc"])
+        choice: _Choice = Choice()
+        fallen: dict[int, str] = {}
+        for place, expected in enumerate([best, *others][:_FITS_ON_ALL_ROWS]):
+            settings = {key: value for key, value in expected.items() if key != "val/acc"}
+            found = self.choose([[settings]], train)
+            assert found.val is not None
+            assert found.kept is not None
+            choice.offer(settings, found.val, found.kept)
+            if found.val.acc >= expected["val/acc"] - 2 * self._standard_error(expected["val/acc"]):
+                break
+            fallen[place] = (
+                f"{_told(settings)} has validation accuracy {found.val.acc:.3f} "
+                f"instead of {expected['val/acc']:.3f}"
+            )
+        taken = next(i for i, t in enumerate(choice.tried) if choice.settings.items() <= t.items())
+        return choice, [told for place, told in fallen.items() if place != taken]
+
+    def _standard_error(self, acc: float) -> float:
+        """Of an accuracy on the validation rows."""
+        return math.sqrt(acc * (1 - acc) / len(self._val.y))
 
 
 def _outputs(
