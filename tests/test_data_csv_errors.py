@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from nnexp.config.schema import CSVConfig
 from nnexp.data import load, load_source
 from nnexp.errors import ConfigError, DataError
 
+QUANTITY = "a quantity, not a class; this looks like regression, which nnexp does not do"
 PLAIN = "a,b,label\n1,2,x\n3,4,y\n5,6,x\n"
 
 
@@ -45,11 +48,21 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
         case("1,2,a\n", "t.csv: target 'column 2' has one class only, 'a'", target="2"),
         case(
             "word\nother\n",
-            "t.csv: no separator found among tab ; | , and space; give it with dataset.separator",
+            "t.csv: one column only, or a separator that is none of tab ; | , and space; give it "
+            "with dataset.separator",
         ),
         case("a,b,label\n1,2,x\n3,4\n", "t.csv: line 3 has 2 cells, but line 1 has 3"),
         case("a,b,label\n1,2,x\n\n3,4,y,5\n", "t.csv: line 4 has 4 cells, but line 1 has 3"),
-        case("b,label\n1,2,x\n3,4,y\n", "t.csv: line 2 has 3 cells, but line 1 has 2"),
+        case(
+            "b,label\n1,2,x\n3,4,y\n",
+            "t.csv: line 1 has 2 cells, but every line below has 3",
+        ),
+        case(
+            "Results of May\n\na,label\n1,x\n2,y\n",
+            "t.csv: line 1 has 1 cell, but every line below has 2; if it is a title, delete it or "
+            "say with dataset.comment how it begins",
+        ),
+        case("a,label\n1\n2,y\n", "t.csv: line 2 has 1 cell, but line 1 has 2"),
         case(
             'a,b,label\n1,"2\n\n",x\n3,4\n', "t.csv: line 5 has 2 cells, but line 1 has 3"
         ),  # a cell of three lines before it
@@ -83,6 +96,11 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
             "dataset.drop=[0]",
         ),
         case(
+            "a,label,\n1,x,\n2,y,?\n",
+            "t.csv: column 2 (from 0) has no name and no values, as where lines end in a "
+            "separator; leave it out with dataset.drop=[2]",
+        ),
+        case(
             "39,77516,NA\n50,83311,1\n38,215646,0\n",
             "t.csv: cannot tell whether the first row names the columns; say so with "
             "dataset.header=true or dataset.header=false",
@@ -93,7 +111,38 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
             "t.csv: line 3: byte 0xfc is not utf-8; another encoding, such as latin-1 or utf-16, "
             "is given by dataset.encoding",
         ),
+        case(PLAIN.encode("utf-16"), "t.csv: UTF-16, not utf-8; give dataset.encoding=utf-16"),
+        case(
+            PLAIN.encode("utf-16-le"),
+            "t.csv: full of NUL characters; if it is text, its encoding is not utf-8 but perhaps "
+            "dataset.encoding=utf-16-le",
+        ),
         case(b"PK\x03\x04...", "t.csv: a zip archive; unpack it first"),
+        case(
+            b"PK\x03\x04" + bytes(26) + b"[Content_Types].xml...",
+            "t.csv: an Excel workbook; save its sheet as CSV first",
+        ),
+        case(
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(40),
+            "t.csv: an Excel workbook; save its sheet as CSV first",
+        ),
+        case(b"PAR1" + bytes(40), "t.csv: a Parquet file; write it as CSV first"),
+        case(
+            bz2.compress(PLAIN.encode()),
+            "t.csv: packed with bzip2; unpack it, or pack it with gzip",
+        ),
+        case(
+            lzma.compress(PLAIN.encode()), "t.csv: packed with xz; unpack it, or pack it with gzip"
+        ),
+        case(
+            "\n<!DOCTYPE html><html><title>404, Not Found</title>\n<p>Gone, sorry</p></html>\n",
+            "t.csv: an HTML page, not a table of separated cells",
+        ),
+        case('<?xml version="1.0"?>\n<a>1, 2</a>\n', "t.csv: XML, not a table of separated cells"),
+        case(
+            '[\n  {"a": 1, "label": "x"},\n  {"a": 2, "label": "y"}]\n',
+            "t.csv: JSON, not a table of separated cells",
+        ),
         case(
             gzip.compress(PLAIN.encode(), mtime=0)[:-9],
             "t.csv: truncated, the gzip stream has no end",
@@ -167,11 +216,40 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
         case("a,label\n1,1\n2,1.0\n3,2\n", "t.csv: target 'label': '1' and '1.0' are one number"),
         case(
             "a,label\n" + "".join(f"{i},{i / 8}\n" for i in range(200)),
-            "t.csv: target 'label' has 200 different numbers in 200 rows: a quantity, not a class",
+            f"t.csv: target 'label' has 200 different numbers in 200 rows: {QUANTITY}",
         ),
         case(
             "a,label\n" + "".join(f"{i},{i * 10}\n" for i in range(200)),
-            "t.csv: target 'label' has 200 different numbers in 200 rows: a quantity, not a class",
+            f"t.csv: target 'label' has 200 different numbers in 200 rows: {QUANTITY}",
+        ),
+        case(  # as many rows as would be enough for classes that are numbered
+            "a,label\n" + "".join(f"{i},{i % 101 / 2}\n" for i in range(3000)),
+            f"t.csv: target 'label' has 101 different numbers in 3000 rows: {QUANTITY}",
+        ),
+        case(  # "1" and "1.0" are no matter where there are so many others
+            "a,label\n1,1\n2,1.0\n" + "".join(f"{i},{i / 8}\n" for i in range(40)),
+            f"t.csv: target 'label' has 41 different numbers in 42 rows: {QUANTITY}",
+        ),
+        case(
+            "a,label\n1,NA\n" + "".join(f"{i},{i / 8}\n" for i in range(40)),
+            "t.csv: target 'label' has 41 different labels, most of them numbers, in 41 rows: "
+            f"{QUANTITY}",
+        ),
+        case(
+            "a;label\n" + "".join(f"{i};{i},25\n" for i in range(40)),
+            "t.csv: target 'label' has 40 different labels, most of them numbers, in 40 rows: "
+            f"{QUANTITY}",
+        ),
+        case(
+            "a;label\n" + "".join(f"{i};${i},000.50\n" for i in range(40)),
+            "t.csv: target 'label' has 40 different labels, most of them numbers, in 40 rows: "
+            f"{QUANTITY}",
+        ),
+        case(
+            "a;label\n1;x\n0,5;y\n0,25;x\n1,234,567;y\n",
+            "t.csv: line 3, column 'a': '0,5' is not a number: numbers have a decimal point here, "
+            "and nothing between thousands; mend the file, or name the column in "
+            "dataset.categorical",
         ),
         case(
             "a,label\n" + "".join(f"{i},name {i}\n" for i in range(200)),
@@ -212,10 +290,16 @@ def test_wrong_tables(
     ("message", "options"),
     [
         (
-            "dataset.target=lable: t.csv has no such column (did you mean 'label'?); it has a, b, "
-            "label",
+            "dataset.target=lable: t.csv has no such column (did you mean 'label'?); it has label, "
+            "a, b",
             {"target": "lable"},
         ),
+        (
+            "dataset.target=LABEL: t.csv has no such column (did you mean 'label'?); it has label,",
+            {"target": "LABEL"},
+        ),
+        ("dataset.separator=;: none in line 1 of t.csv (did you mean ','?)", {"separator": ";"}),
+        ("dataset.separator=tab: none in line 1 of t.csv (did", {"separator": "tab"}),
         ("dataset.target=3: t.csv has columns 0 to 2", {"target": "3"}),
         ("dataset.target=-4: t.csv has columns 0 to 2", {"target": "-4"}),
         ("dataset.drop=c: t.csv has no such column; it has a, b, label", {"drop": ["c"]}),
@@ -238,6 +322,39 @@ def test_options_that_do_not_fit_the_table(
     assert refusal(ConfigError, path, **options).startswith(message)
 
 
+def test_of_many_columns_the_nearest_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    names = [f"feature_{i}" for i in range(10)] + ["class", "klass"]
+    path.write_text(",".join(names) + "\n" + ",".join("1" * 12) + "\n")
+    features = ", ".join(names[:8])
+    assert refusal(ConfigError, path, target="klasse") == (
+        "dataset.target=klasse: t.csv has no such column (did you mean 'klass'?); it has klass, "
+        f"class, {features} and 2 more"
+    )
+    path.write_text(",".join(["", *names[2:]]) + "\n" + ",".join("1" * 11) + "\n")
+    found = refusal(ConfigError, path, target="klasse", header=True)
+    assert found.endswith("feature_8, feature_9")  # ten with a name: all of them
+    path.write_text(",".join(names[1:]) + "\n" + ",".join("1" * 11) + "\n")
+    assert refusal(ConfigError, path, target="klasse").endswith("feature_8 and 1 more")
+
+
+@pytest.mark.parametrize("content", ["a\tlabel\n1\tx\n2\ty\n", "a\tlabel\n1,5\tx\n2\ty\n"])
+def test_a_separator_that_is_tab_is_named_as_it_is_typed(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    assert refusal(ConfigError, path, separator=";") == (
+        "dataset.separator=;: none in line 1 of t.csv (did you mean 'tab'?)"
+    )
+
+
+def test_thirty_ratings_with_halves_are_classes(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,label\n" + "".join(f"{i},{i % 30 / 2}\n" for i in range(60)))
+    source = load_source(CSVConfig(path=str(path), target="label"))
+    assert source.class_names[:3] == ("0.0", "0.5", "1.0")
+    assert len(source.class_names) == 30
+
+
 def test_names_of_columns_that_cannot_be_printed(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(b"a,b\x1b[2J,c\n1,2,x\n3,4,y\n")
@@ -250,7 +367,8 @@ def test_a_name_where_the_file_has_no_header(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("1,2,x\n3,4,y\n5,6,x\n")
     assert refusal(ConfigError, path) == (
-        "dataset.target=label: t.csv has no header, so its columns go by number, 0 to 2"
+        "dataset.target=label: t.csv has no header, so its columns go by number, 0 to 2; "
+        "dataset.header=true takes its first row for one"
     )
 
 
@@ -320,7 +438,7 @@ def test_fewer_rows_than_classes(tmp_path: Path) -> None:
 
 
 def test_too_many_columns_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnexp.data.csv_source._MOST_NUMBERS", 8)
+    monkeypatch.setattr("nnexp.data.csv_source.source._MOST_NUMBERS", 8)
     path = tmp_path / "t.csv"
     path.write_text("t,label\np,x\nq,y\nr,x\n")
     assert refusal(DataError, path) == (
