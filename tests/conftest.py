@@ -12,6 +12,14 @@ from nnexp.environment import prepare
 prepare()  # must come before torch
 
 
+def pytest_configure() -> None:
+    """Without a GPU, kernels are interpreted. Triton wants to know before it is first imported."""
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "1"
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data files: NNEXP_DATA, else ``shared/data`` beside the repository."""

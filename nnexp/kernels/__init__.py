@@ -21,18 +21,22 @@ def available(device: torch.device) -> bool:
     """Whether kernels run on ``device``. The first question is answered by running one."""
     if device.type != "cuda" or find_spec("triton") is None:
         return False
-    table = torch.tensor([[3]], dtype=torch.uint8, device=device)
-    index = torch.zeros(1, dtype=torch.int64, device=device)
-    ones = torch.ones(1, 1, dtype=torch.float64, device=device)
-    out = torch.zeros(1, 1, 1, device=device)
     try:
-        from nnexp.kernels.gather import gather_pixels  # imports triton
-
-        gather_pixels(table, index, ones, ones, out)
+        return _one_works(device)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # no compiler, no headers, no cache folder, an old device, ...
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         _log.warning("Triton does not work on %s, so training is slower: %s", device, reason)
         return False
+
+
+def _one_works(device: torch.device) -> bool:
+    from nnexp.kernels.gather import gather_pixels  # imports triton
+
+    table = torch.full((1, 1), 3, dtype=torch.uint8, device=device)
+    index = torch.zeros(1, dtype=torch.int64, device=device)
+    one = torch.ones(1, 1, dtype=torch.float64, device=device)
+    out = torch.zeros(1, 1, 1, device=device)
+    gather_pixels(table, index, one, one, out)
     return out.item() == 2
