@@ -1,47 +1,22 @@
-"""The record of a run: ``metrics.jsonl`` while it trains, ``result.json`` when it has ended.
-
-Both are strict JSON: a number that is not finite is written as ``null``.
-"""
+"""``result.json``: what a run was and came to, written when it has ended."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from nnexp.errors import DataError
 from nnexp.results.contract import check_values
-from nnexp.results.files import Journal, write_atomically
-from nnexp.results.strict_json import to_json, to_object, to_readable_json
+from nnexp.results.files import write_atomically
+from nnexp.results.record.folder import RESULT_FILE, read_bytes
+from nnexp.results.record.versions import installed_versions
+from nnexp.results.strict_json import to_object, to_readable_json
 from nnexp.results.typed import ADDED, from_fields, require
 
 SCHEMA = 1
-METRICS_FILE = "metrics.jsonl"
-RESULT_FILE = "result.json"
-PREDICTIONS_FILE = "predictions.npz"
-
-EPOCH_KEYS = (
-    "epoch",
-    "step",
-    "train/loss",
-    "train/acc",
-    "val/loss",
-    "val/acc",
-    "lr",
-    "seconds",
-)
-"""What one line of ``metrics.jsonl`` holds.
-
-``epoch`` counts from 1; ``step`` is the number of optimizer steps taken so far; ``train/*`` are
-means over the epoch's batches; ``val/*`` are null in an epoch without evaluation; ``lr`` is the
-learning rate of the epoch's last step; ``seconds`` is the time since training began.
-"""
-
 STATUSES = ("completed", "diverged", "failed", "interrupted")
 RESULT_METRICS = ("train/loss", "val/loss", "val/acc", "test/loss", "test/acc", "test/brier")
 RESULT_SECONDS = ("total", "train", "predict")
@@ -65,63 +40,6 @@ _ADDED = {
     "baselines": dict.fromkeys(set(BASELINE_KEYS) - {"val/acc", "test/acc", "seconds"}),
 }
 """Keys that the first results do not have, and what is read in their place."""
-RECORDED_PACKAGES = ("nnexp", "torch", "numpy", "scikit-learn", "hydra-core", "omegaconf")
-
-
-class MetricsLog:
-    """Appends one line an epoch to ``metrics.jsonl``; see :class:`~nnexp.results.files.Journal`.
-
-    Lines are collected for a moment before they are written, and then survive a kill of the
-    process; a full disk delays them and stops nothing.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._journal = Journal(folder / METRICS_FILE)
-
-    def append(self, epoch: Mapping[str, float | None]) -> None:
-        """Record one epoch, given by exactly the keys of :data:`EPOCH_KEYS`."""
-        if set(epoch) != set(EPOCH_KEYS):
-            raise ValueError(f"an epoch has the keys {EPOCH_KEYS}, got {tuple(epoch)}")
-        self._journal.append(to_json({key: epoch[key] for key in EPOCH_KEYS}) + b"\n")
-
-    def flush(self) -> None:
-        """Write the lines that are still being collected."""
-        self._journal.flush()
-
-    def close(self) -> None:
-        """Write what is not written yet, or tell that it is lost."""
-        self._journal.close()
-
-
-def read_metrics(folder: Path) -> list[dict[str, float | None]]:
-    """The epochs of ``metrics.jsonl`` in ``folder``; a torn last line is left out.
-
-    Raises DataError if the file is missing or a line is no JSON object.
-    """
-    path = folder / METRICS_FILE
-    epochs = []
-    for number, line in enumerate(_read(path).split(b"\n")[:-1], start=1):
-        try:
-            epochs.append(to_object(line))
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: {error}") from error
-    return epochs
-
-
-def installed_versions() -> dict[str, str]:
-    """The versions of Python and of the packages that decide a run's numbers."""
-    return dict(_installed_versions())
-
-
-@functools.cache
-def _installed_versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in RECORDED_PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +127,7 @@ def read_result(folder: Path) -> RunResult:
     Raises DataError if it is missing, damaged, of another schema or not what the contract says.
     """
     path = folder / RESULT_FILE
-    content = _read(path)
+    content = read_bytes(path)
     try:
         return _result_from(to_object(content))
     except ValueError as error:
@@ -223,37 +141,6 @@ def precedence(result: RunResult) -> int:
     somebody stopped.
     """
     return {"completed": 0, "diverged": 0, "failed": 1, "interrupted": 2}[result.status]
-
-
-def discard(folder: Path) -> None:
-    """Delete what a run that never had a result has left in ``folder``: it is to be run again."""
-    if (folder / RESULT_FILE).exists():
-        return
-    for pattern in (METRICS_FILE, f"{PREDICTIONS_FILE}*", "events.out.tfevents.*",
-                    "checkpoints/*.pt*"):  # fmt: skip
-        for path in folder.glob(pattern):
-            path.unlink()
-
-
-def set_aside(folder: Path) -> Path | None:
-    """Move what an earlier run left in ``folder`` to ``folder/previous/<n>``, and name that place.
-
-    The next run then finds the folder empty of results, and nothing that was written is lost. None
-    if there was nothing to move. ``result.json`` goes first: a folder that still has it is whole.
-    """
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    ours = (RESULT_FILE, METRICS_FILE, PREDICTIONS_FILE, "checkpoints")
-    leftovers = [name for name in ours if name in names]
-    leftovers += [name for name in names if name.startswith("events.out.tfevents.")]
-    if not leftovers:
-        return None
-    number = 1
-    while (place := folder / "previous" / str(number)).exists():
-        number += 1
-    place.mkdir(parents=True)
-    for name in leftovers:
-        (folder / name).rename(place / name)
-    return place
 
 
 def _result_from(fields: dict[str, Any]) -> RunResult:
@@ -277,10 +164,3 @@ def _completed(kind: str, values: Any, keys: Iterable[str], name: str = "") -> d
     added = _ADDED[kind]
     require(f"{kind}.{name}" if name else kind, values, [key for key in keys if key not in added])
     return {**added, **values} if any(key not in values for key in added) else values
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
