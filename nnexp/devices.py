@@ -115,6 +115,16 @@ def device_name(device: torch.device) -> str:
 
 
 @contextlib.contextmanager
+def current(device: torch.device) -> Iterator[None]:
+    """Let a GPU be the one that is meant where none is named, in this thread and inside.
+
+    Kernels that are not torch's own are launched there, wherever their tensors lie.
+    """
+    with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
     """Let torch use ``count`` CPU threads inside."""
     before = torch.get_num_threads()

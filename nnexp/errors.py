@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 
 
 class NnexpError(Exception):
@@ -24,6 +25,39 @@ class DataError(NnexpError):
 
 class DivergedError(NnexpError):
     """Training reached a loss that is not a finite number."""
+
+
+class DoesNotFitError(NnexpError):
+    """Runs that train together, or one alone, for which the memory of their device is too small."""
+
+
+# Of torch's allocators, of CUDA, of its libraries, of C++.
+_NO_MEMORY = re.compile(
+    "allocate memory|not enough memory|out of memory|bad_alloc|Storage size calculation|"
+    "CUBLAS_STATUS_ALLOC_FAILED"
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, be it that what broke on the way out was told instead.
+
+    Allocators fail with errors of many classes; torch's, but for one, are told by their words.
+    """
+    return any(_tells_no_memory(one) for one in chain_of(error))
+
+
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what caused it, what caused that."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _tells_no_memory(error: BaseException) -> bool:
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return bool(kinds & {"MemoryError", "OutOfMemoryError"}) or (
+        "RuntimeError" in kinds and bool(_NO_MEMORY.search(str(error)))
+    )
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 
 from nnexp.config.schema import Config
 from nnexp.data import load
-from nnexp.devices import resolve_device, resolve_precision, resolve_threads
+from nnexp.devices import current, resolve_device, resolve_precision, resolve_threads
 from nnexp.engine import Epoch
 from nnexp.errors import DivergedError, NnexpError
 from nnexp.job import Job
+from nnexp.out_of_memory import does_not_fit
 from nnexp.results.record import RunResult
 from nnexp.terminal import epoch_bar, print_result
 from nnexp.training import Means, compare, structure_of, train_together
@@ -55,9 +56,16 @@ def _train(job: Job) -> None:
     def baselines(job: Job) -> dict[str, dict[str, Any]]:
         return compare(job.config, dataset, device)
 
-    with epoch_bar(config.trainer.epochs) as bar:
+    means = Means(device, precision, num_threads)
+    with current(device), epoch_bar(config.trainer.epochs) as bar:
 
         def watch(epochs: Sequence[Epoch]) -> None:
             bar.update(epochs[0])
 
-        train_together([job], [dataset], Means(device, precision, num_threads), baselines, watch)
+        try:
+            train_together([job], [dataset], means, baselines, watch)
+        except Exception as error:
+            unfit = does_not_fit(error, device, [config], dataset, structure)
+            if unfit is None:
+                raise
+            raise unfit from None

@@ -11,11 +11,12 @@ import torch
 from nnexp.baselines.choice import skipped_record
 from nnexp.config.messages import told
 from nnexp.data import Dataset
-from nnexp.devices import resolve_precision
+from nnexp.devices import current, resolve_precision
 from nnexp.engine import Epoch
-from nnexp.errors import NnexpError
+from nnexp.errors import DoesNotFitError, NnexpError
 from nnexp.failures import log_traceback
 from nnexp.job import Job
+from nnexp.out_of_memory import does_not_fit
 from nnexp.results.record import discard
 from nnexp.results.run_log import RunLogs, about
 from nnexp.sweep import messages as say
@@ -23,7 +24,7 @@ from nnexp.sweep.findings import Findings
 from nnexp.sweep.keys import wanted_baselines
 from nnexp.sweep.line import Line
 from nnexp.sweep.shelf import Shelf
-from nnexp.training import Means, train_together
+from nnexp.training import Means, structure_of, train_together
 
 _SECONDS_BETWEEN_NEWS = 0.1
 
@@ -77,7 +78,7 @@ class GroupTraining:
                 except (NnexpError, OSError) as error:
                     job.abandon(error)
             self._tell_ended()
-            train_together(jobs, datasets, means, self._baselines, self._watch)
+            self._train(jobs, datasets, means)
             self._tell_ended()
             self._line.send(say.Trained())
         except KeyboardInterrupt as stop:
@@ -89,12 +90,26 @@ class GroupTraining:
         except Exception as error:
             if len(self._jobs) > 1:
                 self._tell_ended()
-                self._line.send(say.Broken(told(error)))
+                unfit = isinstance(error, DoesNotFitError)
+                self._line.send(say.Broken(told(error), out_of_memory=unfit))
                 return
             if not self._jobs[0].ended:
                 self._jobs[0].abandon(error)
             self._tell_ended()
             self._line.send(say.Trained())
+
+    def _train(self, jobs: Sequence[Job], datasets: Sequence[Dataset], means: Means) -> None:
+        """Raises DoesNotFitError where memory does not suffice, when it has been given back."""
+        try:
+            with current(means.device):
+                train_together(jobs, datasets, means, self._baselines, self._watch)
+        except Exception as error:
+            configs, dataset = [job.config for job in jobs], datasets[0]
+            structure = structure_of(configs[0], dataset.num_features, dataset.num_classes)
+            unfit = does_not_fit(error, means.device, configs, dataset, structure)
+            if unfit is None:
+                raise
+            raise unfit from None
 
     def _dataset(self, job: Job) -> Dataset:
         """The job's rows; what there is to say of them is in the log of every run that has them."""

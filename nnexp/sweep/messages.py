@@ -116,6 +116,7 @@ class Broken:
     """
 
     error: str
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True)

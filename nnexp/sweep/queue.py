@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ from nnexp.errors import DataError
 from nnexp.results.failure import record_failure
 from nnexp.results.record import RunResult, read_result
 from nnexp.sweep.plan import Plan, PlannedTask
-from nnexp.sweep.tasks import Entry
+from nnexp.sweep.tasks import Entry, Kind
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class Queue:
 
     def __init__(self, plan: Plan, ended: Callable[[Entry, RunResult], None]) -> None:
         self._waiting = deque(Group(planned) for planned in plan.tasks)
+        self._most: dict[Kind, int] = {}  # runs a group, where memory did not suffice for more
         self._ended = ended
         runs = sum(len(task.entries) for task in plan.tasks)
         self.progress = Progress(runs=runs, cost=plan.cost)
@@ -85,10 +88,36 @@ class Queue:
     def put_back(self, group: Group, error: str) -> None:
         """What is left of a group that broke as a whole waits again, in halves."""
         log.info("%d runs are trained as two groups: %s", len(group.left), error)
+        self._put_first(group, math.ceil(len(group.left) / 2))
+
+    def put_back_smaller(self, group: Group, error: str) -> None:
+        """What is left of a group for which memory did not suffice waits again, in halves, and no
+        group of the kind is tried again with as many runs."""
+        kind, tried = group.planned.kind, len(group.planned.entries)
+        most = math.ceil(tried / 2)
+        if most < self._most.get(kind, tried):
+            self._most[kind] = most
+            log.warning(
+                "%s; what is left of them starts anew, in groups of %d at most", error, most
+            )
+        for _ in range(len(self._waiting)):
+            other = self._waiting.popleft()
+            of_kind = other.planned.kind == kind
+            self._waiting.extend(self._parts(other, self._most[kind]) if of_kind else [other])
+        self._put_first(group, min(self._most[kind], math.ceil(len(group.left) / 2)))
+
+    def _put_first(self, group: Group, most: int) -> None:
+        self._waiting.extendleft(reversed(self._parts(group, most)))
+
+    def _parts(self, group: Group, most: int) -> list[Group]:
+        """What is left of a group, evenly, in groups of at most so many runs."""
         rest = tuple(group.left.values())
-        left = group.planned.part(rest)
-        halves = left.halves() if len(rest) > 1 else [left]
-        self._waiting.extendleft(Group(half, group.attempt) for half in halves)
+        count = math.ceil(len(rest) / max(1, most))
+        bounds = [len(rest) * i // count for i in range(count + 1)]
+        return [
+            Group(group.planned.part(rest[start:stop]), group.attempt)
+            for start, stop in itertools.pairwise(bounds)
+        ]
 
     def lose(self, group: Group, how: str, *, innocent: bool) -> None:
         """The group's worker has died: its runs are tried once more, by another.

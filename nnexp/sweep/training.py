@@ -153,8 +153,10 @@ class Training:
                 self._answer_all()
             case say.Trained():
                 del self._training[worker]
-            case say.Broken(error):
-                self._queue.put_back(self._training.pop(worker), error)
+            case say.Broken(error, out_of_memory):
+                group = self._training.pop(worker)
+                put_back = self._queue.put_back_smaller if out_of_memory else self._queue.put_back
+                put_back(group, error)
             case Gone(how):
                 self._bury(worker, how)
             case _:

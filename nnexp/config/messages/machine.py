@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 from nnexp.config.messages.words import sentence_of
+from nnexp.errors import is_out_of_memory
 
 
 def too_large(error: Exception) -> str | None:
     """Too little memory, or a number that overflows; None for other errors."""
     text = sentence_of(error)
     names = {kind.__name__ for kind in type(error).__mro__}
-    if _is_memory_error(error):
+    if is_out_of_memory(error):
         asked = re.search(r"tried to allocate ([\d.]+ \w+)", text, re.IGNORECASE)
         return (
             "memory does not suffice for the network or the data"
@@ -26,13 +27,3 @@ def too_large(error: Exception) -> str | None:
             "trainer.threads (HYDRA_FULL_ERROR=1 shows where)"
         )
     return None
-
-
-def _is_memory_error(error: Exception) -> bool:
-    """Whether memory ran out. Allocators fail with errors of many classes; torch's are told by
-    their words."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    words = "allocate memory|not enough memory|out of memory|bad_alloc|Storage size calculation"
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or (
-        "RuntimeError" in names and bool(re.search(words, sentence_of(error)))
-    )

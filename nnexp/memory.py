@@ -1,0 +1,137 @@
+"""How much memory a run takes on the device that trains it, piece by piece.
+
+The sweep sizes its groups by it, and a run that does not fit says it. It follows what the engine
+allocates (tests/test_memory.py holds it to that), not what CUDA itself takes and what its allocator
+leaves unused in between. The pieces do not all reach their height at once, so it is rather too much
+than too little. This module does not import torch: the main process of a sweep plans.
+
+Axes: R runs, M rows of the buffers, D inputs, H units, C classes, N rows, P numbers of a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nnexp.config.schema import (
+    AdagradConfig,
+    AdamConfig,
+    Config,
+    OptimizerConfig,
+    RMSpropConfig,
+    SGDConfig,
+)
+from nnexp.models.structure import Structure, parameter_layout, statistics_layout
+
+EVALUATED_ROWS = {"cpu": 256, "cuda": 8192}  # of a run at once
+# Activations whose derivative is computed from what went in: that is kept beside what came out.
+KEEP_INPUT = frozenset({"gelu", "silu", "step"})
+_FLOAT32, _BFLOAT16, _INT64 = 4, 2, 8
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes of a run."""
+
+    weights: int  # parameters, gradients, state of the optimizer, best weights
+    batch: int  # what a training step keeps of a batch
+    evaluation: int  # of the rows evaluated at once, and the logits of all
+    order: int  # which rows come when, their classes and losses
+
+    @property
+    def total(self) -> int:
+        """Of all pieces."""
+        return self.weights + self.batch + self.evaluation + self.order
+
+
+def needs_of(
+    config: Config,
+    structure: Structure,
+    device: str,
+    num_train: int,
+    num_val: int,
+    num_test: int,
+    *,
+    alone: bool = False,
+) -> Needs:
+    """What a run takes beside the table of rows, which others may share.
+
+    Args:
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        num_test: rows that the best weights predict in the end.
+        alone: no other run trains beside it; runs of a group leave it with copies of what is
+            theirs.
+    """
+    is_half = config.trainer.precision == "bfloat16"
+    size = parameter_layout(structure).size
+    state = optimizer_buffers(config.optimizer)
+    # Parameters, gradients, best parameters, state and scratch of the optimizer; in the end the
+    # weights that predict, with gradients that stay zero.
+    flats = 6 + state + (0 if alone else 1 + state)
+    weights = _FLOAT32 * (flats * size + 3 * statistics_layout(structure).size)
+    if is_half:  # parameters and their gradients as the products take them, twice
+        weights += 3 * _BFLOAT16 * size
+
+    heights = _heights(num_train, config.trainer.batch_size, config.trainer.drop_last)
+    rows = sum(structure.padded_rows(height) for height in heights)
+    highest = structure.padded_rows(max(heights))
+    drops = config.model.dropout > 0
+    batch = (
+        rows * _kept(structure, is_half=is_half, drops=drops)
+        + rows * _FLOAT32 * structure.num_features
+        + highest * _passing(structure, is_half=is_half, drops=drops)
+    )
+
+    at_once = EVALUATED_ROWS[device.partition(":")[0]]
+    val, test = (
+        [structure.padded_rows(height) for height in _heights(number, at_once)]
+        for number in (num_val, num_test)
+    )
+    evaluation = (
+        (sum(val) + sum(test)) * _kept(structure, is_half=is_half, drops=drops)
+        + max(sum(val), val[-1] + sum(test)) * _FLOAT32 * structure.num_features
+        + (4 * num_val + 2 * num_test) * _FLOAT32 * structure.num_classes
+    )
+    return Needs(weights, batch, evaluation, _INT64 * (6 * num_train + 3 * num_val + num_test))
+
+
+def optimizer_buffers(config: OptimizerConfig) -> int:
+    """How many numbers an optimizer keeps for each parameter from step to step."""
+    match config:
+        case SGDConfig():
+            return int(config.momentum > 0)
+        case AdagradConfig():
+            return 1
+        case AdamConfig():  # AdamW as well
+            return 2 + config.amsgrad
+        case RMSpropConfig():
+            return 1 + config.centered + (config.momentum > 0)
+    raise TypeError(f"no optimizer of the kind {type(config).__name__}")
+
+
+def _heights(rows: int, at_once: int, drop_last: bool = False) -> list[int]:
+    """The different numbers of rows that pass at once; each has buffers of its own."""
+    whole, rest = min(rows, at_once), rows % at_once
+    return [whole] if rest in (0, rows) or drop_last else [whole, rest]
+
+
+def _kept(structure: Structure, *, is_half: bool, drops: bool) -> int:
+    """Bytes of a row in the buffers of all hidden layers: sums, outputs, gradients."""
+    number = _BFLOAT16 if is_half else _FLOAT32
+    kept = 0
+    for layer, width in enumerate(structure.hidden):
+        flats = 2 + (structure.activation in KEEP_INPUT) + (drops or structure.skips(layer))
+        kept += flats * number * width
+    return kept
+
+
+def _passing(structure: Structure, *, is_half: bool, drops: bool) -> int:
+    """Bytes of a row that are taken and given back within a step."""
+    units, widest = sum(structure.hidden), max(structure.hidden)
+    taken = 5 * _FLOAT32 * structure.num_classes  # logits, their logarithms, gradients
+    if is_half:
+        taken += _BFLOAT16 * structure.num_features
+    if drops:  # masks, and the hashes that they come from
+        taken += (_FLOAT32 + 4 + (_BFLOAT16 if is_half else 0)) * units
+    if structure.norm != "none":  # normalised sums, and what becomes of a layer's
+        taken += _FLOAT32 * (units + 3 * widest)
+    return taken
