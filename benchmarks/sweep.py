@@ -494,6 +494,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure and print; exit with 1 where final losses differ."""
     arguments = parse_arguments()
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # read as JAX is imported, in every process
     with Workers(available_cores()) as workers:
         benchmark = Benchmark(arguments, workers)
         versions = ", ".join(f"{k} {v}" for k, v in benchmark.report["versions"].items() if v)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from learners.work import LEARNING_RATE, Task, Work
+from learners.epochs import Progress
+from learners.work import LEARNING_RATE, Data, Task, Work
 from nnexp.config.schema import (
     AdamConfig,
     BundledConfig,
@@ -18,7 +19,7 @@ from nnexp.config.schema import (
     TrainerConfig,
 )
 from nnexp.data.features import Floats
-from nnexp.devices import resolve_threads
+from nnexp.devices import resolve_precision, resolve_threads
 from nnexp.engine import Group, Run
 from nnexp.models.structure import Structure
 
@@ -27,12 +28,15 @@ def config_of(work: Work, eval_every: int | None = None) -> Config:
     """The config of the work's run with seed 0."""
     return Config(
         seed=0,
-        model=ModelConfig(name="mlp", hidden=list(work.widths[1:-1])),
+        model=ModelConfig(name="mlp", hidden=list(work.widths[1:-1]), dropout=work.dropout),
         optimizer=AdamConfig(name="adam", lr=LEARNING_RATE),
         scheduler=ConstantConfig(name="constant"),
         dataset=BundledConfig(name="benchmark"),
         trainer=TrainerConfig(
-            epochs=work.epochs, batch_size=work.batch_size, eval_every=eval_every or work.epochs
+            epochs=work.epochs,
+            batch_size=work.batch_size,
+            eval_every=eval_every or work.epochs,
+            precision=work.precision,
         ),
     )
 
@@ -60,7 +64,14 @@ def group_of(
     config = config_of(work, eval_every)
     rows = torch.arange(len(x), device=x.device)
     runs = [Run(replace(config, seed=s), rows[:num_train], rows[num_train:]) for s in seeds]
-    return Group(runs, Floats(x), y, structure_of(work), num_threads=num_threads)
+    return Group(
+        runs,
+        Floats(x),
+        y,
+        structure_of(work),
+        precision=resolve_precision(work.precision, x.device),
+        num_threads=num_threads,
+    )
 
 
 def last_losses(group: Group) -> list[float]:
@@ -79,3 +90,20 @@ def engine_runs(task: Task) -> list[float]:
         group = group_of(task.work, x, y, task.data.num_train, seeds, task.threads, task.eval_every)
         losses += last_losses(group)
     return losses
+
+
+class Engine:
+    """nnexp's engine as a learner that yields its epochs. Every training starts with a new group,
+    so that what that costs, capturing CUDA graphs included, is in its time."""
+
+    def __init__(self, work: Work, data: Data, device: torch.device) -> None:
+        self._work, self._num_train = work, data.num_train
+        self._x, self._y = (torch.from_numpy(part).to(device) for part in (data.x, data.y))
+
+    def train(self, seeds: Sequence[int], eval_every: int) -> Iterator[Progress]:
+        """Runs, one a seed, together."""
+        threads = own_threads(self._work)
+        group = group_of(self._work, self._x, self._y, self._num_train, seeds, threads, eval_every)
+        for records in group.train():
+            accuracies = [r.val_acc for r in records if r.val_acc is not None]
+            yield Progress([r.train_loss for r in records], accuracies or None)

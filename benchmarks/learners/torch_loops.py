@@ -16,9 +16,11 @@ from nnexp.devices import threads
 def network(work: Work, device: torch.device) -> nn.Module:
     """The network, with torch's default initial weights."""
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(work.widths):
+    for inputs, outputs in pairwise(work.widths[:-1]):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers[:-1]).to(device)
+        if work.dropout:
+            layers.append(nn.Dropout(work.dropout))
+    return nn.Sequential(*layers, nn.Linear(work.widths[-2], work.widths[-1])).to(device)
 
 
 def plain(work: Work, x: Tensor, y: Tensor) -> float:

@@ -19,6 +19,8 @@ class Work:
     batch_size: int
     rows: int
     epochs: int
+    dropout: float = 0.0  # after every hidden layer
+    precision: str = "float32"  # of the matrix products, as trainer.precision names it
 
     @property
     def steps(self) -> int:

@@ -1,25 +1,23 @@
 """JAX: whole trainings as one computation, jit(vmap(scan)) over the runs. An extra.
 
 Everything stays on the device from the first step to the last; each run has its own key and its
-own learning rate. Adam (Kingma and Ba 2015, algorithm 1) is written out.
+own learning rate. Adam (Kingma and Ba 2015, algorithm 1) is written out. Where JAX computes is up
+to whoever imports this (JAX_PLATFORMS).
 """
 
 from __future__ import annotations
 
 import functools
-import os
 import time
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from learners.work import LEARNING_RATE, Task, Work
-
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-import jax  # reads the line above
-import jax.numpy as jnp
 
 Params = list[tuple[Any, Any]]  # of every layer: weight [D, H] and bias [H]
 
@@ -64,24 +62,43 @@ def _training_rows(task: Task) -> tuple[Any, Any]:
 def _train(work: Work, key: Any, lr: Any, x: Any, y: Any) -> Any:
     """One run: mean training loss of its last epoch."""
     key, init_key = jax.random.split(key)
-    params = _initial(work, init_key)
-    zeros = jax.tree.map(jnp.zeros_like, params)
-
-    def step(state: Any, rows: Any) -> Any:
-        loss, grads = jax.value_and_grad(_loss)(state[0], x[rows], y[rows])
-        return _adam(state, grads, lr), loss
 
     def epoch(state: Any, epoch_key: Any) -> Any:
-        order = jax.random.permutation(epoch_key, work.rows).reshape(-1, work.batch_size)
-        state, losses = jax.lax.scan(step, state, order)
-        return state, losses.mean()
+        return train_epoch(work, state, epoch_key, lr, x, y)
 
-    state = (params, zeros, zeros, jnp.zeros(()))
-    return jax.lax.scan(epoch, state, jax.random.split(key, work.epochs))[1][-1]
+    keys = jax.random.split(key, work.epochs)
+    return jax.lax.scan(epoch, initial_state(work, init_key), keys)[1][-1]
+
+
+def initial_state(work: Work, key: Any) -> Any:
+    """Parameters as torch.nn.Linear draws them, both moments, the count of steps."""
+    params = _initial(work, key)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    return params, zeros, zeros, jnp.zeros(())
+
+
+def train_epoch(work: Work, state: Any, key: Any, lr: Any, x: Any, y: Any) -> Any:
+    """One run: its state after an epoch, and the mean training loss."""
+    order_key, dropout_key = jax.random.split(key)
+    order = jax.random.permutation(order_key, work.rows).reshape(-1, work.batch_size)
+
+    def step(state: Any, batch: Any) -> Any:
+        rows, step_key = batch
+        loss, grads = jax.value_and_grad(_loss, 1)(work, state[0], x[rows], y[rows], step_key)
+        return _adam(state, grads, lr), loss
+
+    keys = jax.random.split(dropout_key, len(order))
+    state, losses = jax.lax.scan(step, state, (order, keys))
+    return state, losses.mean()
+
+
+def accuracy(work: Work, state: Any, x: Any, y: Any) -> Any:
+    """One run's, on rows x [N, D], y [N]."""
+    return (_logits(work, state[0], x, None).argmax(-1) == y).mean()
 
 
 def _initial(work: Work, key: Any) -> Params:
-    """As torch.nn.Linear: all uniform within 1 / sqrt(inputs)."""
+    """All uniform within 1 / sqrt(inputs)."""
     layers = []
     for inputs, outputs in pairwise(work.widths):
         key, weight_key, bias_key = jax.random.split(key, 3)
@@ -92,13 +109,24 @@ def _initial(work: Work, key: Any) -> Params:
     return layers
 
 
-def _loss(params: Params, x: Any, y: Any) -> Any:
-    """Mean cross-entropy of a batch: x [B, D], y [B]."""
-    h = x
+def _logits(work: Work, params: Params, x: Any, key: Any) -> Any:
+    """[B, C], float32, of x [B, D]; without a key nothing is dropped out."""
+    dtype = jnp.dtype(work.precision)
+    params = jax.tree.map(lambda p: p.astype(dtype), params)
+    h = x.astype(dtype)
     for weight, bias in params[:-1]:
         h = jax.nn.relu(h @ weight + bias)
+        if work.dropout and key is not None:
+            key, mask_key = jax.random.split(key)
+            kept = jax.random.bernoulli(mask_key, 1 - work.dropout, h.shape)
+            h = jnp.where(kept, h / (1 - work.dropout), jnp.zeros((), dtype))
     weight, bias = params[-1]
-    logp = jax.nn.log_softmax(h @ weight + bias)
+    return (h @ weight + bias).astype(jnp.float32)
+
+
+def _loss(work: Work, params: Params, x: Any, y: Any, key: Any) -> Any:
+    """Mean cross-entropy of a batch: x [B, D], y [B]."""
+    logp = jax.nn.log_softmax(_logits(work, params, x, key))
     return -jnp.take_along_axis(logp, y[:, None], 1).mean()
 
 
