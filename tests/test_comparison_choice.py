@@ -84,19 +84,20 @@ def test_only_whole_tasks_of_data_sets_are_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "split_seed", "splits", "same"),
+    ("data", "split_seed", "splits", "unit", "same"),
     [
-        (cases.DIGITS, None, ("2", "10"), False),
-        (cases.DIGITS, 7, ("seed 2", "seed 10"), True),
-        (cases.MNIST, None, ("2", "10"), True),
+        (cases.DIGITS, None, ("2", "10"), "split", False),
+        (cases.DIGITS, 7, ("seed 2", "seed 10"), "seed", True),
+        (cases.MNIST, None, ("2", "10"), "split", True),
+        (cases.MNIST, 7, ("seed 2", "seed 10"), "seed", True),
     ],
 )
 def test_splits_are_draws_of_rows_or_seeds_on_one_draw(
-    data: cases.Data, split_seed: int | None, splits: tuple[str, ...], same: bool
+    data: cases.Data, split_seed: int | None, splits: tuple[str, ...], unit: str, same: bool
 ) -> None:
     records = [run(seed=seed, data=data, split_seed=split_seed) for seed in (10, 2)]
     (task,) = compare(records, Options()).tasks
-    assert (task.splits, task.same_test_rows) == (splits, same)
+    assert (task.splits, task.unit, task.same_test_rows) == (splits, unit, same)
 
 
 def test_seeds_that_share_a_split_are_one_value() -> None:
@@ -207,6 +208,48 @@ def test_a_run_that_was_completed_counts_before_one_that_was_not(status: str) ->
     assert comparison.results[0].choices[0].test_acc == 0.8
 
 
+# ── what was never trained ────────────────────────────────────────────────────────────────────
+
+
+def refused(arm: str, model: str = "deep", seed: int = 0) -> RunRecord:
+    """A run whose config cannot be."""
+    record = run(model=model, seed=seed, status="failed", with_config=False, fingerprint=None)
+    return replace(record, result=replace(record.result, arm=arm))
+
+
+def test_a_refused_config_counts_against_its_learner() -> None:
+    sound = [run(seed=seed, lr=lr) for seed in (0, 1) for lr in (0.01, 0.1)]
+    wrong = [refused("deep · adam · lr=-1", seed=seed) for seed in (0, 1)]
+    comparison = compare([*sound, *wrong], Options(tuned=("optimizer.lr",)))
+    (result,) = comparison.results
+    assert (result.num_runs, result.num_failed, result.num_settings) == (6, {"failed": 2}, 2)
+    assert comparison.warnings[0] == (
+        "2 runs never trained (their config was refused): they count as failed for deep · adam"
+    )
+    assert [run.arm for run in comparison.failed] == ["deep · adam · lr=-1"] * 2
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        refused("optimizer=adm"),  # not composed: its names are the sweep's
+        refused("wide · adam · lr=-1", model="wide"),  # a learner without a run
+    ],
+)
+def test_what_is_of_no_learner_is_told(lost: RunRecord) -> None:
+    comparison = compare([run(), lost], Options())
+    assert comparison.results[0].num_failed == {}
+    assert comparison.warnings[0] == (
+        "1 run never trained (failed before their data were read): it counts for no learner"
+    )
+
+
+def test_a_refused_config_of_one_of_two_learners_is_of_none() -> None:
+    two = [run(overrides={"trainer.epochs": epochs}) for epochs in (5, 10)]
+    comparison = compare([*two, refused("deep · adam · lr=-1")], Options())
+    assert [result.num_failed for result in comparison.results] == [{}, {}]
+
+
 # ── what a reader must know ───────────────────────────────────────────────────────────────────
 
 
@@ -218,6 +261,10 @@ def test_edges_of_ranges_are_told() -> None:
     ]
     assert only(records).edges == ("lr 0.1 is the largest tried (chosen on 3 of 4 splits)",)
     assert only([r for r in records if r.result.seed in (2, 3)]).edges == ()  # a half is not more
+    held = [
+        run(seed=s, lr=lr, split_seed=7, val_acc=0.9 + lr) for s in range(4) for lr in (0.01, 0.1)
+    ]
+    assert only(held).edges == ("lr 0.1 is the largest tried (chosen)",)
 
 
 def test_ends_that_nothing_lies_beyond_are_no_edges() -> None:

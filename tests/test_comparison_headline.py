@@ -89,7 +89,7 @@ BEST = "; the best by validation accuracy, a, is"
          "[−0.2, 0.4]"),
         ("u", (0.01, -0.01, 0.03),
          f"Undecided: a is not shown to beat {WHERE}: it is 1.0 points above [−1.0, 3.0]"),
-        ("t", (0.01, -0.01, 0.03), f"Unknown: a and {WHERE} share too few splits to say"),
+        ("t", (0.01, -0.01, 0.03), f"Unknown: a and {WHERE} make too few pairs to say"),
     ],
 )  # fmt: skip
 def test_the_answer_says_what_the_verdicts_do(
@@ -139,9 +139,14 @@ def test_learners_without_all_splits_come_last() -> None:
 
 
 def test_one_fit_of_a_baseline_lacks_nothing() -> None:
-    task: Task = replace(TASK, same_test_rows=True)
+    task: Task = replace(TASK, same_test_rows=True, unit="seed")
     base = next(r for r in RESULTS if not r.is_network)
-    assert splits_told(replace(base, choices=base.choices[:1]), task) == ""
+    once = replace(base, choices=base.choices[:1])
+    assert splits_told(once, task) == ""
+    network = of_splits(next(r for r in RESULTS if r.is_network), "network", 0.9, 1)
+    assert splits_told(network, task) == f"1 of {len(TASK.splits)} seeds"
+    drawn: Task = replace(TASK, same_test_rows=True)  # official test rows, other rows drawn anew
+    assert splits_told(once, drawn) == f"1 of {len(TASK.splits)} splits"
 
 
 def test_a_component_is_named_by_its_group_and_what_follows_is_left_out() -> None:

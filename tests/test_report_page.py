@@ -241,6 +241,19 @@ def test_numbers_are_those_of_the_comparison(pages: Pages) -> None:
     assert rows["KNN"][5:] == ["–", "4", "k=1on 10 of 10 splits"]
 
 
+def test_seeds_on_one_split_are_called_seeds(tmp_path: Path) -> None:
+    on = cases.task("digits", 5, unit="seed", same_test_rows=True)
+    seeds = write(cases.comparison(networks=cases.NETWORKS[:3], tasks=[on]), tmp_path / "seeds")
+    text = seeds.tree.text
+    for told in ("5 seeds on one split", "Mean over the seeds", "the share of seeds on which",
+                 "All seeds", "A dot below is one seed", "all settings of a seed"):  # fmt: skip
+        assert told in text
+    assert seeds.table("Test accuracy on digits")["deep · adam"][-1] == "lr=0.01"  # one choice
+    both = [on, cases.task("iris", 5)]
+    text = write(cases.comparison(networks=cases.NETWORKS[:3], tasks=both), tmp_path).tree.text
+    assert "Mean over the seeds or splits" in text
+
+
 def test_pairs_are_mirrored(pages: Pages) -> None:
     page = pages("full")
     rows = page.table("Differences between networks on digits")

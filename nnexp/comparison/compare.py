@@ -115,7 +115,7 @@ def _compare_on(
     pairs = adjusted([measures.difference(a, b) for a, b in combinations(networks, 2)])
     kinds = _kinds(pairs, options.equivalence)
     accs = {result.learner: result.test_acc for result in results}
-    best = best_network(facts.task.name, networks, kinds, accs)
+    best = best_network(facts.task, networks, kinds, accs)
     answer: Verdict | None
     if base is not None and base.is_network and best is not None:
         told = [kind for (learner, _), kind in kinds.items() if learner == best.learner]
@@ -156,8 +156,8 @@ def _result(
     options: Options,
 ) -> LearnerOnTask:
     tried = tried_settings(entry, measures.over)
-    told = [
-        histories.of(record.folder)
+    chosen = [
+        record
         for outcome in (entry.outcomes if entry.is_network else ())
         for record in outcome.records
     ]
@@ -170,7 +170,7 @@ def _result(
         num_settings=num_settings(entry),
         tried=tried,
         choices=entry.choices,
-        edges=edges(entry, tried),
+        edges=edges(entry, tried, facts.task),
         val_acc=measures.val_acc(entry),
         test_acc=measures.test_acc(entry),
         test_loss=measures.test_loss(entry),
@@ -179,7 +179,11 @@ def _result(
         difference=against[0] if against else None,
         verdict=verdict(*against, options.equivalence) if against else None,
         cost=cost(entry, target, histories),
-        curves=curves(told, facts.overlap) if told else None,
+        curves=curves(
+            [histories.of(record.folder) for record in chosen],
+            [record.result.group_size for record in chosen],
+            facts.overlap,
+        ),
         expected_best=expected_best(entry.outcomes, facts.guess, measures.over),
         ensemble=ensemble(entry, measures.held_out) if facts.task.same_test_rows else None,
         notes=entry.notes,

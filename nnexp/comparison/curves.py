@@ -40,18 +40,28 @@ class Histories:
         return self._known[folder]
 
 
-def curves(histories: Sequence[Epochs], overlap: float) -> Curves | None:
-    """Mean and interval over runs; None if no run has a history."""
-    by_epoch = _bands(histories, "epoch", overlap)
-    by_second = _bands(histories, "seconds", overlap)
+def curves(
+    histories: Sequence[Epochs], group_sizes: Sequence[int], overlap: float
+) -> Curves | None:
+    """Mean and interval over runs; None if no run has a history.
+
+    Of the seconds of runs that trained together each run counts an equal share, as in ``cost``.
+
+    Args:
+        group_sizes: how many runs trained together with each, itself included.
+    """
+    by_epoch = _bands(histories, "epoch", [1] * len(histories), overlap)
+    by_second = _bands(histories, "seconds", group_sizes, overlap)
     return Curves(by_epoch=by_epoch, by_second=by_second) if by_epoch or by_second else None
 
 
-def _bands(histories: Sequence[Epochs], axis: str, overlap: float) -> dict[str, Band]:
+def _bands(
+    histories: Sequence[Epochs], axis: str, divisors: Sequence[int], overlap: float
+) -> dict[str, Band]:
     found = {}
     for tag in TAGS:
         measured = [_series(history, axis, tag) for history in histories]
-        series = [(x, y) for x, y in measured if len(x)]
+        series = [(x / by, y) for (x, y), by in zip(measured, divisors, strict=True) if len(x)]
         if series:
             most = 1.0 if tag.endswith("acc") else np.inf
             found[tag] = _band(series, overlap, most, whole=axis == "epoch")

@@ -18,7 +18,7 @@ _COUNTED: dict[VerdictKind, tuple[str, str]] = {  # of one network, of several
     "worse": ("loses", "lose"),
     "not significant after correction": ("is not clear", "are not clear"),
     "undecided": ("is undecided", "are undecided"),
-    "too few": ("has too few splits", "have too few splits"),
+    "too few": ("has too few pairs", "have too few pairs"),
 }
 
 
@@ -32,7 +32,7 @@ def headline(
     """Whether a network beats the reference on a task, in a sentence.
 
     *Yes*: one is shown to. *No*: each is shown to lose or to be equivalent. *As good*: each is
-    equivalent. *Undecided*: none is shown to be anything. *Unknown*: each has too few splits. *Not
+    equivalent. *Undecided*: none is shown to be anything. *Unknown*: each has too few pairs. *Not
     shown*: what is left, where some lose and others are undecided. None if no network was compared
     with it.
 
@@ -106,7 +106,7 @@ def _of_several(
         # An equivalent one may be better by less.
         return "No", f"none of {total} networks beats {where} by {limit[1:]} or more"
     if kinds["too few"] == total:
-        return "Unknown", f"{total} networks and {where} share one split, too few to say"
+        return "Unknown", f"{total} networks and {where} make one pair each, too few to say"
     answer = "Not shown" if kinds["worse"] or kinds["equivalent"] else "Undecided"
     return answer, f"none of {total} networks is shown to beat {where}"
 
@@ -135,7 +135,7 @@ def _of_one(result: LearnerOnTask, where: str, limit: str, equivalence: float) -
     if kind == "equivalent":
         return f"As good: {name} is equivalent to {where} within {limit}: it {lead}"
     if kind == "too few":
-        return f"Unknown: {name} and {where} share too few splits to say"
+        return f"Unknown: {name} and {where} make too few pairs to say"
     return f"Undecided: {name} is not shown to beat {where}: it {lead}"
 
 

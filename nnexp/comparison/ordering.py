@@ -20,16 +20,16 @@ def lacking(result: LearnerOnTask, task: Task) -> int:
 
     A baseline is fitted once where the split stays and the seeds of networks vary.
     """
-    if task.same_test_rows and not result.is_network and len(result.choices) == 1:
+    if task.unit == "seed" and not result.is_network:
         return 0
     return max(0, len(task.splits) - len(result.choices))
 
 
 def splits_told(result: LearnerOnTask, task: Task) -> str:
-    """``3 of 5 splits`` where some are lacking, else nothing."""
+    """``3 of 5 splits``, or seeds, where some are lacking, else nothing."""
     total = len(task.splits)
     missing = lacking(result, task)
-    return f"{total - missing} of {total} splits" if missing and result.choices else ""
+    return f"{total - missing} of {total} {task.unit}s" if missing and result.choices else ""
 
 
 def _place(result: LearnerOnTask, task: Task) -> tuple[bool, bool, float]:

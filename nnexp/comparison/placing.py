@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nnexp.comparison.baselines import baseline_entry
-from nnexp.comparison.config_keys import canonical
+from nnexp.comparison.config_keys import SEPARATOR, canonical
 from nnexp.comparison.entries import Entry
 from nnexp.comparison.learners import Learners, find_learners
 from nnexp.comparison.options import Options
@@ -52,6 +52,7 @@ def place(records: Sequence[RunRecord], options: Options) -> Placed:
             runs.setdefault((task, learners.networks[i]), []).append(i)
         for baseline in learners.baselines[i].values():
             told.setdefault((task, baseline.learner), []).append(i)
+    refused = _refused(records, task_of, learners)
     baseline_keys = {b.learner: b.name for of in learners.baselines.values() for b in of.values()}
     entries = []
     for facts in tasks:
@@ -59,7 +60,8 @@ def place(records: Sequence[RunRecord], options: Options) -> Placed:
             mine = runs.get((facts.task.name, learner))
             if mine:
                 own = [_placed_run(i, records, facts, learners) for i in mine]
-                entries.append(network_entry(learner, facts, own))
+                entry = network_entry(learner, facts, own)
+                entries.append(_with_refused(entry, len(refused.get((entry.task, learner), ()))))
         for learner in learners.baseline_names:
             mine = told.get((facts.task.name, learner))
             if mine:
@@ -70,7 +72,10 @@ def place(records: Sequence[RunRecord], options: Options) -> Placed:
         learners=(*learners.network_names, *learners.baseline_names),
         entries=tuple(entries),
         failed=_failed(records, task_of),
-        warnings=tuple(_warnings(records, task_of, learners, options, len(placed) - len(counted))),
+        warnings=(
+            *_never_trained(records, task_of, refused),
+            *_warnings(task_of, learners, options, len(placed) - len(counted)),
+        ),
     )
 
 
@@ -99,6 +104,46 @@ def _placed_run(
     return PlacedRun(records[i], facts.splits[i], facts.draws[i], learners.settings[i])
 
 
+def _refused(
+    records: Sequence[RunRecord], task_of: dict[int, TaskFacts], learners: Learners
+) -> dict[tuple[str, str], list[int]]:
+    """Runs whose config was refused, by the task and learner that they would have been of.
+
+    All that is known of them are the names of model, optimizer and data set, with which their arm
+    begins if they were composed at all. Where these are of one learner on one task alone, it is it.
+    """
+    known: dict[tuple[str, ...], set[tuple[str, str]]] = {}
+    for i, facts in task_of.items():
+        place = (facts.task.name, learners.networks[i])
+        known.setdefault(_parts(records[i]), set()).add(place)
+    found: dict[tuple[str, str], list[int]] = {}
+    for i, record in enumerate(records):
+        places = known.get(_parts(record), set())
+        refused = i not in task_of and not record.result.config and _is_composed(record)
+        if refused and len(places) == 1:
+            found.setdefault(*places, []).append(i)
+    return found
+
+
+def _parts(record: RunRecord) -> tuple[str, ...]:
+    result = record.result
+    return result.model, result.optimizer, result.dataset.name
+
+
+def _is_composed(record: RunRecord) -> bool:
+    """Else the names are those of the sweep, not of the job."""
+    result = record.result
+    return result.arm.startswith(f"{result.model}{SEPARATOR}{result.optimizer}")
+
+
+def _with_refused(entry: Entry, count: int) -> Entry:
+    """They are failed runs; as no setting could be made of theirs, they change no choice."""
+    if not count:
+        return entry
+    failed = {**entry.num_failed, "failed": entry.num_failed.get("failed", 0) + count}
+    return replace(entry, num_runs=entry.num_runs + count, num_failed=failed)
+
+
 def _failed(records: Sequence[RunRecord], task_of: dict[int, TaskFacts]) -> tuple[FailedRun, ...]:
     return tuple(
         FailedRun(
@@ -114,8 +159,30 @@ def _failed(records: Sequence[RunRecord], task_of: dict[int, TaskFacts]) -> tupl
     )
 
 
-def _warnings(
+def _never_trained(
     records: Sequence[RunRecord],
+    task_of: dict[int, TaskFacts],
+    refused: dict[tuple[str, str], list[int]],
+) -> list[str]:
+    placed = {i for of_learner in refused.values() for i in of_learner}
+    lost = [r.result.status for i, r in enumerate(records) if i not in task_of and i not in placed]
+    told = []
+    if placed:
+        names = ", ".join(dict.fromkeys(learner for _, learner in refused))
+        told.append(
+            f"{_counted(len(placed))} never trained (their config was refused): "
+            f"{'they count' if len(placed) > 1 else 'it counts'} as failed for {names}"
+        )
+    if lost:
+        kinds = " and ".join(dict.fromkeys(lost))
+        told.append(
+            f"{_counted(len(lost))} never trained ({kinds} before their "
+            f"data were read): {'they count' if len(lost) > 1 else 'it counts'} for no learner"
+        )
+    return told
+
+
+def _warnings(
     task_of: dict[int, TaskFacts],
     learners: Learners,
     options: Options,
@@ -127,13 +194,6 @@ def _warnings(
             f"{_runs(learners.num_without_config)} recorded without a config: the arm is taken for "
             "the learner, nothing is tuned, and seeds for splits"
         )
-    lost = [r.result.status for i, r in enumerate(records) if i not in task_of]
-    if lost:
-        kinds = " and ".join(dict.fromkeys(lost))
-        told.append(
-            f"{len(lost):,} run{'s' if len(lost) > 1 else ''} never trained ({kinds} before their "
-            f"data were read): {'they count' if len(lost) > 1 else 'it counts'} for no learner"
-        )
     if repeats:
         told.append(f"{_runs(repeats)} a repetition of another (all but the folder is the same)")
     known = {key for setting in learners.settings.values() for key in setting}
@@ -142,6 +202,10 @@ def _warnings(
         if has_configs and not any(k == key or k.startswith(f"{key}.") for k in known):
             told.append(f"nothing is tuned by {key}, which no run has{did_you_mean(key, known)}")
     return told
+
+
+def _counted(number: int) -> str:
+    return f"{number:,} run{'' if number == 1 else 's'}"
 
 
 def _runs(number: int) -> str:

@@ -73,7 +73,7 @@ def _splits(facts: TaskFacts) -> str:
     num = len(facts.task.splits)
     if not facts.task.same_test_rows:
         return f"{_counted(num, 'split')} drawn anew, stratified"
-    if facts.task.splits[0].startswith("seed") or num == 1:
+    if facts.task.unit == "seed" or num == 1:
         return f"one split, {_counted(num, 'seed')}"
     return f"the same test rows for {_counted(num, 'draw')} of training and validation rows"
 

@@ -9,7 +9,7 @@ from typing import Any
 from nnexp.comparison.config_keys import canonical, order, short_names, shown
 from nnexp.comparison.entries import Entry, Tried
 from nnexp.comparison.tasks import TaskFacts
-from nnexp.comparison.types import Estimate, TriedSetting
+from nnexp.comparison.types import Estimate, Task, TriedSetting
 
 
 def tried_settings(entry: Entry, estimate: Any) -> tuple[TriedSetting, ...]:
@@ -39,10 +39,11 @@ def tried_settings(entry: Entry, estimate: Any) -> tuple[TriedSetting, ...]:
     return tuple(sorted(found, key=lambda t: order(t.setting)))
 
 
-def edges(entry: Entry, tried: Sequence[TriedSetting]) -> tuple[str, ...]:
+def edges(entry: Entry, tried: Sequence[TriedSetting], task: Task) -> tuple[str, ...]:
     """Numeric keys of which an end of the range was chosen on more than half of the splits.
 
-    Ends that no range could go beyond (0, and 1 of whole numbers) are no edges.
+    Where one split stays, there is one choice for all seeds. Ends that no range could go beyond (0,
+    and 1 of whole numbers) are no edges.
     """
     told = []
     choices = [choice for choice in entry.choices if not choice.failed]
@@ -59,8 +60,8 @@ def edges(entry: Entry, tried: Sequence[TriedSetting]) -> tuple[str, ...]:
                 continue
             times = sum(choice.setting.get(key) == end for choice in choices)
             if 2 * times > len(choices):
-                share = f"chosen on {times} of {len(choices)} splits"
-                told.append(f"{names[key]} {shown(end)} is the {word} tried ({share})")
+                share = f" on {times} of {len(choices)} splits" if task.unit == "split" else ""
+                told.append(f"{names[key]} {shown(end)} is the {word} tried (chosen{share})")
     return tuple(told)
 
 
@@ -108,7 +109,7 @@ def missing_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list
             if entry.task == facts.task.name and entry.outcomes and lacking:
                 stopped = bool(entry.num_failed.get("interrupted"))
                 why = "not run to an end" if stopped else "no run"
-                where = f"{lacking} of {total} splits of {entry.task}"
+                where = f"{lacking} of {total} {facts.task.unit}s of {entry.task}"
                 lines.setdefault((why, where), []).append(entry.learner)
     told = []
     for (why, where), names in lines.items():

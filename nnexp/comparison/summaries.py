@@ -8,7 +8,7 @@ from statistics import fmean
 from nnexp.comparison.differences import Measures
 from nnexp.comparison.entries import Entry
 from nnexp.comparison.tasks import TaskFacts
-from nnexp.comparison.types import AcrossTasks, Estimate, Verdict, VerdictKind
+from nnexp.comparison.types import AcrossTasks, Estimate, Task, Verdict, VerdictKind
 from nnexp.comparison.verdicts import points
 
 _MOST_NAMED = 6
@@ -50,7 +50,7 @@ def _candidates(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def best_network(
-    task: str,
+    task: Task,
     networks: Sequence[Entry],
     pairwise: Mapping[tuple[str, str], VerdictKind],
     test_accs: Mapping[str, Estimate | None],
@@ -77,12 +77,12 @@ def best_network(
     splits = common_splits(networks)
     over = ""
     if any(set(entry.by_split) != splits for entry in networks):
-        over = f" on the {len(splits)} splits that can be compared"
+        over = f" on the {len(splits)} {task.unit}s that can be compared"
     sentence = (
-        f"Of {len(networks)} networks on {task}, {best} has the best validation accuracy{over}; on "
-        f"the test rows it has {points(acc.mean) if acc else 'no'} % and is {told}"
+        f"Of {len(networks)} networks on {task.name}, {best} has the best validation accuracy"
+        f"{over}; on the test rows it has {points(acc.mean) if acc else 'no'} % and is {told}"
     )
-    return Verdict(kind="summary", sentence=sentence, task=task, learner=best)
+    return Verdict(kind="summary", sentence=sentence, task=task.name, learner=best)
 
 
 def chance(

@@ -89,6 +89,7 @@ def _facts(
             num_features=data.num_features or 0,
             num_classes=data.num_classes or 1,
             splits=tuple(seen),
+            unit="seed" if by_seed else "split",
             same_test_rows=same_test_rows,
             is_whole=True,
             target_acc=None,

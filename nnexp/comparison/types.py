@@ -137,7 +137,7 @@ class Curves:
     """Training of the chosen runs, by tag: train/loss, val/loss, train/acc, val/acc."""
 
     by_epoch: dict[str, Band]
-    by_second: dict[str, Band]
+    by_second: dict[str, Band]  # of runs that trained together, each run's share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +193,8 @@ class Task:
     num_features: int
     num_classes: int
     splits: tuple[str, ...]
+    unit: Literal["split", "seed"] = "split"
+    """What one of the splits is: where a split stays, its seeds stand for splits."""
     same_test_rows: bool  # an official test set, or one split_seed
     is_whole: bool  # as many training rows as any task of this data set
     target_acc: float | None  # for Cost.target_seconds

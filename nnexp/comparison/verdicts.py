@@ -32,7 +32,7 @@ def _verdict(difference: Difference, error: Uncertainty, equivalence: float) -> 
     found = difference.interval
     if found is None:
         if not difference.num_pairs:
-            return Verdict(kind="too few", sentence=f"{a} and {b} share no split of {task}")
+            return Verdict(kind="too few", sentence=f"{a} and {b} have no pair of runs on {task}")
         gap, pair = points(difference.mean), "one pair"
         if error.one_fit:
             pair = "one fit of each, without predictions of their test rows"

@@ -16,7 +16,7 @@ _HEADS: dict[VerdictKind, str] = {
     "equivalent": "equivalent to",
     "undecided": "undecided against",
     "not significant after correction": "not clear after correction against",
-    "too few": "too few splits against",
+    "too few": "too few pairs against",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nnexp.comparison.types import Estimate, Interval
@@ -84,6 +84,11 @@ def count(value: int | None) -> str:
 def counted(number: int, one: str, many: str | None = None) -> str:
     """``1 run``, ``1,000 runs``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def either(words: Iterable[str]) -> str:
+    """``splits``, or ``splits or seeds``: each word once."""
+    return " or ".join(dict.fromkeys(words))
 
 
 def setting(values: Mapping[str, Any]) -> str:

@@ -203,11 +203,12 @@ def _runs(result: LearnerOnTask) -> str:
 def _legend(comparison: Comparison, shown: Sequence[LearnerOnTask]) -> str:
     tasks = {task.name: task for task in comparison.tasks}
     counts = sorted({len(tasks[result.task].splits) for result in shown})
-    splits = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    number = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    units = numbers.either(f"{tasks[result.task].unit}s" for result in shown)
     has_interval = any(r.test_acc is not None and r.test_acc.interval is not None for r in shown)
     some = any(splits_told(result, tasks[result.task]) for result in shown)
     return (
-        f"{'one split' if counts == [1] else f'mean over {splits} splits'}"
+        f"{'one split' if counts == [1] else f'mean over {number} {units}'}"
         f"{', or as many as the row says, which then is ranked below the others' if some else ''}"
         f"{' [95 % interval]' if has_interval else ''}, with the setting that its validation rows "
         "chose"

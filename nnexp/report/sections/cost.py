@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from nnexp.comparison.types import LearnerOnTask, Task
 from nnexp.report.blocks import Block, Cell, Section, Table
 from nnexp.report.numbers import count, percent, seconds
-from nnexp.report.sections.view import View, columns
-
-_SHARED = " †"
+from nnexp.report.sections.view import SHARED, View, columns
 
 
 def cost(view: View) -> Section | None:
@@ -18,14 +16,10 @@ def cost(view: View) -> Section | None:
     if not blocks:
         return None
     intro = (
-        "Medians over the chosen runs, in seconds; tuning is the time of all settings of a split."
+        "Medians over the chosen runs, in seconds; tuning is the time of all settings of a "
+        f"{view.unit}."
     )
-    if any(result.cost.shared for result in view.comparison.results):
-        most = max(result.cost.largest_group for result in view.comparison.results)
-        intro += (
-            f"{_SHARED} marks each run's equal share of the time of runs that trained together, "
-            f"up to {most} at once, in training as in tuning; one alone would take longer."
-        )
+    intro += view.shared_note(tuned=True)
     return Section(id="cost", title="Cost", intro=intro, blocks=blocks)
 
 
@@ -39,7 +33,7 @@ def _table(view: View, task: Task) -> Sequence[Block]:
         heads.insert(3, f"to {percent(target, 1)} %")
     rows = []
     for result in results:
-        spent, mark = result.cost, _SHARED if result.cost.shared else ""
+        spent, mark = result.cost, SHARED if result.cost.shared else ""
         times = {
             "train": spent.train_seconds,
             "predict": spent.predict_seconds,

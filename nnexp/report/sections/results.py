@@ -31,13 +31,14 @@ def main_table(view: View) -> Section | None:
             table: list[Block] = [Text(about(task)), _table(view, task)]
             blocks.append(Folded(summary=task.name, blocks=table))
     intro = (
-        "Mean over the splits with its 95 % interval. Each learner's setting was chosen on the "
-        "validation rows of the split; the test rows were read for the chosen ones only."
+        f"Mean over the {view.units} with its 95 % interval. Each learner's setting was chosen on "
+        "the validation rows of the split; the test rows were read for the chosen ones only."
     )
     if any(result.difference for result in view.comparison.results):
         intro += (
             f" Differences to {view.reference} are paired: both learners saw the same rows. "
-            "P(better) is the share of splits on which the learner was better, ties counted half."
+            f"P(better) is the share of {view.units} on which the learner was better, ties counted "
+            "half."
         )
         if any(r.difference and r.difference.one_fit for r in view.comparison.results):
             intro += (
@@ -47,8 +48,8 @@ def main_table(view: View) -> Section | None:
         intro += " A failed run counts against its learner; where nothing was left, it guesses."
     if any(splits_told(r, task) for task in view.comparison.tasks for r in view.results(task)):
         intro += (
-            " Learners that lack splits of a data set are listed below those that have all: means "
-            "over different splits are not to be ranked."
+            f" Learners that lack {view.units} of a data set are listed below those that have all: "
+            f"means over different {view.units} are not to be ranked."
         )
     if "not significant after correction" in _kinds(view):
         intro += f" {NOT_CLEAR}"
@@ -63,10 +64,18 @@ def about(task: Task) -> str:
         f"{count(task.num_test)} to test",
         counted(task.num_features, "feature"),
         counted(task.num_classes, "class", "classes"),
-        counted(len(task.splits), "split")
-        + (" with the same test rows" if task.same_test_rows and len(task.splits) > 1 else ""),
+        _splits(task),
     ]
     return " · ".join(parts)
+
+
+def _splits(task: Task) -> str:
+    told = counted(len(task.splits), task.unit)
+    if len(task.splits) == 1:
+        return told
+    if task.unit == "seed":
+        return f"{told} on one split"
+    return f"{told} with the same test rows" if task.same_test_rows else told
 
 
 def _overview(view: View) -> Table:
@@ -174,7 +183,7 @@ def _chosen(result: LearnerOnTask, task: Task) -> Cell:
         return Cell("–" if not flags else "", " · ".join(flags), "warn" if flags else "quiet")
     first, rest = chosen[0], len(chosen) - 1
     notes = []
-    if len(task.splits) > 1 and (result.is_network or len(result.choices) > 1):
+    if len(task.splits) > 1 and task.unit == "split":  # else there is one choice
         often = f"on {first.times_chosen} of {len(result.choices)} splits"
         notes = [often + (f", {counted(rest, 'other')} on the rest" if rest else "")]
     text = setting(first.setting)

@@ -21,13 +21,13 @@ def dots(view: View) -> Section | None:
         return None
     intro = (
         "The bar is the 95 % interval, the large mark the mean: circles for networks, diamonds for "
-        "baselines. A dot below is one split."
+        f"baselines. A dot below is one {view.unit}."
     )
     if view.comparison.reference:
         intro += f" The dashed line is {view.reference}."
     return Section(
         id="dots",
-        title="All splits",
+        title=f"All {view.units}",
         intro=" ".join([intro, view.drawn_note()]).strip(),
         blocks=blocks,
     )
@@ -48,7 +48,8 @@ def _dots(view: View, task: Task) -> Sequence[Block]:
             axis="test accuracy, %",
             at=at,
             label=f"Test accuracy of {counted(len(results), 'learner')} on {task.name}: a dot a "
-            "split, with means and intervals. The same numbers are in the table of test accuracy.",
+            f"{task.unit}, with means and intervals. The same numbers are in the table of test "
+            "accuracy.",
         )
     ]
     leads = [_lead(view, r, reference, task) for r in results if reference]
@@ -60,8 +61,8 @@ def _dots(view: View, task: Task) -> Sequence[Block]:
                 leads,
                 axis=f"difference to {view.reference}, points",
                 at=0.0,
-                label=f"Differences in test accuracy to {view.reference} on {task.name}, split by "
-                "split, with means and intervals. The same numbers are in the table.",
+                label=f"Differences in test accuracy to {view.reference} on {task.name}, one by "
+                "one, with means and intervals. The same numbers are in the table.",
             )
         )
     left_out = len([r for r in view.results(task) if r.test_acc]) - len(results)

@@ -9,7 +9,7 @@ from nnexp.report.blocks import Block, Gallery, Section
 from nnexp.report.figures.canvas import Drawing
 from nnexp.report.figures.lines import draw_bands, draw_learning_curves
 from nnexp.report.numbers import counted
-from nnexp.report.sections.view import DRAWN_TASKS, View, in_percent
+from nnexp.report.sections.view import DRAWN_TASKS, SHARED, View, in_percent
 
 _TITLES = {
     "train/loss": "Training loss",
@@ -24,10 +24,8 @@ def curves(view: View) -> Section | None:
     blocks = view.drawn(lambda task: _curves(view, task))
     if not blocks:
         return None
-    intro = "The runs chosen on each split: mean over the splits, and the band of its interval."
-    if any(r.cost.shared for r in view.comparison.results if r.curves):
-        intro += " Runs trained together share the machine: their seconds tell how they compare, "
-        intro += "not how long one takes alone."
+    intro = f"The chosen runs: mean over the {view.units}, and the band of its interval."
+    intro += view.shared_note(tuned=False)
     return Section(
         id="curves",
         title="Training",
@@ -38,6 +36,7 @@ def curves(view: View) -> Section | None:
 
 def _curves(view: View, task: Task) -> Sequence[Block]:
     trained = {r.learner: r.curves for r in view.results(task) if r.curves is not None}
+    shared = any(r.cost.shared for r in view.results(task) if r.curves is not None)
     drawings: list[Drawing] = []
     tags = {tag for found in trained.values() for tag in found.by_epoch}
     for tag, title in _TITLES.items():
@@ -58,7 +57,7 @@ def _curves(view: View, task: Task) -> Sequence[Block]:
                     view.titled(title, task),
                     bands,
                     view.looks,
-                    axis=axis,
+                    axis=axis + (SHARED if shared and axis == "seconds" else ""),
                     label=f"{title} against {axis} of {counted(len(bands), 'network')} "
                     f"on {task.name}.",
                     log_y=tag.endswith("loss"),

@@ -151,5 +151,5 @@ def _table(view: View, task: Task) -> Table | None:
     if not rows:
         return None
     heads = columns("learner", "setting", ("validation accuracy, %", "[95 %]"), ("runs", "failed"),
-                    ("chosen", "splits"))  # fmt: skip
+                    ("chosen", f"{task.unit}s"))  # fmt: skip
     return Table(caption=f"Settings tried on {task.name}", columns=heads, rows=rows)

@@ -9,8 +9,9 @@ from nnexp.comparison.ordering import best_first
 from nnexp.comparison.types import Band, Comparison, LearnerOnTask, Task, VerdictKind
 from nnexp.report.blocks import Block, Cell, Column, Folded, Heading, Tone
 from nnexp.report.figures.palette import Looks
-from nnexp.report.numbers import counted
+from nnexp.report.numbers import counted, either
 
+SHARED = " †"  # times of runs that trained together
 DRAWN_TASKS = 6  # for how many tasks there are figures: a page that one can send
 _UNFOLDED = 3
 VERDICT_SIGNS: dict[VerdictKind, tuple[str, Tone]] = {
@@ -64,9 +65,35 @@ class View:
         return self.tasks[:DRAWN_TASKS]
 
     @property
+    def unit(self) -> str:
+        """What a mean is over: ``split``, ``seed``, or ``split or seed`` where tasks differ."""
+        return either(task.unit for task in self.comparison.tasks)
+
+    @property
+    def units(self) -> str:
+        """Several of them."""
+        return either(f"{task.unit}s" for task in self.comparison.tasks)
+
+    @property
     def reference(self) -> str:
         """The name of the learner that the others are compared with."""
         return self.comparison.reference or "the reference"
+
+    def shared_note(self, *, tuned: bool) -> str:
+        """What ``SHARED`` stands for; nothing where every run was trained alone.
+
+        Args:
+            tuned: there are times of tuning too.
+        """
+        shared = [result.cost for result in self.comparison.results if result.cost.shared]
+        if not shared:
+            return ""
+        most = max(cost.largest_group for cost in shared)
+        return (
+            f"{SHARED} marks each run's equal share of the time of runs that trained together, "
+            f"up to {most} at once{', in training as in tuning' if tuned else ''}; one alone would "
+            "take longer."
+        )
 
     def results(self, task: Task) -> list[LearnerOnTask]:
         """All learners on the task, as ``best_first`` orders them."""
