@@ -23,17 +23,24 @@ from engine_cases import (
     adagrad,
     adam,
     adamw,
+    make_config,
+    make_run,
+    make_table,
     one_thread,  # noqa: F401
     rmsprop,
     sgd,
+    train,
 )
 from optimizer_cases import CONFIGS, name_of
 from torch import Tensor
 
 import nnexp.kernels
 from nnexp.config.schema import OptimizerConfig
+from nnexp.data.features import Floats
+from nnexp.engine import Group
 from nnexp.models import loss
 from nnexp.models.loss import TrainingLoss
+from nnexp.models.structure import Structure
 from nnexp.optimizers import Optimizer, choose, make_optimizers, passes
 
 pytest.importorskip("triton")
@@ -319,6 +326,33 @@ def test_company_changes_no_bit_of_the_loss(
         alone = losses_of(logits[only], labels[only], [smoothing], 50, device)
         for single, beside in zip(alone, together, strict=True):
             assert torch.equal(single[0], beside[run])
+
+
+# ── whole training ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the engine's own tests train there")
+def test_training_with_kernels_gives_the_same_numbers(kernels: Callable[[bool], None]) -> None:
+    """A group of several optimizers, one run with smoothed labels, a last batch that is smaller."""
+    structure, table = Structure(8, (10, 7), 4), make_table(420, 8, 4)
+    configs = [
+        make_config(structure, config, seed=seed, epochs=2, batch_size=64)
+        for seed, config in enumerate(ONE_EACH)
+    ]
+    configs[1].trainer.label_smoothing = 0.1
+    ends = []
+    for used in (False, True):
+        kernels(used)
+        runs = [make_run(config, table, 150, 80) for config in configs]
+        group = Group(runs, Floats(table.x), table.y, structure)
+        ends.append((train(group), group.states))
+    (records, states), (records_found, states_found) = ends
+    for epoch, found in zip(records, records_found, strict=True):
+        assert [e.train_acc for e in found] == [e.train_acc for e in epoch]
+        losses = [e.train_loss for e in epoch]
+        assert [e.train_loss for e in found] == pytest.approx(losses, rel=1e-6)
+    for state, other in zip(states, states_found, strict=True):
+        torch.testing.assert_close(other.params, state.params, rtol=1e-5, atol=1e-6)
 
 
 # ── launching ─────────────────────────────────────────────────────────────────────────────────
