@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from nnexp.config.compose import CONF, register
 from nnexp.errors import ConfigError
 from nnexp.sweep.grids import checked, jobs_of, refuse_unexpanded
+from nnexp.sweep.product import about_baselines
 
 RATES = [
     {"optimizer": "sgd", "optimizer.lr": "0.1,1", "optimizer.nesterov": True},
@@ -253,3 +254,27 @@ def test_a_sweep_is_no_job_of_another(loader: ConfigLoader) -> None:
 def test_an_ordinary_job_passes(loader: ConfigLoader) -> None:
     composed = compose("config", ["seed=3"], return_hydra_config=True)
     refuse_unexpanded(composed.hydra, ["seed=3"])
+
+
+@pytest.mark.parametrize(
+    ("words", "count", "choices", "together"),
+    [
+        (["baseline=knn,svm", "seed=0,1"], 2, "knn,svm", "[knn,svm]"),
+        (["baseline=[knn,svm],majority,[svm,forest]"], 3, "[knn,svm],majority,[svm,forest]",
+         "[knn,svm,majority,forest]"),
+    ],
+)  # fmt: skip
+def test_baselines_that_are_multiplied_out_are_told(
+    loader: ConfigLoader, words: list[str], count: int, choices: str, together: str
+) -> None:
+    assert about_baselines(jobs_of(loader, {}, [], words)) == (
+        f"baseline={choices} trains every network {count} times; "
+        f"baseline={together} trains it once, beside them all"
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [["seed=0,1"], ["baseline=[knn,svm]", "seed=0,1"], ["baseline=none,knn"], []]
+)
+def test_else_there_is_nothing_to_tell_of_baselines(loader: ConfigLoader, words: list[str]) -> None:
+    assert about_baselines(jobs_of(loader, {}, [], words)) == ""

@@ -121,7 +121,7 @@ def _refused(
         places = known.get(_parts(record), set())
         refused = i not in task_of and not record.result.config and _is_composed(record)
         if refused and len(places) == 1:
-            found.setdefault(*places, []).append(i)
+            found.setdefault(next(iter(places)), []).append(i)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from nnexp.errors import ConfigError
 from nnexp.sweep.grids import checked, jobs_of
+
+log = logging.getLogger(__name__)
+
+_BASELINE = "baseline="
 
 
 def sweep(
@@ -46,6 +51,9 @@ def sweep(
         folder = Path(str(config.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, folder / "multirun.yaml")
+    advice = about_baselines(jobs)
+    if advice:
+        log.info("%s", advice)
     returns: list[Sequence[JobReturn]] = []
     first = 0
     batches = BasicSweeper.split_overrides_to_chunks(jobs, max_batch_size) if jobs else [jobs]
@@ -55,3 +63,20 @@ def sweep(
     for result in (result for batch in returns for result in batch):
         _ = result.return_value  # raises what a job has raised
     return returns
+
+
+def about_baselines(jobs: Sequence[Sequence[str]]) -> str:
+    """What to say where baselines are multiplied out: each of them trains the same networks again.
+
+    Args:
+        jobs: the overrides of each.
+    """
+    choices = [line.partition("=")[2] for job in jobs for line in job if line.startswith(_BASELINE)]
+    each = list(dict.fromkeys(choices))
+    names = list(dict.fromkeys(name for choice in each for name in choice.strip("[]").split(",")))
+    if len(each) < 2 or {"none", "all"} & set(names):
+        return ""
+    return (
+        f"baseline={','.join(each)} trains every network {len(each)} times; "
+        f"baseline=[{','.join(names)}] trains it once, beside them all"
+    )
