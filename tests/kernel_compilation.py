@@ -18,11 +18,12 @@ from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from nnexp.kernels import cross_entropy, gather, updates
+from nnexp.kernels import cross_entropy, gather, minima, updates
 
 TYPES = {
     torch.float32: "*fp32",
     torch.float64: "*fp64",
+    torch.int32: "*i32",
     torch.int64: "*i64",
     torch.uint8: "*u8",
     torch.bool: "*i1",
@@ -78,9 +79,14 @@ def call_all(runs: int, numbers: int, rows: int, columns: int, classes: int) -> 
     labels = torch.zeros(runs, 1, rows, dtype=torch.int64)
     cross_entropy.softmax_cross_entropy(logits, labels, None, rows)
     cross_entropy.softmax_cross_entropy(logits, labels, torch.zeros(runs), rows - 1)
+    products, norms, least = (
+        torch.zeros(shape, dtype=torch.int32)
+        for shape in ((rows, 64, 136), (64, 136), (rows, 7, 136))
+    )
+    minima.group_minima(products, norms, least, 3)
 
 
 if __name__ == "__main__":
-    for module in (gather, updates, cross_entropy):
+    for module in (gather, updates, cross_entropy, minima):
         module.launch = compile_only
     call_all(runs=8, numbers=2432, rows=128, columns=784, classes=10)

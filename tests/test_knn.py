@@ -159,15 +159,16 @@ def of_pixels(shift: float, scale: list[float]) -> tuple[Dataset, Data]:
     stream = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (60, len(scale)), dtype=torch.uint8, generator=stream)
     table = ScaledTable(pixels, np.full(len(scale), shift), np.array(scale))
-    rows = torch.arange(60)
-    splits = {"train": rows[:40], "val": rows[40:50], "test": rows[50:]}
+    train, val, test = torch.arange(60).split([40, 10, 10])
     columns = tuple(map(str, range(len(scale))))
-    dataset = Dataset("pixels", table, rows % 3, *splits.values(), ("a", "b", "c"), columns, "")
+    y = torch.arange(60) % 3
+    dataset = Dataset("pixels", table, y, train, val, test, ("a", "b", "c"), columns, "")
     return dataset, Data.of(dataset, 0, torch.device("cpu"))
 
 
 def test_pixels_of_one_scale_stay_what_they_are() -> None:
     dataset, data = of_pixels(0.0, [1 / 255] * 4)
+    assert dataset.pixels is not None
     assert torch.equal(data.split("val").x, dataset.pixels[dataset.val])
     expected = dataset.x.numpy()
     for part in ("train", "val", "test"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 from typing import Any
 
 import pytest
@@ -9,10 +11,17 @@ import torch
 from neighbor_cases import assert_same_bits, peak_bytes
 from torch import Tensor
 
+from nnexp import kernels
 from nnexp.baselines.neighbors import integers, nearest
 from nnexp.baselines.neighbors.integers import IntegerSearch, Layout, to_bytes
 
 CPU = torch.device("cpu")
+interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="Triton compiles")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+DEVICES = [
+    pytest.param("cpu", marks=interpreted),
+    pytest.param("cuda", marks=[pytest.mark.cuda, needs_gpu]),
+]
 
 
 def int32_mm(a: Tensor, b: Tensor, *, out: Tensor) -> Tensor:
@@ -47,7 +56,7 @@ def reference(train: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 CASES: dict[str, tuple[Tensor, Tensor, int]] = {
-    "pixels": (whole(0, (1500, 784), 255), whole(1, (70, 784), 255), 16),
+    "pixels": (whole(0, (600, 784), 255), whole(1, (40, 784), 255), 16),
     "hundreds of ties": (whole(0, (3000, 4), 2), whole(1, (50, 4), 2), 20),
     "all rows equal": (torch.full((700, 3), 7), torch.full((40, 3), 9), 30),
     "k is N": (whole(0, (333, 5), 3), whole(1, (35, 5), 3), 333),
@@ -84,6 +93,46 @@ def test_tiles_and_chunks_change_nothing(case: str) -> None:
     assert_same_bits(by_bytes(train, queries, k, 2**28), reference(train, queries, k))
 
 
+@interpreted
+@pytest.mark.usefixtures("_small_tiles")
+@pytest.mark.parametrize("case", ["k is N", "one query", "extremes"])
+def test_minima_by_a_kernel_change_nothing(monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    """See conftest.py; where there is a GPU, it runs the kernel in the tests below."""
+    pytest.importorskip("triton")
+    calls = []
+    minima = importlib.import_module("nnexp.kernels.minima")
+    group_minima = minima.group_minima
+
+    def counted(*arguments: Any) -> None:
+        calls.append(arguments[-1])
+        group_minima(*arguments)
+
+    monkeypatch.setattr(minima, "group_minima", counted)
+    monkeypatch.setattr(kernels, "available", lambda device: True)
+    train, queries, k = CASES[case]
+    assert_same_bits(by_bytes(train, queries, k, 2**28), reference(train, queries, k))
+    assert max(calls) > 0
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("groups", [4, 132])
+def test_minima_of_groups(device: str, groups: int) -> None:
+    pytest.importorskip("triton")
+    from nnexp.kernels.minima import group_minima
+
+    stream = torch.Generator().manual_seed(0)
+    products = torch.randint(-(2**24), 2**24, (6, 16, groups), dtype=torch.int32, generator=stream)
+    norms = torch.randint(0, 2**25, (16, groups), dtype=torch.int32, generator=stream)
+    norms[:, -1] = 2**31 - 1
+    products[:, :, -1] = 0  # padding: its score is the largest number there is
+    minima = torch.full((6, 3, groups), -7, dtype=torch.int32)
+    expected = minima.clone()
+    expected[:, 1] = (norms - 2 * products).amin(1)
+    on_device = minima.to(device)
+    group_minima(products.to(device), norms.to(device), on_device, 1)
+    assert torch.equal(on_device.cpu(), expected)
+
+
 def test_layouts_cover_all_rows_and_keep_within_memory() -> None:
     """For torch._int_mm on CUDA: more than 16 queries; features, tiles in multiples of 8."""
     tiles = set()
@@ -96,9 +145,9 @@ def test_layouts_cover_all_rows_and_keep_within_memory() -> None:
                         continue
                     tiles.add(layout.tiles)
                     assert num_rows <= layout.num_groups * layout.group
-                    assert layout.num_groups * layout.group <= num_rows + layout.group * (
-                        layout.tiles + 1
-                    )
+                    needed = math.ceil(num_rows / layout.group)
+                    assert layout.groups * (layout.tiles - 1) < needed, "no tile is padding alone"
+                    assert layout.groups % 4 == 0
                     assert layout.count <= layout.num_groups
                     assert layout.count * layout.group >= min(k, num_rows)
                     assert layout.queries % 32 == 0
@@ -193,7 +242,7 @@ def test_no_queries_have_no_neighbours() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_gpu
 @pytest.mark.parametrize("memory_bytes", [2**23, 2**29])
 @pytest.mark.parametrize("case", CASES)
 def test_cuda_gives_the_same_bits(
@@ -211,7 +260,7 @@ def test_cuda_gives_the_same_bits(
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_gpu
 def test_cuda_is_asked_nothing_during_the_search() -> None:
     train, queries, k = CASES["pixels"]
     on_cuda = [to_bytes(rows.to("cuda", torch.uint8), 0) for rows in (train, queries)]

@@ -24,7 +24,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The rows of a split: features ``x`` [M, D], float32 or uint8, and classes ``y`` [M], int64."""
+    """The rows of a split: features ``x`` [M, D], float32 or uint8, classes ``y`` [M], int64."""
 
     x: Tensor
     y: Tensor

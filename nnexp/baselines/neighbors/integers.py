@@ -33,6 +33,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nnexp import kernels
 from nnexp.baselines.neighbors.rounding import blocks
 
 SPAN = 255  # of the numbers: the largest less the least
@@ -41,8 +42,8 @@ MOST_FEATURES = (2**31 - 1) // (3 * 2**14)
 _FAR = 2**31 - 1  # the score of padding: as far as that of any row, and after all of these
 
 # torch._int_mm wants more than 16 queries, and features and rows in multiples of 8; tensor cores
-# read 16 bytes at a time.
-_QUERIES_MULTIPLE, _FEATURES_MULTIPLE, _GROUP_MULTIPLE = 32, 16, 8
+# read 16 bytes at a time, and the kernel of minima 8 members of 4 groups.
+_QUERIES_MULTIPLE, _FEATURES_MULTIPLE, _GROUP_MULTIPLE, _GROUPS_MULTIPLE = 32, 16, 8, 4
 _SCORES_AT_A_TIME = {"cuda": 2**23, "cpu": 2**19}  # stay in the L2 cache (50 MiB on an H200)
 _QUERIES_AT_A_TIME = {"cuda": 2048, "cpu": 256}  # more of them save nothing
 
@@ -106,21 +107,28 @@ class Layout:
         return self.tiles * self.groups
 
     @property
+    def members(self) -> int:
+        """Rows of a tile."""
+        return self.groups * self.group
+
+    @property
     def query_bytes(self) -> int:
-        """What a query takes: scores, minima and their keys, members and theirs."""
-        scores = self.num_groups * self.group
-        return 4 * scores + 48 * self.num_groups + 48 * self.count * self.group
+        """What a query takes: products, a tile's scores, minima, members, and keys of these."""
+        products = (self.tiles + 1) * self.members
+        return 4 * products + 48 * self.num_groups + 56 * self.count * self.group
 
     @classmethod
     def of(cls, num_rows: int, k: int, device: torch.device, memory_bytes: int) -> Layout | None:
         """For ``num_rows`` and k neighbours; None where ``memory_bytes`` are too few."""
         group = _padded(math.isqrt(num_rows // k), _GROUP_MULTIPLE)
-        groups = math.ceil(num_rows / group)
-        queries, count = _QUERIES_AT_A_TIME[device.type], min(k, groups)
+        needed = math.ceil(num_rows / group)
+        queries, count = _QUERIES_AT_A_TIME[device.type], min(k, needed)
+        groups = _padded(needed, _GROUPS_MULTIPLE)
         layout = cls(group, groups, 1, queries, count).within(memory_bytes)
-        tiles = math.ceil(layout.queries * groups * group / _SCORES_AT_A_TIME[device.type])
-        groups = math.ceil(groups / max(1, tiles))
-        layout = cls(group, groups, max(1, tiles), queries, count).within(memory_bytes)
+        tiles = math.ceil(layout.queries * layout.members / _SCORES_AT_A_TIME[device.type])
+        groups = _padded(math.ceil(needed / max(1, tiles)), _GROUPS_MULTIPLE)
+        tiles = math.ceil(needed / groups)
+        layout = cls(group, groups, tiles, queries, count).within(memory_bytes)
         return layout if layout.queries else None
 
     def within(self, memory_bytes: int) -> Layout:
@@ -136,13 +144,14 @@ class IntegerSearch:
     def __init__(self, train: Tensor, layout: Layout) -> None:
         """``train`` [N, D]: int8."""
         self.layout, self.device = layout, train.device
+        self.by_kernel = kernels.available(train.device)
         self.width = _padded(train.shape[1], _FEATURES_MULTIPLE)
         tiles, groups, group = layout.tiles, layout.groups, layout.group
-        rows = _pad(train, tiles * groups * group, self.width)
+        rows = _pad(train, layout.num_groups * group, self.width)
         norms = squared_norms(rows)
         norms[len(train) :] = _FAR
         by_member = rows.view(tiles, groups, group, self.width).transpose(1, 2)
-        self.points = by_member.reshape(tiles, group * groups, self.width)
+        self.points = by_member.reshape(tiles, layout.members, self.width)
         self.norms = norms.view(tiles, groups, group).transpose(1, 2).reshape(tiles, -1)
 
     def run(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -150,41 +159,58 @@ class IntegerSearch:
         layout, num_queries = self.layout, len(queries)
         points = _pad(queries, _padded(num_queries, _QUERIES_MULTIPLE), self.width)
         found = torch.empty((len(points), k), dtype=torch.int64, device=self.device)
-        shape = (layout.tiles, min(layout.queries, len(points)), layout.group * layout.groups)
-        buffer = torch.empty(shape, dtype=torch.int32, device=self.device)
-        for part in blocks(len(points), layout.queries):
-            scores = buffer.flatten()[: buffer[0, 0].numel() * layout.tiles * _length(part)]
-            scores = scores.view(layout.tiles, _length(part), -1)
-            found[part] = self._select(scores, self._minima(points[part], scores), k)
+        turns = math.ceil(len(points) / layout.queries)
+        size = _padded(math.ceil(len(points) / turns), _QUERIES_MULTIPLE)
+        products = torch.empty(
+            (layout.tiles, size, layout.members), dtype=torch.int32, device=self.device
+        )
+        for part in blocks(len(points), size):
+            some = points[part]
+            # The last ones may be fewer; _int_mm wants the products of a tile to be contiguous.
+            own = products.view(-1)[: layout.tiles * len(some) * layout.members]
+            own = own.view(layout.tiles, len(some), layout.members)
+            found[part] = self._select(own, self._minima(some, own), k)
         found = found[:num_queries]
         squares = (found >> 32) + squared_norms(queries).unsqueeze(1)
         return squares, _low_half(found)
 
-    def _minima(self, points: Tensor, scores: Tensor) -> Tensor:
-        """Write scores [tiles, Q, group * groups] of ``points`` [Q, K]; the minima [Q, G]."""
+    def _minima(self, points: Tensor, products: Tensor) -> Tensor:
+        """Write ``products`` [tiles, Q, members] of ``points`` [Q, K]; the groups' minima [Q, G].
+
+        The scores themselves are written nowhere, or to a place in cache.
+        """
         layout, num_queries = self.layout, len(points)
         shape = (num_queries, layout.tiles, layout.groups)
         minima = torch.empty(shape, dtype=torch.int32, device=self.device)
+        in_groups = (num_queries, layout.group, layout.groups)
+        scores = None if self.by_kernel else torch.empty_like(products[0])
         for tile in range(layout.tiles):
-            products = scores[tile]
-            torch._int_mm(points, self.points[tile].T, out=products)
-            torch.sub(self.norms[tile], products, alpha=2, out=products)
-            by_member = products.view(num_queries, layout.group, layout.groups)
-            torch.amin(by_member, 1, out=minima[:, tile])
+            torch._int_mm(points, self.points[tile].T, out=products[tile])
+            if scores is None:
+                from nnexp.kernels.minima import group_minima  # imports triton
+
+                norms = self.norms[tile].view(in_groups[1:])
+                group_minima(products[tile].view(in_groups), norms, minima, tile)
+            else:
+                torch.sub(self.norms[tile], products[tile], alpha=2, out=scores)
+                torch.amin(scores.view(in_groups), 1, out=minima[:, tile])
         return minima.view(num_queries, layout.num_groups)
 
-    def _select(self, scores: Tensor, minima: Tensor, k: int) -> Tensor:
+    def _select(self, products: Tensor, minima: Tensor, k: int) -> Tensor:
         """The k lowest pairs of score and row [Q, k], ascending."""
-        layout, (_, num_queries, width) = self.layout, scores.shape
+        layout, num_queries = self.layout, len(minima)
         group_keys = _pairs(minima, torch.arange(layout.num_groups, device=self.device))
         groups = _low_half(group_keys.topk(layout.count, largest=False, sorted=False).values)
         tile = groups.div(layout.groups, rounding_mode="floor")
-        queries = torch.arange(num_queries, device=self.device).unsqueeze(1)
-        first = (tile * num_queries + queries) * width + groups - tile * layout.groups
-        members = torch.arange(layout.group, device=self.device)
-        positions = first.unsqueeze(2) + members * layout.groups
-        rows = groups.unsqueeze(2) * layout.group + members
-        keys = _pairs(scores.view(-1)[positions], rows).view(num_queries, -1)
+        member = torch.arange(layout.group, device=self.device)
+        # Where they are in their tile [Q, count, group], and where that begins.
+        place = (groups - tile * layout.groups).unsqueeze(2) + member * layout.groups
+        norms = self.norms.view(-1)[place + (tile * layout.members).unsqueeze(2)]
+        query = torch.arange(num_queries, device=self.device).unsqueeze(1)
+        place += ((tile * num_queries + query) * layout.members).unsqueeze(2)
+        scores = norms.sub_(products.view(-1)[place], alpha=2)
+        rows = groups.unsqueeze(2) * layout.group + member
+        keys = _pairs(scores, rows).view(num_queries, -1)
         return keys.topk(k, largest=False, sorted=True).values
 
 
@@ -215,7 +241,3 @@ def _pad(rows: Tensor, num_rows: int, width: int) -> Tensor:
     padded = rows.new_zeros(num_rows, width)
     padded[: len(rows), : rows.shape[1]] = rows
     return padded
-
-
-def _length(part: slice) -> int:
-    return int(part.stop - part.start)

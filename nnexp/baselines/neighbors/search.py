@@ -23,7 +23,7 @@ from nnexp.baselines.neighbors.metrics import METRICS
 from nnexp.baselines.neighbors.ranking import PAIR_BYTES, Ranking
 from nnexp.errors import ConfigError, DataError, did_you_mean
 
-MEMORY_BYTES = 2**28
+MEMORY_BYTES = 2**29
 
 
 def least_memory(num_rows: int) -> int:
