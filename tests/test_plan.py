@@ -18,6 +18,7 @@ from nnexp.config.schema import (
     DatasetConfig,
     OptimizerConfig,
 )
+from nnexp.memory import needs_of
 from nnexp.models.structure import Structure, parameter_layout
 from nnexp.sweep.plan import Plan, cost_of, make_plan, runs_a_group, why_alone
 from nnexp.sweep.plan_lines import lines
@@ -201,7 +202,8 @@ def test_memory_bounds_a_group_on_cuda() -> None:
     for structure in (TINY, MID, HUGE):
         kind = dataclasses.replace(KIND, structure=structure, device="cuda")
         prospect = prospect_of(kind)
-        size = runs_a_group(kind, prospect)
+        of_a_run = needs_of(entry_of(0, kind).config, structure, "cuda", 1000, 200, 0).total
+        size = runs_a_group(kind, prospect, of_a_run)
         assert size >= runs_a_group(dataclasses.replace(kind, device="cpu"), prospect)
         assert size * 4 * 6 * prospect.num_numbers < 80e9
 
@@ -209,9 +211,9 @@ def test_memory_bounds_a_group_on_cuda() -> None:
 def test_a_group_on_cuda_is_sized_by_the_memory_that_is_free() -> None:
     """A known part of it, shared by the workers of a GPU; what is asked for fits into that."""
     kind = dataclasses.replace(KIND, structure=MID, device="cuda")
-    entries = [entry_of(num, kind) for num in range(400)]
-    prospects = [prospect_of(kind)] * 400
-    of_a_run = 4 * 8192 * (64 + 2 * (4 * 128 + 10)) + 24 * prospects[0].num_numbers
+    entries = [entry_of(num, kind) for num in range(4000)]
+    prospects = [prospect_of(kind)] * 4000
+    of_a_run = needs_of(entries[0].config, MID, "cuda", 1000, 200, 0).total
 
     def largest(free: int, num_workers: int | None, num_gpus: int = 1) -> int:
         plan = make_plan(
@@ -221,17 +223,17 @@ def test_a_group_on_cuda_is_sized_by_the_memory_that_is_free() -> None:
             largest=None,
             machine=Machine(num_gpus, free),
         )
-        assert plan.num_gpus == num_gpus
+        assert plan.gpus == tuple(f"cuda:{number}" for number in range(num_gpus))
         return max(len(task.entries) for task in plan.tasks)
 
     for num_workers, sharing in ((None, 1), (1, 1), (3, 3)):
         most = int(0.6 * 2**33) // sharing // of_a_run
-        assert 10 < most < 200
+        assert 100 < most < 4000
         assert most / 2 < largest(2**33, num_workers) <= most
     assert largest(2**33, 3, num_gpus=3) <= largest(2**33, 1)
     assert largest(2**20, None) == 1
     cpu = dataclasses.replace(kind, device="cpu")
-    assert runs_a_group(cpu, prospect_of(cpu), 2**20) == runs_a_group(cpu, prospect_of(cpu))
+    assert runs_a_group(cpu, prospect_of(cpu), 1, 2**20) == runs_a_group(cpu, prospect_of(cpu))
 
 
 def test_tables_that_no_other_run_shares_bound_a_group() -> None:

@@ -48,16 +48,23 @@ class Claims:
         """Why, of those that are settled without being there."""
         return {key: self._left_out[key] for key in keys if key in self._left_out}
 
-    def claim(self, first: Collection[str] = ()) -> Wanted | None:
+    def claim(
+        self, first: Collection[str] = (), *, left_alone: Collection[str] = ()
+    ) -> Wanted | None:
         """One that nobody computes and some run waits for, which is then the caller's to compute.
 
         The dearest first, as far as is known, so that no long one is left for the end.
 
         Args:
             first: keys of those that come before all others.
+            left_alone: names of those that others compute, unless they come first.
         """
         candidates = [self._open[key] for key in first if key in self._open]
-        candidates = candidates or [w for w in self._open.values() if self._wanted_by[w.key]]
+        candidates = candidates or [
+            wanted
+            for wanted in self._open.values()
+            if self._wanted_by[wanted.key] and wanted.name not in left_alone
+        ]
         if not candidates:
             return None
         wanted = max(candidates, key=lambda wanted: self._seconds.get(wanted.name, 0.0))

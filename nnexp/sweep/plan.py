@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from nnexp.memory import needs_of, optimizer_buffers
 from nnexp.models.structure import Structure
 from nnexp.sweep.tasks import Entry, Kind, Machine, Prospect
 
@@ -15,11 +17,12 @@ from nnexp.sweep.tasks import Entry, Kind, Machine, Prospect
 # caches; benchmarks/README.md has the measurements. Neither number changes a result.
 _ACTIVATIONS = 5 * 2**19  # bytes of a step's activations, of all runs
 _MOST_RUNS = 96
-# On CUDA nothing but memory limits a group. Of what is free a part is left to CUDA itself, to the
-# workspaces of its libraries, to the table of rows and to what lies unused between allocations.
+# On CUDA nothing but memory limits a group. Of what is free it gets a part, less where the table of
+# rows takes much; the rest is for CUDA itself, for the workspaces of its libraries and for what
+# lies unused between allocations.
 _GPU_SHARE = 0.6
+_GPU_SHARE_WITH_TABLE = 0.85
 _GPU_BYTES = 8 * 2**30  # where it is not known how much is free
-_EVALUATED_ROWS = 8192  # of a run at once
 # Tables of rows that runs with other splits do not share, of all runs of a group.
 _TABLES = 512 * 2**20
 # Tasks for each worker, at least, so that all of them are busy to the end.
@@ -73,7 +76,9 @@ class Plan:
     tasks: tuple[PlannedTask, ...]
     num_workers: int  # that train at once
     num_processes: int  # that are busy at once: those that do not train compute baselines
-    num_gpus: int = 0  # among which work on ``cuda`` is dealt out
+    gpus: tuple[str, ...] = ()  # cuda:0, ... that are in use; work on ``cuda`` goes to any of them
+    on_a_gpu: int = 1  # groups that train at once on one of them
+    on_cpu: int = 1  # and on the CPU
 
     @property
     def cost(self) -> float:
@@ -94,59 +99,106 @@ def make_plan(
 
     Args:
         prospects: of the entries.
-        num_workers: to train at once; fewer where there are fewer tasks. None: one a GPU, else as
-            many as there are cores for with the threads that the runs use.
+        num_workers: to train at once; fewer where there are fewer tasks. None: one a GPU and, for
+            work on the CPU, as many as there are cores for with the threads that the runs use.
         largest: runs a group at most; None lets the work decide.
         cores: of the CPU.
     """
     by_kind: dict[Kind, list[tuple[Entry, Prospect]]] = {}
     for entry, prospect in zip(entries, prospects, strict=True):
         by_kind.setdefault(prospect.kind, []).append((entry, prospect))
-    devices = {kind.device for kind in by_kind}
-    # Work on a GPU that is named is for one worker.
-    num_gpus = machine.num_gpus if "cuda" in devices else len(devices - {"cpu"})
+    gpus = _gpus_in_use({kind.device for kind in by_kind}, machine.num_gpus)
     threads = max((kind.threads for kind in by_kind), default=1)
-    wanted = num_workers or num_gpus or max(1, cores // threads)
-    gpu_bytes = _GPU_BYTES
-    if machine.gpu_bytes is not None:
-        sharing = math.ceil(wanted / num_gpus) if num_gpus else 1
-        gpu_bytes = int(_GPU_SHARE * machine.gpu_bytes) // sharing
+    on_a_gpu = max(1, math.ceil((num_workers or 0) / max(1, len(gpus))))
+    on_cpu = num_workers or max(1, (cores - len(gpus)) // threads)
     tasks: list[PlannedTask] = []
-    for kind, pairs in by_kind.items():
-        # Runs of one split side by side share a table, runs of one optimizer its passes.
-        pairs.sort(key=lambda pair: _likeness(pair[0]))
-        widest = max((prospect for _, prospect in pairs), key=lambda p: p.own_table)
-        size = min(runs_a_group(kind, widest, gpu_bytes), largest or len(pairs))
-        count = math.ceil(len(pairs) / size)
-        even = math.ceil(count / wanted) * wanted
-        if count > 1 and len(pairs) >= even * min(size, _FEWEST_RUNS):
-            count = even  # as many for each worker
-        bounds = [len(pairs) * i // count for i in range(count + 1)]
-        for start, stop in zip(bounds, bounds[1:], strict=False):  # noqa: RUF007
-            members = pairs[start:stop]
-            cost = sum(cost_of(entry, prospect) for entry, prospect in members)
-            tasks.append(PlannedTask(kind, tuple(entry for entry, _ in members), cost))
-    tasks = _balanced(tasks, wanted)
-    training = max(1, min(wanted, len(tasks)))
+    workers = 0
+    for is_on_cpu, most in ((True, on_cpu), (False, len(gpus) * on_a_gpu)):
+        at_once = min(most, num_workers or most)
+        planned: list[PlannedTask] = []
+        for kind, pairs in by_kind.items():
+            if (kind.device == "cpu") == is_on_cpu:
+                gpu_bytes = (machine.gpu_bytes or _GPU_BYTES) // on_a_gpu
+                planned += _tasks_of(kind, pairs, at_once, largest, gpu_bytes)
+        planned = _balanced(planned, max(1, at_once))
+        workers += min(at_once, len(planned))
+        tasks += planned
+    tasks.sort(key=lambda task: -task.length)
+    training = max(1, min(workers, num_workers or workers))
     processes = num_workers or training + max(0, cores - training * threads)
-    return Plan(tuple(tasks), training, max(training, processes), num_gpus)
+    return Plan(tuple(tasks), training, max(training, processes), gpus, on_a_gpu, on_cpu)
 
 
-def runs_a_group(kind: Kind, prospect: Prospect, gpu_bytes: int = _GPU_BYTES) -> int:
+def _gpus_in_use(devices: set[str], num_gpus: int) -> tuple[str, ...]:
+    """By name: all that there are, where any will do."""
+    named = devices - {"cpu", "cuda"}
+    if "cuda" in devices:
+        named |= {f"cuda:{number}" for number in range(max(1, num_gpus))}
+    return tuple(sorted(named, key=lambda name: int(name.removeprefix("cuda:"))))
+
+
+def _tasks_of(
+    kind: Kind,
+    pairs: list[tuple[Entry, Prospect]],
+    at_once: int,
+    largest: int | None,
+    gpu_bytes: int,
+) -> list[PlannedTask]:
+    """Groups of one kind, as even as may be; ``at_once`` of them can train at once."""
+    # Runs of one split side by side share a table, runs of one optimizer its passes.
+    pairs = sorted(pairs, key=lambda pair: _likeness(pair[0]))
+    widest = max((prospect for _, prospect in pairs), key=lambda p: p.own_table)
+    of_a_run = 0
+    if kind.device != "cpu":
+        of_a_run = max(_memory(entry, widest) for entry in _unlike(pairs))
+    size = min(runs_a_group(kind, widest, of_a_run, gpu_bytes), largest or len(pairs))
+    count = math.ceil(len(pairs) / size)
+    even = math.ceil(count / at_once) * at_once
+    if count > 1 and len(pairs) >= even * min(size, _FEWEST_RUNS):
+        count = even  # as many for each worker
+    bounds = [len(pairs) * i // count for i in range(count + 1)]
+    tasks = []
+    for start, stop in itertools.pairwise(bounds):
+        cost = sum(cost_of(entry, prospect) for entry, prospect in pairs[start:stop])
+        entries = tuple(entry for entry, _ in pairs[start:stop])
+        tasks.append(PlannedTask(kind, entries, cost))
+    return tasks
+
+
+def _unlike(pairs: Sequence[tuple[Entry, Prospect]]) -> Iterable[Entry]:
+    """One of those that take the same memory, of each."""
+    return {
+        (optimizer_buffers(entry.config.optimizer), entry.config.model.dropout > 0): entry
+        for entry, _ in pairs
+    }.values()
+
+
+def _memory(entry: Entry, prospect: Prospect) -> int:
+    kind = prospect.kind
+    num_test = prospect.data.num_test if prospect.data is not None else 0
+    numbers = kind.num_train, kind.num_val, num_test or 0
+    return needs_of(entry.config, kind.structure, kind.device, *numbers).total
+
+
+def runs_a_group(
+    kind: Kind, prospect: Prospect, of_a_run: int = 0, gpu_bytes: int = _GPU_BYTES
+) -> int:
     """How many runs of a kind train together best; their number never changes a result.
 
     Args:
-        gpu_bytes: memory for a group on CUDA.
+        of_a_run: bytes that it takes on CUDA, beside the table of rows.
+        gpu_bytes: that are free for a group on CUDA.
     """
     if why_alone(kind):
         return 1
     if kind.device == "cpu":
         size = runs_in_cache(kind.structure, kind.batch_size)
     else:
-        # Parameters, gradients, best parameters, and up to three buffers of the optimizer.
-        rows = max(kind.batch_size, _EVALUATED_ROWS)
-        of_a_run = _activations(kind.structure, rows) + 24 * prospect.num_numbers
-        size = gpu_bytes // (of_a_run + prospect.own_table)
+        beside_table = int(_GPU_SHARE_WITH_TABLE * gpu_bytes) - prospect.shared_table
+        room = min(int(_GPU_SHARE * gpu_bytes), beside_table)
+        if 2 * prospect.shared_table > gpu_bytes:  # it is streamed
+            room = int(_GPU_SHARE * gpu_bytes)
+        size = room // max(1, of_a_run + prospect.own_table)
     if prospect.own_table:
         size = min(size, _TABLES // prospect.own_table)
     return max(1, size)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from nnexp.config.messages import told
-from nnexp.data import Dataset, is_here
+from nnexp.data import is_here
 from nnexp.data.scaling import hangs_on_split
 from nnexp.devices import resolve_device, resolve_precision, resolve_threads
 from nnexp.engine import batches
@@ -48,15 +48,17 @@ def prospects(
 
 
 def machine(found: Sequence[object]) -> Machine:
-    """The GPUs. To ask for their memory takes a second and some of it, which is left alone where
-    nothing is to be trained there."""
+    """The GPUs. To ask for their memory takes a second and some of it: only those are asked on
+    which something is to be trained."""
     if not torch.cuda.is_available():
         return Machine()
     count = torch.cuda.device_count()
-    kinds = [prospect.kind for prospect in found if isinstance(prospect, Prospect)]
-    if not any(kind.device.startswith("cuda") for kind in kinds):
-        return Machine(count)
-    return Machine(count, min(torch.cuda.mem_get_info(number)[0] for number in range(count)))
+    devices = {prospect.kind.device for prospect in found if isinstance(prospect, Prospect)}
+    used = devices - {"cpu", "cuda"}
+    if "cuda" in devices:
+        used |= {f"cuda:{number}" for number in range(count)}
+    free = [torch.cuda.mem_get_info(name)[0] for name in sorted(used)]
+    return Machine(count, min(free, default=None))
 
 
 def _prospect(entry: Entry, shelf: Shelf) -> Prospect:
@@ -66,6 +68,9 @@ def _prospect(entry: Entry, shelf: Shelf) -> Prospect:
     dataset = shelf.dataset(config.dataset)
     structure = structure_of(config, dataset.num_features, dataset.num_classes)
     batches(dataset.num_train, config.trainer, structure)
+    is_bytes = dataset.pixels is not None and device.type == "cuda"
+    table = (1 if is_bytes else 4) * len(dataset.y) * dataset.num_features
+    scaling = dataset.shift.nbytes + dataset.scale.nbytes  # of pixels that stay what they are
     own_table = hangs_on_split(shelf.source(config.dataset), config.dataset.scaling)
     num_threads = resolve_threads(config.trainer, structure.flops_per_row())
     is_float32 = config.trainer.precision == "float32"  # other products are not MKL's
@@ -86,16 +91,10 @@ def _prospect(entry: Entry, shelf: Shelf) -> Prospect:
     return Prospect(
         kind,
         parameter_layout(structure).size,
-        _table_bytes(dataset, device) if own_table else 0,
+        (scaling if is_bytes else table) if own_table else 0,
         DatasetSummary.of(dataset),
+        table if is_bytes or not own_table else 0,
     )
-
-
-def _table_bytes(dataset: Dataset, device: torch.device) -> int:
-    """What a split of its own takes: its table, or the scaling where pixels stay what they are."""
-    if dataset.pixels is not None and device.type == "cuda":
-        return dataset.shift.nbytes + dataset.scale.nbytes
-    return 4 * len(dataset.y) * dataset.num_features
 
 
 def _key(entry: Entry) -> str:

@@ -69,9 +69,13 @@ class Queue:
         """Groups that wait."""
         return len(self._waiting)
 
-    def next(self) -> Group | None:
-        """The next one, which waits no longer."""
-        return self._waiting.popleft() if self._waiting else None
+    def next(self, suits: Callable[[Kind], bool] = lambda _: True) -> Group | None:
+        """The next one of a kind that suits, which waits no longer."""
+        for group in self._waiting:
+            if suits(group.planned.kind):
+                self._waiting.remove(group)
+                return group
+        return None
 
     def advance(self, group: Group, run_epochs: int) -> None:
         """A group has trained so many epochs of a run."""

@@ -54,7 +54,7 @@ def survey(crew: Crew, entries: Sequence[Entry], *, fetch: bool) -> Outlook:
                 match message:
                     case say.Surveyed(answers, seen):
                         found |= zip(busy.pop(worker).places, answers, strict=True)
-                        machine = max(machine, seen, key=lambda m: (m.num_gpus, m.gpu_bytes or 0))
+                        machine = machine.joined(seen)
                     case Gone(how) if worker in busy:
                         source = busy.pop(worker)
                         if source.attempt < _ATTEMPTS:

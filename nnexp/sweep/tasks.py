@@ -38,7 +38,7 @@ class Kind:
     batch_size: int
     drop_last: bool
     precision: str
-    device: str  # cpu or cuda
+    device: str  # cpu, cuda or cuda:N
     threads: int
 
 
@@ -50,6 +50,7 @@ class Prospect:
     num_numbers: int  # P: numbers in a run's row of the flat buffers
     own_table: int  # bytes of a table that no run with another split shares
     data: DatasetSummary | None = None  # of the entry: the same for every split
+    shared_table: int = 0  # bytes of the table where runs share it
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,12 @@ class Machine:
     """The GPUs that the workers find."""
 
     num_gpus: int = 0
-    gpu_bytes: int | None = None  # free memory of the fullest of them
+    gpu_bytes: int | None = None  # free memory of the fullest of those that are to be used
+
+    def joined(self, other: Machine) -> Machine:
+        """What two workers say together."""
+        free = [seen for seen in (self.gpu_bytes, other.gpu_bytes) if seen is not None]
+        return Machine(max(self.num_gpus, other.num_gpus), min(free, default=None))
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,14 @@ from nnexp.sweep.plan import Plan
 from nnexp.sweep.processes import SECONDS_TO_STOP, Crew, Gone, Worker
 from nnexp.sweep.queue import Group, Progress, Queue
 from nnexp.sweep.signals import HeldSignals, signals_held
-from nnexp.sweep.tasks import Entry, Wanted
+from nnexp.sweep.tasks import Entry, Kind, Wanted
 
 log = logging.getLogger(__name__)
 
 _SECONDS_TO_TELL = 1.0  # of stopping, after which somebody may wonder
+# Baselines that a GPU computes hundreds of times as fast as the CPU: those of runs on a GPU are
+# left to the workers that have one, which the runs keep from their work less than waiting would.
+_FOR_GPUS = frozenset({"knn"})
 
 
 class Training:
@@ -51,7 +54,8 @@ class Training:
         self._training: dict[Worker, Group] = {}
         self._computing: dict[Worker, Wanted] = {}
         self._waiting: dict[Worker, tuple[str, ...]] = {}  # keys that a run waits for
-        self._gpus: dict[Worker, int] = {}
+        self._gpus: dict[Worker, list[str]] = {}  # that a worker has trained on
+        self._devices: dict[Worker, str] = {}  # of those that train
 
     def run(self) -> Generator[Progress, None, None]:
         """Train everything; yields what has been done, several times a second.
@@ -87,43 +91,59 @@ class Training:
         for worker in self._crew.workers:
             if not worker.ready or worker in self._training or worker in self._computing:
                 continue
-            if self._queue and len(self._training) < self._plan.num_workers:
-                self._train(worker)
-            elif len(self._busy()) < self._plan.num_processes:
+            if self._train(worker):
+                continue
+            if len(self._busy()) < self._plan.num_processes:
                 self._compute(worker)
         self._progress.groups_in_flight = len(self._training)
 
-    def _train(self, worker: Worker) -> None:
-        group = self._queue.next()
-        assert group is not None
-        self._training[worker] = group
-        kind = group.planned.kind
-        device = kind.device
-        if device == "cuda" and self._plan.num_gpus:
-            device = f"cuda:{self._gpu_of(worker)}"
-        worker.send(say.Train(tuple(group.left.values()), kind, device))
-
-    def _gpu_of(self, worker: Worker) -> int:
-        """A worker serves one GPU for good, that which the fewest others serve."""
-        if worker not in self._gpus:
-            served = Counter(
-                self._gpus[other] for other in self._crew.workers if other in self._gpus
+    def _train(self, worker: Worker) -> bool:
+        """Give out a group, if there is one for which there is room where this worker can be."""
+        if len(self._training) >= self._plan.num_workers:
+            return False
+        group = None
+        if worker in self._gpus:  # others can do the rest
+            group = self._queue.next(
+                lambda kind: kind.device != "cpu" and self._device_for(worker, kind) is not None
             )
-            self._gpus[worker] = min(range(self._plan.num_gpus), key=lambda gpu: served[gpu])
-        return self._gpus[worker]
+        group = group or self._queue.next(lambda kind: self._device_for(worker, kind) is not None)
+        if group is None:
+            return False
+        kind = group.planned.kind
+        device = self._device_for(worker, kind)
+        assert device is not None
+        self._training[worker], self._devices[worker] = group, device
+        if device != "cpu" and device not in self._gpus.setdefault(worker, []):
+            self._gpus[worker].append(device)
+        worker.send(say.Train(tuple(group.left.values()), kind, device))
+        return True
+
+    def _device_for(self, worker: Worker, kind: Kind) -> str | None:
+        """Where the worker may train a group now: on the CPU, or on a GPU that it has been on or
+        that has too few workers. What a worker has once allocated on a GPU it keeps in part, so
+        that no more workers come to a GPU than train there at once."""
+        at_work = Counter(self._devices[other] for other in self._training)
+        if kind.device == "cpu":
+            return "cpu" if at_work["cpu"] < self._plan.on_cpu else None
+        own = self._gpus.get(worker, [])
+        staff = Counter(gpu for gpus in self._gpus.values() for gpu in gpus)
+        most = self._plan.on_a_gpu
+        gpus = [
+            gpu
+            for gpu in (self._plan.gpus if kind.device == "cuda" else [kind.device])
+            if at_work[gpu] < most and (gpu in own or staff[gpu] < most)
+        ]
+        return min(gpus, key=lambda gpu: (gpu not in own, staff[gpu]), default=None)
 
     def _compute(self, worker: Worker, first: list[str] | None = None) -> bool:
         """Give out a baseline, if there is one to compute. Workers without a GPU use the CPU."""
-        wanted = self._claims.claim(first or ())
+        gpu = self._gpus[worker][-1] if worker in self._gpus else None
+        left_alone = _FOR_GPUS if self._plan.gpus and gpu is None else ()
+        wanted = self._claims.claim(first or (), left_alone=left_alone)
         if wanted is None:
             return False
         self._computing[worker] = wanted
-        device = "cpu"
-        if worker in self._gpus:
-            device = f"cuda:{self._gpus[worker]}"
-        elif worker in self._training:
-            device = self._training[worker].planned.kind.device
-        worker.send(say.Compute(wanted, device))
+        worker.send(say.Compute(wanted, gpu or "cpu"))
         return True
 
     def _answer(self, worker: Worker) -> None:
