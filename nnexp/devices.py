@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,6 +15,8 @@ import torch
 from nnexp.config.schema import TrainerConfig
 from nnexp.environment import available_cores
 from nnexp.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 # Below this many floating-point operations a step, a second thread costs more than it saves; see
 # benchmarks/README.md.
@@ -25,17 +30,24 @@ def resolve_device(name: str) -> torch.device:
         ConfigError: no such device here, or not a device's name.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        problem = cuda_problem()
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if problem:
+            log.warning("trainer.device=auto: the CPU is used, for CUDA cannot be: %s", problem)
+        return torch.device("cpu")
     match = re.fullmatch(r"cpu|cuda(?::(\d+))?", name)
     if not match:
         raise ConfigError(f"trainer.device={name}: must be auto, cpu, cuda or cuda:N")
     if name == "cpu":
         return torch.device("cpu")
+    problem = cuda_problem()
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if count == 0:
         raise ConfigError(
-            f"trainer.device={name}: torch {torch.__version__} finds no CUDA device here; "
-            "use trainer.device=cpu"
+            f"trainer.device={name}: torch {torch.__version__} finds no CUDA device here"
+            + (f" ({problem})" if problem else "")
+            + "; use trainer.device=cpu"
         )
     if match[1] and int(match[1]) >= count:
         raise ConfigError(
@@ -43,6 +55,19 @@ def resolve_device(name: str) -> torch.device:
             f"cuda:{count - 1}"
         )
     return torch.device(name)
+
+
+@functools.cache
+def cuda_problem() -> str | None:
+    """What torch complains of when it looks for GPUs, such as a driver that is too old; None where
+    there are some, or just none. It warns once in a process, at length and from C++."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.is_available()
+    for warning in caught:
+        text = str(warning.message).removeprefix("CUDA initialization: ")
+        return " ".join(re.split(r"\(Triggered internally|\.\s|\n", text)[0].split()).rstrip(".")
+    return None
 
 
 @dataclass(frozen=True)

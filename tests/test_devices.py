@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from nnexp.config.schema import TrainerConfig
 from nnexp.devices import (
     Precision,
+    cuda_problem,
     products,
     resolve_device,
     resolve_precision,
@@ -69,6 +71,44 @@ def test_no_such_device(gpus: int, name: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         resolve_device(name)
     assert str(error.value) == message
+
+
+_TOO_OLD = (
+    "CUDA initialization: The NVIDIA driver on your system is too old (found version 12080). "
+    "Please update your GPU driver by downloading and installing a new version from the URL: "
+    "http://www.nvidia.com/Download/index.aspx (Triggered internally at CUDAFunctions.cpp:119.)"
+)
+
+
+def test_why_cuda_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """torch warns once, when it is first asked, and has no device then."""
+    left = [_TOO_OLD]
+
+    def is_available() -> bool:
+        if left:
+            warnings.warn(left.pop(), stacklevel=1)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
+    cuda_problem.cache_clear()
+    try:
+        why = "The NVIDIA driver on your system is too old (found version 12080)"
+        for name in ("cuda", "cuda:1"):
+            with pytest.raises(ConfigError) as error:
+                resolve_device(name)
+            assert str(error.value) == (
+                f"trainer.device={name}: torch {torch.__version__} finds no CUDA device here "
+                f"({why}); use trainer.device=cpu"
+            )
+        assert caplog.messages == []
+        assert resolve_device("auto") == CPU
+        assert caplog.messages == [
+            f"trainer.device=auto: the CPU is used, for CUDA cannot be: {why}"
+        ]
+    finally:
+        cuda_problem.cache_clear()
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
