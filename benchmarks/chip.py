@@ -120,6 +120,6 @@ def profile_epoch(training: Iterator[object]) -> Busy:
     times = [
         event.time_range.elapsed_us()
         for event in profiler.events()
-        if event.device_type == DeviceType.CUDA
+        if event.device_type == DeviceType.CUDA and not event.is_user_annotation
     ]
     return Busy(len(times), sum(times) / 1e6)

@@ -81,6 +81,25 @@ def test_one_row_in_markdown(tmp_path: Path) -> None:
     assert "| work | goal | reached | met |\n|---|---|---|---|\n" in done.stdout
 
 
+@pytest.mark.cuda
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_toys_on_the_device_itself(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    done = benchmark(
+        "--device", "cuda", "--quick", "--only", "one", "fused", "knn", "--json", str(path)
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(path.read_text())
+    assert None not in report["rates"].values()
+    assert report["rates"]["launch"] < 20e-6  # far below a call's: the kernels are in a graph
+    for name, row in rows_of(path).items():
+        remarks = [learner.get("remark") for learner in row["learners"]]
+        assert remarks == [None] * len(remarks)  # torch.compile used its graphs
+        assert (row["kernels"] is None) == (name == "knn")
+    assert "The device during nnexp's steps" in done.stdout
+
+
 def broken(*arguments: object) -> None:
     raise RuntimeError("broken\nin two lines")
 

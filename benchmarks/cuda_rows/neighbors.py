@@ -15,6 +15,7 @@ from cuda_rows.results import Goal, Place, Result, free_memory, jax_absence
 from learners.neighbors import torch_compiled, torch_eager, xla
 from learners.pixels import mnist_pixels
 from nnexp.baselines.neighbors import nearest
+from nnexp.config.schema import KNNConfig
 from roofline import neighbors
 
 NNEXP = "nnexp, exact"
@@ -83,7 +84,7 @@ class NeighborsRow:
         """Nothing: how nnexp goes about it hangs on the data."""
 
     def _pixels(self, place: Place, result: Result) -> tuple[Tensor, Tensor]:
-        """Training rows [N, D] and queries [Q, D] on the device, float32 from 0 to 255."""
+        """Training rows [N, D] and queries [Q, D] on the device, uint8."""
         if place.mnist is not None and not place.quick:
             parts = [mnist_pixels(place.mnist, part) for part in ("train", "t10k")]
         else:
@@ -93,22 +94,25 @@ class NeighborsRow:
                 stream.integers(256, size=(count, self.features), dtype=np.uint8)
                 for count in (self.rows, self.queries)
             ]
-        rows, queries = (torch.from_numpy(part.copy()).to(place.device).float() for part in parts)
+        rows, queries = (torch.from_numpy(part.copy()).to(place.device) for part in parts)
         return rows[: self.rows], queries[: self.queries]
 
     def _finders(
         self, place: Place, rows: Tensor, queries: Tensor, result: Result
     ) -> Iterator[tuple[str, Callable[[], Callable[[], Tensor]]]]:
+        memory_bytes = KNNConfig().memory_mb * 2**20
+
         def exact() -> Callable[[], Tensor]:
-            return lambda: nearest(rows, queries, self.k)[1]
+            return lambda: nearest(rows, queries, self.k, memory_bytes=memory_bytes)[1]
 
         yield NNEXP, exact
-        yield "torch, eager", functools.partial(torch_eager, rows, queries, self.k)
-        yield "torch.compile", functools.partial(torch_compiled, rows, queries, self.k)
+        floats = rows.float(), queries.float()  # there are no products of bytes for the others
+        yield "torch, eager", functools.partial(torch_eager, *floats, self.k)
+        yield "torch.compile", functools.partial(torch_compiled, *floats, self.k)
         if why := jax_absence(place.device):
             result.remarks.append(why)
         else:
-            yield "JAX", functools.partial(xla, rows, queries, self.k)
+            yield "JAX", functools.partial(xla, *floats, self.k)
 
 
 ROW = NeighborsRow("knn", 10_000, 60_000, 784, 16, goals=(Goal("ms", 8),))

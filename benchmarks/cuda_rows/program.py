@@ -203,6 +203,7 @@ def main(description: str) -> int:
     os.environ["JAX_PLATFORMS"] = device.type
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if device.type == "cuda":
+        device = torch.device("cuda", device.index or 0)
         torch.cuda.set_device(device)
     else:
         torch.set_num_threads(1)

@@ -85,7 +85,7 @@ def jax_absence(device: torch.device) -> str | None:
         return "JAX is not installed and left out (pip install 'nnexp[bench]')"
     from learners.xla_epochs import absence
 
-    return absence(device.type)
+    return absence(device.type, device.index or 0)
 
 
 def equal_losses(some: Sequence[float], others: Sequence[float], tolerance: float) -> bool:
@@ -106,7 +106,8 @@ def spread(values: Sequence[float]) -> str:
 
 
 def free_memory() -> None:
-    """Give the device back what the last learner had."""
+    """Give the device back what the last learner had, compiled steps and their graphs too."""
+    torch.compiler.reset()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

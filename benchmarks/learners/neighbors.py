@@ -42,7 +42,6 @@ def torch_eager(rows: Tensor, queries: Tensor, k: int) -> Neighbors:
 
 def torch_compiled(rows: Tensor, queries: Tensor, k: int) -> Neighbors:
     """The same through torch.compile; on the CPU no code is generated."""
-    torch.compiler.reset()
     module = Nearest(rows, k)
     if rows.is_cuda:
         compiled = torch.compile(module, fullgraph=True, mode="reduce-overhead")

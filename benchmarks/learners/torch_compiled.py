@@ -101,7 +101,6 @@ class Compiled:
     """
 
     def __init__(self, work: Work, data: Data, device: torch.device, runs: int) -> None:
-        torch.compiler.reset()  # also lets go of the graphs of the one before
         counters.clear()
         self._work, self._runs = work, runs
         x, y = (torch.from_numpy(part).to(device) for part in (data.x, data.y))

@@ -17,14 +17,17 @@ from learners.work import LEARNING_RATE, Data, Work
 from learners.xla import accuracy, initial_state, train_epoch
 
 
-def absence(platform: str) -> str | None:
-    """Why JAX cannot compute on ``cpu`` or ``cuda`` here; None where it can."""
+def absence(platform: str, index: int) -> str | None:
+    """Why JAX cannot compute on ``cpu`` or ``cuda`` here; None where it can, and then it does so
+    on the device of that number."""
     try:
         found = jax.default_backend()
     except RuntimeError as error:
         return f"JAX finds no {platform}: {str(error).splitlines()[0]}"
-    wanted = "gpu" if platform == "cuda" else platform
-    return None if found == wanted else f"JAX computes on {found} here, not on {platform}"
+    if found != ("gpu" if platform == "cuda" else platform):
+        return f"JAX computes on {found} here, not on {platform}"
+    jax.config.update("jax_default_device", jax.devices()[index])
+    return None
 
 
 class Xla:
