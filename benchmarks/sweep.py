@@ -50,7 +50,7 @@ from learners.workers import Workers
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.data import load
 from nnexp.environment import available_cores
-from nnexp.sweep.plan import runs_in_cache
+from nnexp.sweep.group_size import runs_in_cache
 from scaling import Cost, as_json, measure_costs, print_costs
 from shell import sweep_from_shell
 

@@ -34,7 +34,7 @@ def resolve_device(name: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         if problem:
-            log.warning("trainer.device=auto: the CPU is used, for CUDA cannot be: %s", problem)
+            _tell_once(problem)
         return torch.device("cpu")
     match = re.fullmatch(r"cpu|cuda(?::(\d+))?", name)
     if not match:
@@ -68,6 +68,11 @@ def cuda_problem() -> str | None:
         text = str(warning.message).removeprefix("CUDA initialization: ")
         return " ".join(re.split(r"\(Triggered internally|\.\s|\n", text)[0].split()).rstrip(".")
     return None
+
+
+@functools.cache
+def _tell_once(problem: str) -> None:
+    log.warning("trainer.device=auto: the CPU is used, for CUDA cannot be: %s", problem)
 
 
 @dataclass(frozen=True)

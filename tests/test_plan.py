@@ -20,7 +20,8 @@ from nnexp.config.schema import (
 )
 from nnexp.memory import needs_of
 from nnexp.models.structure import Structure, parameter_layout
-from nnexp.sweep.plan import Plan, cost_of, make_plan, runs_a_group, why_alone
+from nnexp.sweep.group_size import runs_a_group, why_alone
+from nnexp.sweep.plan import Plan, cost_of, make_plan
 from nnexp.sweep.plan_lines import lines
 from nnexp.sweep.tasks import Entry, Kind, Machine, Prospect
 

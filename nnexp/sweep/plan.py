@@ -6,25 +6,12 @@ import dataclasses
 import heapq
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nnexp.memory import needs_of, optimizer_buffers
-from nnexp.models.structure import Structure
+from nnexp.sweep.group_size import GPU_BYTES, most_memory, runs_a_group
 from nnexp.sweep.tasks import Entry, Kind, Machine, Prospect
 
-# A group on the CPU takes as many runs as keep what a step touches again and again in a core's
-# caches; benchmarks/README.md has the measurements. Neither number changes a result.
-_ACTIVATIONS = 5 * 2**19  # bytes of a step's activations, of all runs
-_MOST_RUNS = 96
-# On CUDA nothing but memory limits a group. Of what is free it gets a part, less where the table of
-# rows takes much; the rest is for CUDA itself, for the workspaces of its libraries and for what
-# lies unused between allocations.
-_GPU_SHARE = 0.6
-_GPU_SHARE_WITH_TABLE = 0.85
-_GPU_BYTES = 8 * 2**30  # where it is not known how much is free
-# Tables of rows that runs with other splits do not share, of all runs of a group.
-_TABLES = 512 * 2**20
 # Tasks for each worker, at least, so that all of them are busy to the end.
 _TASKS_A_WORKER = 3
 _FEWEST_RUNS = 8  # a group is not halved below this to have so many tasks
@@ -118,7 +105,7 @@ def make_plan(
         planned: list[PlannedTask] = []
         for kind, pairs in by_kind.items():
             if (kind.device == "cpu") == is_on_cpu:
-                gpu_bytes = (machine.gpu_bytes or _GPU_BYTES) // on_a_gpu
+                gpu_bytes = (machine.gpu_bytes or GPU_BYTES) // on_a_gpu
                 planned += _tasks_of(kind, pairs, at_once, largest, gpu_bytes)
         planned = _balanced(planned, max(1, at_once))
         workers += min(at_once, len(planned))
@@ -148,9 +135,7 @@ def _tasks_of(
     # Runs of one split side by side share a table, runs of one optimizer its passes.
     pairs = sorted(pairs, key=lambda pair: _likeness(pair[0]))
     widest = max((prospect for _, prospect in pairs), key=lambda p: p.own_table)
-    of_a_run = 0
-    if kind.device != "cpu":
-        of_a_run = max(_memory(entry, widest) for entry in _unlike(pairs))
+    of_a_run = 0 if kind.device == "cpu" else most_memory([entry for entry, _ in pairs], widest)
     size = min(runs_a_group(kind, widest, of_a_run, gpu_bytes), largest or len(pairs))
     count = math.ceil(len(pairs) / size)
     even = math.ceil(count / at_once) * at_once
@@ -163,68 +148,6 @@ def _tasks_of(
         entries = tuple(entry for entry, _ in pairs[start:stop])
         tasks.append(PlannedTask(kind, entries, cost))
     return tasks
-
-
-def _unlike(pairs: Sequence[tuple[Entry, Prospect]]) -> Iterable[Entry]:
-    """One of those that take the same memory, of each."""
-    return {
-        (optimizer_buffers(entry.config.optimizer), entry.config.model.dropout > 0): entry
-        for entry, _ in pairs
-    }.values()
-
-
-def _memory(entry: Entry, prospect: Prospect) -> int:
-    kind = prospect.kind
-    num_test = prospect.data.num_test if prospect.data is not None else 0
-    numbers = kind.num_train, kind.num_val, num_test or 0
-    return needs_of(entry.config, kind.structure, kind.device, *numbers).total
-
-
-def runs_a_group(
-    kind: Kind, prospect: Prospect, of_a_run: int = 0, gpu_bytes: int = _GPU_BYTES
-) -> int:
-    """How many runs of a kind train together best; their number never changes a result.
-
-    Args:
-        of_a_run: bytes that it takes on CUDA, beside the table of rows.
-        gpu_bytes: that are free for a group on CUDA.
-    """
-    if why_alone(kind):
-        return 1
-    if kind.device == "cpu":
-        size = runs_in_cache(kind.structure, kind.batch_size)
-    else:
-        beside_table = int(_GPU_SHARE_WITH_TABLE * gpu_bytes) - prospect.shared_table
-        room = min(int(_GPU_SHARE * gpu_bytes), beside_table)
-        if 2 * prospect.shared_table > gpu_bytes:  # it is streamed
-            room = int(_GPU_SHARE * gpu_bytes)
-        size = room // max(1, of_a_run + prospect.own_table)
-    if prospect.own_table:
-        size = min(size, _TABLES // prospect.own_table)
-    return max(1, size)
-
-
-def runs_in_cache(structure: Structure, batch_size: int) -> int:
-    """How many runs a core's caches take together."""
-    return max(1, min(_MOST_RUNS, _ACTIVATIONS // _activations(structure, batch_size)))
-
-
-def _activations(structure: Structure, batch_size: int) -> int:
-    """Bytes that a step of one run writes and reads again: inputs, outputs and their gradients."""
-    inputs, *others = structure.widths
-    return 4 * batch_size * (inputs + 2 * sum(others))
-
-
-def why_alone(kind: Kind) -> str | None:
-    """Why runs of a kind train one by one, None if they do not."""
-    if kind.threads > 1:
-        return (
-            f"they use {kind.threads} threads, with which the last bits depend on the group; "
-            "trainer.threads=1 lets them train together"
-        )
-    if kind.device == "cpu" and kind.precision == "bfloat16":
-        return "the last bits of bfloat16 on the CPU depend on the group"
-    return None
 
 
 def cost_of(entry: Entry, prospect: Prospect) -> float:

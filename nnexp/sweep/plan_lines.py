@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nnexp.models.structure import Structure
+from nnexp.sweep.group_size import why_alone
 from nnexp.sweep.keys import SPLIT_OPTIONS
-from nnexp.sweep.plan import Plan, PlannedTask, why_alone
+from nnexp.sweep.plan import Plan, PlannedTask
 from nnexp.sweep.tasks import Kind
 
 _WORDS = {

@@ -19,7 +19,9 @@ from pathlib import Path
 import torch
 
 from nnexp.config.messages import told
+from nnexp.devices import current
 from nnexp.failures import log_traceback
+from nnexp.out_of_memory import give_back
 from nnexp.results.run_log import RunLogs
 from nnexp.sweep import messages as say
 from nnexp.sweep.findings import Finding, Findings
@@ -83,6 +85,8 @@ class Worker:
                 GroupTraining(
                     task, self._line, self._shelf, self._logs, self._findings, self._compute
                 ).do()
+                if task.device != "cpu":  # the next group, of another size, may need all of it
+                    give_back()
             case say.Compute(wanted):
                 self._shelf.keep([wanted.config.dataset])
                 self._compute(task)
@@ -120,7 +124,9 @@ class Worker:
         try:
             with self._logs.kept(wanted.key):
                 dataset = self._shelf.dataset(wanted.config.dataset)
-                finding = compare(wanted.config, dataset, torch.device(task.device))
+                device = torch.device(task.device)
+                with current(device):
+                    finding = compare(wanted.config, dataset, device)
         except Exception as error:
             log_traceback(error, wanted.name)
             finding = told(error)

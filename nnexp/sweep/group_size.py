@@ -1,0 +1,87 @@
+"""How many runs train together: what a core's caches take, or the memory of a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nnexp.memory import needs_of, optimizer_buffers
+from nnexp.models.structure import Structure
+from nnexp.sweep.tasks import Entry, Kind, Prospect
+
+# A group on the CPU takes as many runs as keep what a step touches again and again in a core's
+# caches; benchmarks/README.md has the measurements. Neither number changes a result.
+_ACTIVATIONS = 5 * 2**19  # bytes of a step's activations, of all runs
+_MOST_RUNS = 96
+# On CUDA nothing but memory limits a group. Of what is free it gets a part, less where the table of
+# rows takes much; the rest is for CUDA itself, for the workspaces of its libraries and for what
+# lies unused between allocations.
+_GPU_SHARE = 0.6
+_GPU_SHARE_WITH_TABLE = 0.85
+GPU_BYTES = 8 * 2**30  # where it is not known how much is free
+# Tables of rows that runs with other splits do not share, of all runs of a group.
+_TABLES = 512 * 2**20
+
+
+def most_memory(entries: Sequence[Entry], prospect: Prospect) -> int:
+    """Bytes of the run that takes most of a GPU's memory, beside the table of rows.
+
+    Args:
+        prospect: of one of the entries, which are of one kind.
+    """
+    kind = prospect.kind
+    num_test = (prospect.data.num_test if prospect.data is not None else 0) or 0
+    unlike = {  # one of those that take the same, of each
+        (optimizer_buffers(entry.config.optimizer), entry.config.model.dropout > 0): entry.config
+        for entry in entries
+    }
+    numbers = kind.num_train, kind.num_val, num_test
+    return max(
+        needs_of(config, kind.structure, kind.device, *numbers).total for config in unlike.values()
+    )
+
+
+def runs_a_group(
+    kind: Kind, prospect: Prospect, of_a_run: int = 0, gpu_bytes: int = GPU_BYTES
+) -> int:
+    """How many runs of a kind train together best; their number never changes a result.
+
+    Args:
+        of_a_run: bytes that it takes on CUDA, beside the table of rows.
+        gpu_bytes: that are free for a group on CUDA.
+    """
+    if why_alone(kind):
+        return 1
+    if kind.device == "cpu":
+        size = runs_in_cache(kind.structure, kind.batch_size)
+    else:
+        beside_table = int(_GPU_SHARE_WITH_TABLE * gpu_bytes) - prospect.shared_table
+        room = min(int(_GPU_SHARE * gpu_bytes), beside_table)
+        if 2 * prospect.shared_table > gpu_bytes:  # it is streamed
+            room = int(_GPU_SHARE * gpu_bytes)
+        size = room // max(1, of_a_run + prospect.own_table)
+    if prospect.own_table:
+        size = min(size, _TABLES // prospect.own_table)
+    return max(1, size)
+
+
+def runs_in_cache(structure: Structure, batch_size: int) -> int:
+    """How many runs a core's caches take together."""
+    return max(1, min(_MOST_RUNS, _ACTIVATIONS // _activations(structure, batch_size)))
+
+
+def _activations(structure: Structure, batch_size: int) -> int:
+    """Bytes that a step of one run writes and reads again: inputs, outputs and their gradients."""
+    inputs, *others = structure.widths
+    return 4 * batch_size * (inputs + 2 * sum(others))
+
+
+def why_alone(kind: Kind) -> str | None:
+    """Why runs of a kind train one by one, None if they do not."""
+    if kind.threads > 1:
+        return (
+            f"they use {kind.threads} threads, with which the last bits depend on the group; "
+            "trainer.threads=1 lets them train together"
+        )
+    if kind.device == "cpu" and kind.precision == "bfloat16":
+        return "the last bits of bfloat16 on the CPU depend on the group"
+    return None
