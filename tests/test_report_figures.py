@@ -309,3 +309,20 @@ def test_long_curves_are_thinned_from_end_to_end() -> None:
 def test_names_in_a_figure_are_one_plain_line(name: str, length: int, shown: str) -> None:
     assert plain(name, length) == shown
     assert canvas.WIDTH == 400
+
+
+@pytest.mark.usefixtures("style")
+@pytest.mark.parametrize(("ends", "labels"), [((2.0, 4.0), {"1", "2", "3", "4"}),
+                                              ((0.1, 10.0), {"0.01", "0.1", "1", "10"})])  # fmt: skip
+def test_seconds_that_lie_far_apart_have_a_logarithmic_axis(
+    ends: tuple[float, float], labels: set[str]
+) -> None:
+    names = ("deep · adam", "deep · sgd")
+    bands = {
+        name: cases.band([90.0, 95.0, 97.0], 0.5, [end / 10, end / 2, end])
+        for name, end in zip(names, ends, strict=True)
+    }
+    picture = draw_bands("b", "B", bands, looks(), axis="seconds", label="two", log_x=True)
+    below = max(y for _, y in texts(picture).values())
+    ticks = {t for t, (_, y) in texts(picture).items() if below - 30 < y < below - 4}
+    assert ticks >= labels

@@ -31,6 +31,7 @@ def draw_bands(
     axis: str,
     label: str,
     group: Group = "networks",
+    log_x: bool = False,
     log_y: bool = False,
     marks: int = 5,
     without_lowest: float = 0.0,
@@ -39,7 +40,8 @@ def draw_bands(
 
     Args:
         bands: y in the units of the axis.
-        log_y: whether a logarithmic axis is allowed; it is taken where it helps.
+        log_x: whether a logarithmic axis is allowed; it is taken where curves end far apart.
+        log_y: the same; it is taken where it helps.
         marks: about how many markers a line has.
         without_lowest: the share of all points that may fall below the axis.
     """
@@ -69,7 +71,11 @@ def draw_bands(
         log_axis(axes, "y")
     else:
         linear_axis(axes, "y")
-    linear_axis(axes, "x", whole=all(x == int(x) for band in bands.values() for x in band.x))
+    ends, starts = ([band.x[place] for band in bands.values()] for place in (-1, 0))
+    if log_x and wants_log(ends) and min(starts) > 0:
+        log_axis(axes, "x")
+    else:
+        linear_axis(axes, "x", whole=all(x == int(x) for band in bands.values() for x in band.x))
     axes.set_xlabel(axis)
     notes = [
         _beyond(axes.get_ylim(), bands),

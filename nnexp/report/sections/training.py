@@ -60,6 +60,7 @@ def _curves(view: View, task: Task) -> Sequence[Block]:
                     axis=axis + (SHARED if shared and axis == "seconds" else ""),
                     label=f"{title} against {axis} of {counted(len(bands), 'network')} "
                     f"on {task.name}.",
+                    log_x=axis == "seconds",
                     log_y=tag.endswith("loss"),
                     without_lowest=0.0 if tag.endswith("loss") else 0.15,
                 )
