@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+import nnexp.config
 from nnexp.config.arm import arm_name
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.schema import SCHEMAS, AdamWConfig, Config, SGDConfig
@@ -122,7 +125,8 @@ def test_no_baseline(override: str) -> None:
          "trainer.early_stopping.metric=val_acc: must be one of val/loss, val/acc, train/loss "
          "(did you mean 'val/acc'?)"),
         (["trainer.precision=float16"],
-         "trainer.precision=float16: must be one of float32, bfloat16 (did you mean 'bfloat16'?)"),
+         "trainer.precision=float16: must be one of float32, tf32, bfloat16 "
+         "(did you mean 'bfloat16'?)"),
         (["baseline.knn.k=[]"], "baseline.knn.k=[]: must be a whole number or a list of them"),
         (["baseline.knn.k=[2.5]"],
          "baseline.knn.k=[2.5]: must be a whole number or a list of them"),
@@ -137,8 +141,8 @@ def test_no_baseline(override: str) -> None:
         (["+trainer.patience=3"],
          "trainer.patience: no such option (did you mean 'trainer.early_stopping.patience'?); "
          "trainer has epochs, batch_size, drop_last, label_smoothing, grad_clip, early_stopping, "
-         "eval_every, device, precision, threads, require_train_loss, checkpoint_seconds, "
-         "histograms, pictures"),
+         "eval_every, device, precision, cuda_graphs, threads, require_train_loss, "
+         "checkpoint_seconds, histograms, pictures"),
         (["++model.width=3"],
          "model.width: no such option; model has name, hidden, activation, dropout, norm, "
          "residual, bias, init, init_distribution, init_std"),
@@ -191,3 +195,17 @@ def test_every_schema_is_reachable_from_conf() -> None:
 
 def test_conf_is_that_of_the_checkout() -> None:
     assert Path(__file__).resolve().parents[1] / "conf" == CONF
+
+
+def test_imports_point_one_way() -> None:
+    """Those inside of functions count too: a circle is not to be hidden there."""
+    room = Path(nnexp.config.__file__).parent
+    imports = {}
+    for path in room.rglob("*.py"):
+        parts = path.relative_to(room.parent.parent).with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__")
+        nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+        imports[name] = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    order = list(graphlib.TopologicalSorter(imports).static_order())
+    assert order.index("nnexp.config.fields") < order.index("nnexp.config.schema.model")
+    assert order.index("nnexp.config.schema") < order.index("nnexp.config.wanted")

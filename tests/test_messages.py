@@ -58,6 +58,8 @@ EARLY_STOPPING = (
         ("trainer.precision=[1]", "trainer.precision=[1]: must be text"),
         ("trainer.early_stopping=3", f"trainer.early_stopping=3: {EARLY_STOPPING}"),
         ("optimizer={lr:[1]}", "optimizer.lr=[1]: must be a number"),
+        ("model.hidden=3,4", "model.hidden=3,4: several values make a sweep, with -m; a list is "
+         "written model.hidden=[3,4], text with commas 'model.hidden=\"3,4\"'"),
         ("seed.x=3", "seed.x: no such option; seed must be a whole number"),
         ("hydra.launcher.group_size=two", "hydra.launcher.group_size=two: must be a whole number "
          "of at least 1, or null for what suits the work"),
@@ -108,8 +110,8 @@ def test_the_override_that_is_no_choice_is_found_in_a_sweep() -> None:
 
 
 def test_quoted_text_is_read_as_advised() -> None:
-    config = compose("config", ["dataset=csv", 'dataset.separator="é"'])
-    assert config.dataset.separator == "é"
+    config = compose("config", ["dataset=csv", 'dataset.separator="é"', 'dataset.path="a,b.csv"'])
+    assert (config.dataset.separator, config.dataset.path) == ("é", "a,b.csv")
 
 
 # ── files of one's own ────────────────────────────────────────────────────────────────────────

@@ -50,8 +50,9 @@ def plainer(sentence: str) -> str:
             r"+\1: is there already; change it with \1=<value>",
         ),
         (
-            r"Ambiguous value for argument '(.*?)'.*",
-            r"\1: several values make a sweep, with -m; a list is written [a,b]",
+            r"Ambiguous value for argument '(.*?)=(.*?)'.*",
+            r"\1=\2: several values make a sweep, with -m; a list is written \1=[\2], text with "
+            r"""commas '\1="\2"'""",
         ),
         (r"Could not delete (?:from config\. )?'(.*?)'.*", r"~\1: there is nothing of that name"),
     ):
