@@ -10,7 +10,15 @@ from torch import Tensor
 from nnexp.baselines.neighbors import integers, nearest
 from nnexp.baselines.neighbors.metric import Metric
 from nnexp.baselines.neighbors.metrics import METRICS, Euclidean
-from nnexp.baselines.neighbors.rounding import fold
+from nnexp.baselines.neighbors.ranking import SPARE, SPARE_IN_TF32, Ranking
+from nnexp.baselines.neighbors.rounding import (
+    IN_FLOAT32,
+    IN_FLOAT64,
+    IN_TF32,
+    Arithmetic,
+    fold,
+)
+from nnexp.baselines.neighbors.scans import Scan
 
 
 @pytest.fixture(autouse=True)
@@ -19,17 +27,34 @@ def _by_floats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(integers, "usable", lambda num_features, device: False)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.fixture
+def _tf32_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a product is to be in TF32, cut its factors off as tensor cores do."""
+    addmm = torch.addmm
+
+    def upper_bits(numbers: Tensor) -> Tensor:
+        return (numbers.contiguous().view(torch.int32) & -(2**13)).view(torch.float32)
+
+    def rough(norms: Tensor, a: Tensor, b: Tensor, *, alpha: float, out: Tensor) -> Tensor:
+        if torch.backends.cuda.matmul.fp32_precision == "tf32":
+            a, b = upper_bits(a), upper_bits(b)
+        return addmm(norms, a, b, alpha=alpha, out=out)
+
+    monkeypatch.setattr(torch, "addmm", rough)
+
+
+@pytest.mark.usefixtures("_tf32_products")
+@pytest.mark.parametrize("arithmetic", [IN_TF32, IN_FLOAT32, IN_FLOAT64], ids=str)
 @pytest.mark.parametrize("metric", ALL_METRICS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_score_is_beyond_the_reach_of_its_own_key(
-    kind: str, metric: str, dtype: torch.dtype
+    kind: str, metric: str, arithmetic: Arithmetic
 ) -> None:
     """The bound that proofs rest on: else a row could be left out though it is near."""
     train, queries = draw(kind, 300, 40, 0), draw(kind, 20, 40, 1)
     measure = METRICS[metric](train, queries, 2**20)
-    scan = measure.scan(dtype)
-    scores = torch.empty(len(queries), len(train), dtype=dtype)
+    scan = measure.scan(arithmetic)
+    scores = torch.empty(len(queries), len(train), dtype=arithmetic.dtype)
     scan.scores(queries, scores)
     keys = measure.keys(torch.arange(20), torch.arange(300).expand(20, 300))
     keys += measure.slack(keys)
@@ -64,6 +89,54 @@ def test_each_step_is_taken_where_it_is_needed(
     nearest(draw(kind, 2000, 4, 0), queries, 5)
     assert calls.count("scan") == scans
     assert ("exact_keys" in calls) == fractions
+
+
+@pytest.mark.usefixtures("_tf32_products")
+@pytest.mark.parametrize(
+    ("kind", "metric", "left_open"),
+    [
+        ("normal", "euclidean", []),
+        ("normal", "cosine", []),
+        ("thirds", "euclidean", []),
+        ("far from the origin", "euclidean", []),
+        ("far from the origin", "cosine", [40]),
+        ("close", "euclidean", [1]),
+        ("close", "cosine", [40]),
+    ],
+)
+def test_a_first_scan_in_tf32_changes_no_bit(
+    monkeypatch: pytest.MonkeyPatch, kind: str, metric: str, left_open: list[int]
+) -> None:
+    """As on CUDA. Only the queries that it leaves open are scanned in float32."""
+    if kind == "close":  # hundreds of rows that TF32 cannot tell apart, and float32 can
+        train, queries = 1 + draw("normal", 3000, 20, 0) / 64, 1 + draw("normal", 40, 20, 1) / 64
+        train[0], queries[0] = 9.0, 9.0
+    else:
+        train, queries = draw(kind, 3000, 20, 0), draw(kind, 40, 20, 1)
+    expected = nearest(train, queries, 7, metric=metric)
+    monkeypatch.setattr(
+        Ranking, "rough_scans", lambda self: [(IN_TF32, SPARE_IN_TF32), (IN_FLOAT32, SPARE)]
+    )
+    asked = []
+    among_candidates = Ranking.among_candidates
+
+    def counted(self: Ranking, scan: Scan, pending: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        asked.append(len(pending))
+        return among_candidates(self, scan, pending, count)
+
+    monkeypatch.setattr(Ranking, "among_candidates", counted)
+    assert_same_bits(nearest(train, queries, 7, metric=metric), expected)
+    assert asked == [40, *left_open]
+
+
+def test_tf32_comes_first_on_cuda_where_products_are_scanned() -> None:
+    train = draw("normal", 20, 4, 0)
+    for metric in ALL_METRICS:
+        ranking = Ranking(METRICS[metric](train, train, 2**20), 3)
+        assert ranking.rough_scans() == [(IN_FLOAT32, SPARE)]
+        ranking.device = torch.device("cuda")
+        assert (ranking.rough_scans()[0][0] == IN_TF32) == (metric != "manhattan")
+        assert ranking.rough_scans()[-1] == (IN_FLOAT32, SPARE)
 
 
 def in_blocks(memory_bytes: int) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ Axis legend: ``N`` training rows, ``Q`` queries, ``D`` features, ``P`` pairs of 
 
 A metric is evaluated in three ways, from cheap and rough to dear and exact:
 
-1. A scan gives every pair a *score*, in float32 or float64 arithmetic. ``Scan.reach`` turns a key
+1. A scan gives every pair a *score*, in TF32, float32 or float64. ``Scan.reach`` turns a key
    into the score beyond which a row is certainly farther away than that key.
 2. ``Metric.keys`` gives chosen pairs a *key* that grows with the distance, in float64 and summed in
    one fixed order: the same bits on every device and for every chunk size. ``Metric.slack`` bounds
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nnexp.baselines.neighbors.rounding import DOUBLE, blocks
+from nnexp.baselines.neighbors.rounding import DOUBLE, Arithmetic, blocks
 from nnexp.baselines.neighbors.scans import Scan
 
 _CACHE_BYTES = 16 * 2**20  # CPU: repeated elementwise passes over so much rarely go to memory
@@ -34,6 +34,7 @@ class Metric(ABC):
     """One metric between given training rows and queries."""
 
     exact_bits = 51  # then (|x| + |q|)^2 <= 2 (|x|^2 + |q|^2) < 2^53, an integer in float64
+    by_products = True  # a scan is a matrix product, which tensor cores are quick at
     key_degree = 2  # keys grow with this power of the unit of the data
 
     def __init__(self, train: Tensor, queries: Tensor, memory_bytes: int) -> None:
@@ -45,8 +46,8 @@ class Metric(ABC):
         self.pairs_bytes = min(self.block_bytes, _PAIRS_CACHE_BYTES if on_cpu else memory_bytes)
 
     @abstractmethod
-    def scan(self, dtype: torch.dtype) -> Scan:
-        """A scan of the training rows in ``dtype`` arithmetic."""
+    def scan(self, arithmetic: Arithmetic) -> Scan:
+        """A scan of the training rows in this arithmetic."""
 
     @abstractmethod
     def slack(self, keys: Tensor) -> Tensor:

@@ -12,22 +12,22 @@ import torch
 from torch import Tensor
 
 from nnexp.baselines.neighbors.metric import Metric
-from nnexp.baselines.neighbors.rounding import DOUBLE, blocks, fold, gamma, halvings
+from nnexp.baselines.neighbors.rounding import DOUBLE, Arithmetic, blocks, fold, gamma, halvings
 from nnexp.baselines.neighbors.scans import ManhattanScan, ProductScan, Scan
 
 
 class Euclidean(Metric):
     """``|x - q|``; the key is its square."""
 
-    def scan(self, dtype: torch.dtype) -> Scan:
-        scale = self._scale()
+    def scan(self, arithmetic: Arithmetic) -> Scan:
+        dtype, scale = arithmetic.dtype, self._scale()
         origin = self._origin().to(dtype) * scale
 
         def to_points(rows: Tensor) -> tuple[Tensor, Tensor]:
             points = rows.to(dtype, copy=True).mul_(scale).sub_(origin)
             return points, self._squared_norms(points)
 
-        return ProductScan(self.train, to_points, lambda keys: keys * scale**2)
+        return ProductScan(self.train, to_points, lambda keys: keys * scale**2, arithmetic)
 
     def _origin(self) -> Tensor:
         """About the median of each feature [D]: any origin will do, a near one rounds less."""
@@ -50,10 +50,11 @@ class Euclidean(Metric):
 class Manhattan(Metric):
     """``sum |x - q|``; the key is the distance itself."""
 
+    by_products = False
     key_degree = 1
 
-    def scan(self, dtype: torch.dtype) -> Scan:
-        return ManhattanScan(self.train, self._scale(), dtype)
+    def scan(self, arithmetic: Arithmetic) -> Scan:
+        return ManhattanScan(self.train, self._scale(), arithmetic.dtype)
 
     def _keys(self, rows: Tensor, queries: Tensor) -> Tensor:
         return fold(rows.sub_(queries).abs_())
@@ -78,21 +79,23 @@ class Cosine(Metric):
     exact_bits = 16  # then different keys differ by a relative 2^-48 or more, far above rounding
     key_degree = 0
 
-    def scan(self, dtype: torch.dtype) -> Scan:
+    def scan(self, arithmetic: Arithmetic) -> Scan:
         """Points on the unit sphere, whose squared distance is ``1 + 1 - 2 cos``.
 
         Zero vectors stay zero, but count as of norm 1 like all others: then cos is 0.
         """
 
         def to_points(rows: Tensor) -> tuple[Tensor, Tensor]:
-            points = torch.empty(rows.shape, dtype=dtype, device=rows.device)
+            points = torch.empty(rows.shape, dtype=arithmetic.dtype, device=rows.device)
             for part in blocks(len(rows), self.block_bytes // (24 * self.width)):
                 vectors = rows[part].to(DOUBLE)
                 norms = fold(vectors.square()).sqrt_().unsqueeze(1)
                 points[part] = vectors.div_(norms).nan_to_num_(nan=0.0)
             return points, torch.ones(len(rows), dtype=DOUBLE, device=rows.device)
 
-        return ProductScan(self.train, to_points, lambda keys: 2 * self._one_minus_cos(keys))
+        return ProductScan(
+            self.train, to_points, lambda keys: 2 * self._one_minus_cos(keys), arithmetic
+        )
 
     def _keys(self, rows: Tensor, queries: Tensor) -> Tensor:
         row_norms, query_norms = fold(rows.square()), fold(queries.square())

@@ -4,7 +4,8 @@ Axis legend: ``N`` training rows, ``Q`` queries, ``D`` features, ``P`` pairs of 
 
 1. A float32 scan keeps, for every query, the ``k + SPARE`` rows of the lowest scores, and float64
    keys order these. If the highest score kept is beyond the reach of the k-th key, then no row that
-   was left out can matter, and the query is done.
+   was left out can matter, and the query is done. On CUDA a scan in TF32 with more to spare does
+   the same before, and only queries that it leaves open are scanned in float32.
 2. For the other queries (many equal distances, or rows closer together than float32 can tell) a
    float64 scan finds *all* rows within reach of the k-th key, and float64 keys order those.
 3. In both steps, neighbours whose keys differ by less than rounding can do are ordered by exact
@@ -22,10 +23,18 @@ import torch
 from torch import Tensor
 
 from nnexp.baselines.neighbors.metric import Metric
-from nnexp.baselines.neighbors.rounding import DOUBLE, blocks
+from nnexp.baselines.neighbors.rounding import (
+    DOUBLE,
+    IN_FLOAT32,
+    IN_FLOAT64,
+    IN_TF32,
+    Arithmetic,
+    blocks,
+)
 from nnexp.baselines.neighbors.scans import Scan
 
-SPARE = 8  # candidates beyond k: on MNIST and Fashion-MNIST no query needs a second scan
+# Candidates beyond k: on MNIST and Fashion-MNIST no query needs a second scan.
+SPARE, SPARE_IN_TF32 = 8, 24
 PAIR_BYTES = 192  # of index, key and sorting buffers while a pair is being ranked
 
 
@@ -40,30 +49,41 @@ class Ranking:
         self.indices = torch.empty(shape, dtype=torch.int64, device=self.device)
 
     def run(self) -> None:
-        if len(self.keys) == 0:
-            return
-        pending, cutoffs = self.among_candidates(self.metric.scan(torch.float32))
+        pending, cutoffs = torch.arange(len(self.keys), device=self.device), self.keys[:, 0]
+        for arithmetic, spare in self.rough_scans():
+            if len(pending) == 0:
+                return
+            pending, cutoffs = self.among_candidates(
+                self.metric.scan(arithmetic), pending, self.k + spare
+            )
         if len(pending):
-            self.among_all(self.metric.scan(DOUBLE), pending, cutoffs)
+            self.among_all(self.metric.scan(IN_FLOAT64), pending, cutoffs)
 
-    def among_candidates(self, scan: Scan) -> tuple[Tensor, Tensor]:
-        """Rank the rows of the lowest scores, for all queries.
+    def rough_scans(self) -> list[tuple[Arithmetic, int]]:
+        """From the cheapest on, each with the number of its spare candidates."""
+        in_float32 = (IN_FLOAT32, SPARE)
+        if self.metric.by_products and self.device.type == "cuda":
+            return [(IN_TF32, SPARE_IN_TF32), in_float32]
+        return [in_float32]
+
+    def among_candidates(self, scan: Scan, asked: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Rank the ``count`` rows of the lowest scores, for the queries ``asked`` [A].
 
         Returns the queries [U] for which rows that were left out may matter, and the keys [U] that
         such rows have at most.
         """
         num_rows = len(self.metric.train)
-        count = min(self.k + SPARE, num_rows)
+        count = min(count, num_rows)
         group = math.isqrt(num_rows // count)
         width = math.ceil(num_rows / group) * group
         query_bytes = 6 * width + count * (16 * group + PAIR_BYTES)
-        parts = list(blocks(len(self.keys), self.memory_bytes // query_bytes))
+        parts = list(blocks(len(asked), self.memory_bytes // query_bytes))
         buffer = torch.empty(parts[0].stop, width, device=self.device)
         buffer[:, num_rows:] = torch.inf
         pending, cutoffs = [], []
         for part in parts:
-            query = torch.arange(part.start, part.stop, device=self.device)
-            queries, scores = self.metric.queries[part], buffer[: len(query)]
+            query = asked[part]
+            queries, scores = self.metric.queries[query], buffer[: len(query)]
             scan.scores(queries, out=scores[:, :num_rows])
             candidates, highest = _lowest(scores, count, group)
             cutoff = self.rank_evenly(query, candidates.sort(1).values)

@@ -11,11 +11,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 DOUBLE = torch.float64
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """In what a scan stores numbers and multiplies them."""
+
+    dtype: torch.dtype
+    tf32: bool = False
+    """On CUDA, let tensor cores multiply float32: they read the upper 11 of 24 significant bits."""
+
+    def error_of_sums(self, roundings: int) -> float:
+        """The relative error of a sum of products whose terms pass through so many roundings.
+
+        As ``gamma``; in TF32, where both factors may be cut off, which takes at most 2^-10 of each,
+        and sums too: products that are added at once lose what is beyond the last bits of the
+        largest of them. Four times the roundings cover that.
+        """
+        if not self.tf32:
+            return gamma(roundings, self.dtype)
+        return (1 + 2.0**-10) ** 2 * (1 + gamma(4 * roundings, self.dtype)) - 1
+
+
+IN_FLOAT32, IN_TF32, IN_FLOAT64 = (
+    Arithmetic(torch.float32), Arithmetic(torch.float32, tf32=True), Arithmetic(DOUBLE)
+)  # fmt: skip
 
 
 def blocks(count: int, size: int) -> Iterator[slice]:

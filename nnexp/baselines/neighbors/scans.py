@@ -11,13 +11,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nnexp.baselines.neighbors.rounding import DOUBLE, blocks, gamma
+from nnexp.baselines.neighbors.rounding import DOUBLE, Arithmetic, blocks, gamma
+from nnexp.devices import Precision, products
 
 _UNDERFLOW = 2.0**-110  # a feature: 2^-126 for each flushed number of size 4 or less, and to spare
 
 
 class Scan(ABC):
-    """Scores of all training rows for some queries, in one float type."""
+    """Scores of all training rows for some queries, in one arithmetic."""
 
     @abstractmethod
     def scores(self, queries: Tensor, out: Tensor) -> None:
@@ -32,10 +33,10 @@ class ProductScan(Scan):
     """Lower bounds of squared Euclidean distances between points, by one matrix product.
 
     A score is ``|a|^2 - 2 a·b`` for the points a of a row and b of a query. Rounding changes it by
-    at most ``g (|a|^2 + 2 |a||b|) <= 2g |a|^2 + g |b|^2``, where g is gamma of the roundings that
-    a term passes through. With the squared norms multiplied by ``1 - 2g`` beforehand, score +
-    ``|b|^2`` is therefore never above the exact squared distance. The bound of a row depends on its
-    own norm alone: one row that is far away does not spoil it for the others.
+    at most ``g (|a|^2 + 2 |a||b|) <= 2g |a|^2 + g |b|^2``, where g is the relative error of sums
+    whose terms pass through as many roundings. With the squared norms multiplied by ``1 - 2g``
+    beforehand, score + ``|b|^2`` is therefore never above the exact squared distance. The bound of
+    a row depends on its own norm alone: one row that is far away does not spoil it for the others.
     """
 
     _rows_at_a_time = 2048  # CPU: the part of ``out`` that is being written stays in cache
@@ -45,23 +46,25 @@ class ProductScan(Scan):
         rows: Tensor,
         to_points: Callable[[Tensor], tuple[Tensor, Tensor]],
         to_squares: Callable[[Tensor], Tensor],
+        arithmetic: Arithmetic,
     ) -> None:
         """``to_points`` gives points and their squared norms, ``to_squares`` distances of keys."""
-        self.to_points, self.to_squares = to_points, to_squares
+        self.to_points, self.to_squares, self.arithmetic = to_points, to_squares, arithmetic
         self.points, squared_norms = to_points(rows)
         width = rows.shape[1]
         # D additions, as many in a norm, and fewer than 16: of points, products and norms when they
         # are stored, and of ``reach``. Norms are float64: beside float32 points, one of the 16.
         in_norms = width if self.points.dtype == DOUBLE else 0
-        self.shrink = 1 - 2 * gamma(width + in_norms + 16, self.points.dtype)
+        self.shrink = 1 - 2 * arithmetic.error_of_sums(width + in_norms + 16)
         self.norms = (squared_norms * self.shrink).to(self.points.dtype)
 
     def scores(self, queries: Tensor, out: Tensor) -> None:
         points, _ = self.to_points(queries)
         step = self._rows_at_a_time if out.device.type == "cpu" else out.shape[1]
-        for part in blocks(out.shape[1], step):
-            rows = self.points[part]
-            torch.addmm(self.norms[part], points, rows.T, alpha=-2, out=out[:, part])
+        with products(Precision(self.points.dtype, self.arithmetic.tf32)):
+            for part in blocks(out.shape[1], step):
+                rows = self.points[part]
+                torch.addmm(self.norms[part], points, rows.T, alpha=-2, out=out[:, part])
 
     def reach(self, queries: Tensor, keys: Tensor) -> Tensor:
         _, squared_norms = self.to_points(queries)
