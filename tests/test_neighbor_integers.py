@@ -266,6 +266,7 @@ def test_cuda_is_asked_nothing_during_the_search() -> None:
     on_cuda = [to_bytes(rows.to("cuda", torch.uint8), 0) for rows in (train, queries)]
     layout = Layout.of(len(train), k, on_cuda[0].device, 2**23)
     assert layout is not None
+    IntegerSearch(on_cuda[0], layout).run(on_cuda[1], k)  # kernels are compiled and tried
     torch.cuda.set_sync_debug_mode("error")
     try:
         found, _ = IntegerSearch(on_cuda[0], layout).run(on_cuda[1], k)
