@@ -229,9 +229,31 @@ def test_other_metrics_and_wide_rows_do_not(monkeypatch: pytest.MonkeyPatch) -> 
     train, queries, k = CASES["hundreds of ties"]
     nearest(train.float(), queries.float(), k, metric="manhattan")
     assert counts == []
-    assert not integers.usable(integers.MOST_FEATURES + 1, torch.device("cuda"))
-    assert integers.usable(integers.MOST_FEATURES, torch.device("cuda"))
     assert not integers.usable(8, torch.device("meta"))
+    monkeypatch.setattr(integers, "_multiplies_bytes", lambda device: True)
+    assert integers.usable(integers.MOST_FEATURES, CPU)
+    assert not integers.usable(integers.MOST_FEATURES + 1, CPU)
+
+
+@pytest.mark.parametrize(("wrong", "expected"), [(False, True), (True, False)])
+def test_products_of_bytes_that_overflow_are_found_out(
+    monkeypatch: pytest.MonkeyPatch, wrong: bool, expected: bool
+) -> None:
+    """As on CPUs that add up pairs of products in 16 bits."""
+
+    def int_mm(a: Tensor, b: Tensor) -> Tensor:
+        return torch.mm(a.int(), b.int()) - int(wrong)
+
+    def none_there(a: Tensor, b: Tensor) -> Tensor:
+        raise RuntimeError("CUBLAS_STATUS_NOT_SUPPORTED")
+
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "_int_mm", int_mm)
+    multiplies = integers._multiplies_bytes.__wrapped__
+    assert multiplies(CPU) == expected
+    monkeypatch.setattr(torch, "_int_mm", none_there)
+    assert not multiplies(CPU)
 
 
 @pytest.mark.usefixtures("_small_tiles")
@@ -250,6 +272,7 @@ def test_cuda_gives_the_same_bits(
 ) -> None:
     train, queries, k = CASES[case]
     squares, expected = reference(train, queries, k)
+    assert integers.usable(train.shape[1], torch.device("cuda", 0))
     searches = counted_searches(monkeypatch)
     for dtype in (torch.uint8, torch.float32):
         on_cuda = (train.to("cuda", dtype), queries.to("cuda", dtype))

@@ -50,20 +50,26 @@ _QUERIES_AT_A_TIME = {"cuda": 2048, "cpu": 256}  # more of them save nothing
 
 def usable(num_features: int, device: torch.device) -> bool:
     """Whether products of bytes are exact here, and faster than those of floats."""
-    here = _cpu_multiplies_bytes() if device.type == "cpu" else device.type == "cuda"
-    return here and num_features <= MOST_FEATURES
+    return num_features <= MOST_FEATURES and _multiplies_bytes(device)
 
 
 @functools.cache
-def _cpu_multiplies_bytes() -> bool:
-    """Whether this CPU adds up products of bytes in 32 bits at once (VNNI, AMX).
+def _multiplies_bytes(device: torch.device) -> bool:
+    """Whether products of bytes are added up in 32 bits at once. The answer comes from a product.
 
-    Others take 16 bits between, which can overflow, or go number by number, which is slow.
+    CPUs without VNNI take 16 bits between, which can overflow, or go number by number, which is
+    slow. GPUs before compute capability 7.5 have no such product.
     """
-    if not (torch.backends.mkldnn.is_available() and torch.cpu._is_vnni_supported()):  # type: ignore[no-untyped-call]
+    vnni = torch.backends.mkldnn.is_available() and torch.cpu._is_vnni_supported()  # type: ignore[no-untyped-call]
+    if not (device.type == "cuda" or (device.type == "cpu" and vnni)):
         return False
-    most = torch.full((32, 64), -128, dtype=torch.int8)
-    return bool((torch._int_mm(most, most.T) == 64 * 2**14).all())
+    most = torch.full((32, 64), -128, dtype=torch.int8, device=device)
+    try:
+        return bool((torch._int_mm(most, most.T) == 64 * 2**14).all())
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:
+        return False
 
 
 def all_whole(rows: Tensor) -> Tensor:
