@@ -144,12 +144,13 @@ def _pieces(group: Group, training: Iterator[Any]) -> tuple[float, dict[str, flo
 
         return call
 
+    assembly = group._assembly
     owners: list[tuple[Any, str]] = [
-        (group, "_fetch"),
-        (group._mlp, "forward"),
-        (group, "_loss"),
-        (group._mlp, "backward"),
-        *((optimizer, "step") for _, optimizer in group._optimizers),
+        (assembly, "_fetch"),
+        (assembly.mlp, "forward"),
+        (assembly, "_loss"),
+        (assembly.mlp, "backward"),
+        *((optimizer, "step") for _, optimizer in assembly._optimizers),
     ]
     with contextlib.ExitStack() as stack:
         for owner, name in owners:

@@ -50,23 +50,19 @@ def needs_of(
     num_train: int,
     num_val: int,
     num_test: int,
-    *,
-    alone: bool = False,
 ) -> Needs:
     """What a run takes beside the table of rows, which others may share.
 
     Args:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         num_test: rows that the best weights predict in the end.
-        alone: no other run trains beside it; runs of a group leave it with copies of what is
-            theirs.
     """
     is_half = config.trainer.precision == "bfloat16"
     size = parameter_layout(structure).size
     state = optimizer_buffers(config.optimizer)
     # Parameters, gradients, best parameters, state and scratch of the optimizer; in the end the
-    # weights that predict, with gradients that stay zero.
-    flats = 6 + state + (0 if alone else 1 + state)
+    # weights that predict.
+    flats = 5 + state
     weights = _FLOAT32 * (flats * size + 3 * statistics_layout(structure).size)
     if is_half:  # parameters and their gradients as the products take them, twice
         weights += 3 * _BFLOAT16 * size

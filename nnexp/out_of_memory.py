@@ -44,7 +44,7 @@ def does_not_fit(
     table = _table_bytes(dataset, device)
     numbers = dataset.num_train, dataset.num_val, dataset.num_test
     alone = len(configs) == 1
-    needs = [needs_of(c, structure, device.type, *numbers, alone=alone) for c in configs]
+    needs = [needs_of(c, structure, device.type, *numbers) for c in configs]
     where = f"out of memory on {_described(device)}"
     if not alone:
         whole = sum(of_a_run.total for of_a_run in needs) + table

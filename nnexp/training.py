@@ -18,6 +18,7 @@ from nnexp.data import Dataset
 from nnexp.data.placement import place
 from nnexp.devices import Precision, device_name
 from nnexp.engine import Epoch, Group, Run
+from nnexp.errors import is_out_of_memory
 from nnexp.job import Job
 from nnexp.models.structure import Structure
 from nnexp.results.run_log import about
@@ -136,7 +137,7 @@ def _record(jobs: Sequence[Job], group: Group, records: Sequence[Epoch]) -> None
         job, state = jobs[epoch.run], group.states[epoch.run]
         if job.ended:
             continue
-        with _spared(job):
+        with _spared(job, on_device=True):
             job.record(epoch, state)
             if job.config.trainer.histograms and epoch.val_loss is not None:
                 job.draw(state.params, group.grads(epoch.run))
@@ -169,19 +170,28 @@ def _finish(
             torch.cuda.synchronize(logits.device)
         seconds = time.perf_counter() - began
         for run, own in zip(runs, logits, strict=True):
-            with _spared(jobs[run]):
+            with _spared(jobs[run], on_device=True):
                 jobs[run].test(group.states[run], own, seconds)
     for run, results in compared.items():
         if not jobs[run].ended:
             with _spared(jobs[run]):
                 jobs[run].end(results)
+    for run in done:
+        group.states[run].forget()  # the others may need the room
 
 
 @contextlib.contextmanager
-def _spared(job: Job) -> Iterator[None]:
-    """An error inside ends this job and no other; what is logged inside is about this job."""
+def _spared(job: Job, *, on_device: bool = False) -> Iterator[None]:
+    """An error inside ends this job and no other; what is logged inside is about this job.
+
+    Args:
+        on_device: what is done inside takes memory where the group trains. If there is not enough,
+            that is about the whole group.
+    """
     with about(job.folder):
         try:
             yield
         except Exception as error:
+            if on_device and is_out_of_memory(error):
+                raise
             job.abandon(error)

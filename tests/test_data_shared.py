@@ -127,7 +127,9 @@ def test_adult_says_what_its_options_are_for(shared_data: Path) -> None:
     with pytest.raises(DataError, match=r"adult\.data: line 28, column 1 \(from 0\): no value"):
         source(folder, "adult.data", "-1")
     options = {"test_path": "adult.test", "impute_categorical": "category"}
-    with pytest.raises(DataError, match=r"adult\.test: line 1 has 1 cell, but every .* has 15; if it"):
+    with pytest.raises(
+        DataError, match=r"adult\.test: line 1 has 1 cell, but every .* has 15; if it"
+    ):
         source(folder, "adult.data", "-1", **options)
     with pytest.raises(DataError, match=r"no training row has the class '<=50K\.'"):
         source(folder, "adult.data", "-1", comment="|", **options)

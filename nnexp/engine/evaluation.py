@@ -8,16 +8,15 @@ from torch import Tensor
 from nnexp.data.features import Features
 from nnexp.devices import threads
 from nnexp.engine.batches import padded
+from nnexp.memory import EVALUATED_ROWS
 from nnexp.models.mlp import MLP
-
-# Rows evaluated at once. Fixed, because a product's last bits can depend on its height.
-_EVALUATED_ROWS = {"cpu": 256, "cuda": 8192}
 
 
 def logits_of(mlp: MLP, features: Features, rows: Tensor) -> Tensor:
     """Logits [R, C, N] of rows [R, N] of the table."""
     parts = []
-    for chunk in torch.split(rows, _EVALUATED_ROWS[rows.device.type], dim=1):
+    # So many at once, always, because a product's last bits can depend on its height.
+    for chunk in torch.split(rows, EVALUATED_ROWS[rows.device.type], dim=1):
         size = chunk.shape[1]
         height = mlp.structure.padded_rows(size)
         x = features.lookup(padded(chunk, height))

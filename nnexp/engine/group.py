@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -91,6 +92,7 @@ class Group:
                 seconds = time.perf_counter() - began
                 yield self._recorded(alive, epoch, numbers.tolist(), rates, seconds)
                 alive = self._alive(alive)
+            del self._assembly, self._loop  # before there are new ones
 
     def predict(self, runs: Sequence[int], rows: Tensor, *, best: bool = True) -> Tensor:
         """Logits [r, N, C] of r runs on rows [r, N] of the table, with their best weights or last.
@@ -100,7 +102,7 @@ class Group:
         states = [self.states[run] for run in runs]
         pairs = [(state.best if best else None) or (state.params, state.stats) for state in states]
         params, stats = (torch.stack(flats) for flats in zip(*pairs, strict=True))
-        mlp = MLP(self.structure, params, stats, dtype=self._precision.dtype)
+        mlp = MLP(self.structure, params, stats, dtype=self._precision.dtype, trains=False)
         with threads(self._num_threads), products(self._precision):
             return logits_of(mlp, self._features.of(runs), rows).mT
 
@@ -138,6 +140,12 @@ class Group:
             self._precision.dtype,
         )
         self._orders = Orders(runs, self.batches[-1][0] + self.batches[-1][1])
+        self._val = torch.stack([run.val for run in runs])
+        # Of thousands of runs few have a schedule of their own.
+        schedules = [_schedule(run) for run in runs]
+        self._scheduled = dict(zip(schedules, runs, strict=True))
+        places = {key: place for place, key in enumerate(self._scheduled)}
+        self._schedules = [places[key] for key in schedules]
         self._loop = self._make_loop(runs[0])
 
     def _make_loop(self, run: Run) -> Loop:
@@ -156,34 +164,33 @@ class Group:
         order = self._orders.rows(epoch)
         losses, rights = [], []
         for part in stretches(order, self._y, self.batches[0][1], self.structure):
-            for steps, rows in self._members_features.windows(part.rows):
-                index = part.first + steps.start
-                loss, right = self._loop.run(
-                    rows, part.labels[steps], part.size, index, before + index
-                )
-                losses.append(loss)
-                rights.append(right)
+            with contextlib.closing(self._members_features.windows(part.rows)) as windows:
+                for steps, rows in windows:
+                    index = part.first + steps.start
+                    loss, right = self._loop.run(
+                        rows, part.labels[steps], part.size, index, before + index
+                    )
+                    losses.append(loss)
+                    rights.append(right)
         found = [*means(torch.cat(losses, 1), torch.cat(rights, 1)), *self._evaluated(epoch)]
         return torch.stack(found).cpu(), rates[-1].tolist()  # a GPU is waited for here alone
 
     def _learning_rates(self, first: int) -> Tensor:
         """Of the epoch's steps, [S, R], float64, on the CPU."""
         steps = np.arange(first, first + len(self.batches))
-        configs = [self.runs[i].config for i in self._members]
+        configs = [run.config for run in self._scheduled.values()]
         rates = [
             learning_rates(c.scheduler, c.optimizer.lr, steps, len(steps), c.trainer.epochs)
             for c in configs
         ]
-        return torch.from_numpy(np.stack(rates, axis=1))
+        return torch.from_numpy(np.stack(rates, axis=1)[:, self._schedules])
 
     def _evaluated(self, epoch: int) -> tuple[Tensor, ...]:
         """Validation loss [R] and accuracy [R], if a run wants them now."""
-        runs = [self.runs[i] for i in self._members]
-        if not any(run.is_due(epoch) for run in runs):
+        if not any(self.runs[i].is_due(epoch) for i in self._members):
             return ()
-        rows = torch.stack([run.val for run in runs])
-        logits = logits_of(self._assembly.mlp, self._members_features, rows)
-        return means(*cross_entropy(logits, self._y[rows]))
+        logits = logits_of(self._assembly.mlp, self._members_features, self._val)
+        return means(*cross_entropy(logits, self._y[self._val]))
 
     # ── what comes of it ──────────────────────────────────────────────────────────────────────
 
@@ -213,8 +220,14 @@ class Group:
             if is_best:
                 best.append(row)
         self._assembly.keep_best(best)
-        if len(self._members) > 1:
-            for i in alive:
-                if self.states[i].status != "running":
-                    self.states[i].leave()
+        left = self._alive(alive)
+        if left:  # else the buffers go with the last of them
+            for i in set(alive).difference(left):
+                self.states[i].leave()
         return sorted(records, key=lambda record: record.run)
+
+
+def _schedule(run: Run) -> tuple[Any, ...]:
+    """What decides a run's learning rates."""
+    config = run.config
+    return repr(config.scheduler), config.optimizer.lr, config.trainer.epochs

@@ -109,6 +109,12 @@ class RunState:
         if self.best_params is not None and self.best_stats is not None:
             self.best_params, self.best_stats = self.best_params.clone(), self.best_stats.clone()
 
+    def forget(self) -> None:
+        """Give all tensors back: nobody will go on from here, nor predict."""
+        self.params = self.stats = self.params.new_empty(0)
+        self.best_params = self.best_stats = None
+        self.optimizer = {}
+
     def to(self, device: torch.device) -> RunState:
         """A state of its own on ``device``; tensors that are there already are shared."""
 

@@ -25,8 +25,8 @@ from nnexp.models.norms import Affine, BatchNorm, LayerNorm, Norm
 from nnexp.models.structure import Structure, parameter_layout, statistics_layout
 
 # On the CPU weights of at most so many numbers get their gradients from one product of all runs and
-# a copy; larger ones, run by run, where the copy would cost more than the calls. CUDA multiplies all
-# runs at once into rows that lie apart.
+# a copy; larger ones, run by run, where the copy would cost more than the calls. CUDA writes the
+# products of all runs to rows that lie apart.
 _BATCHED_GRADIENT = 4096
 
 
@@ -184,6 +184,7 @@ class MLP:
         dropout: the masks' source, or None where no run drops anything.
         dtype: of the matrix products; with bfloat16 the parameters stay float32, are cast for each
             step, and logits and loss are float32.
+        trains: else there is no ``backward``, and no memory for gradients.
 
     ``grads`` [R, P] holds the gradients after ``backward``.
     """
@@ -195,11 +196,14 @@ class MLP:
         stats: Tensor,
         dropout: Dropout | None = None,
         dtype: torch.dtype = torch.float32,
+        *,
+        trains: bool = True,
     ) -> None:
         self.structure = structure
         self.params = params
         self.stats = stats
-        self.grads = torch.zeros_like(params)
+        # A single zero seen from everywhere cannot be written to.
+        self.grads = torch.zeros_like(params if trains else params[:1, :1]).expand_as(params)
         self.dtype = dtype
         self._cast = params if dtype == params.dtype else params.to(dtype)
         cast, true = (parameter_layout(structure).views(flat) for flat in (self._cast, params))
