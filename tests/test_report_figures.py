@@ -312,8 +312,10 @@ def test_names_in_a_figure_are_one_plain_line(name: str, length: int, shown: str
 
 
 @pytest.mark.usefixtures("style")
-@pytest.mark.parametrize(("ends", "labels"), [((2.0, 4.0), {"1", "2", "3", "4"}),
-                                              ((0.1, 10.0), {"0.01", "0.1", "1", "10"})])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ends", "labels"),
+    [((2.0, 4.0), {"1", "2", "3", "4"}), ((0.1, 10.0), {"0.01", "0.1", "1", "10"})],
+)
 def test_seconds_that_lie_far_apart_have_a_logarithmic_axis(
     ends: tuple[float, float], labels: set[str]
 ) -> None:
