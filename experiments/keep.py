@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import os
 import shutil
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from pathlib import Path
 def keep(report: Path, folder: Path, prefixes: list[str]) -> None:
     """``report`` is the folder that a sweep's report was written to."""
     folder.mkdir(parents=True, exist_ok=True)
-    here = f"{report.resolve().parent.parent}/"  # says nothing where the runs are not kept
+    # Where runs and data lay says nothing elsewhere.
+    places = [report.resolve().parent.parent, os.environ.get("NNEXP_DATA", "../shared/data")]
     for name in ("runs.csv", "summary.json"):
-        text = (report / name).read_text(encoding="utf-8").replace(here, "")
+        text = (report / name).read_text(encoding="utf-8")
+        for place in places:
+            text = text.replace(f"{place}/", "")
         packed = gzip.compress(text.encode(), mtime=0)  # the same bytes every time
         (folder / f"{name}.gz").write_bytes(packed)
     for prefix in prefixes:
