@@ -9,7 +9,7 @@ from nnexp.comparison.config_keys import SEPARATOR, canonical, flatten, is_under
 
 NOT_THE_LEARNER = (
     "seed", "dataset", "report", "baseline", "trainer.device", "trainer.threads",
-    "trainer.checkpoint_seconds", "trainer.histograms", "trainer.pictures",
+    "trainer.cuda_graphs", "trainer.checkpoint_seconds", "trainer.histograms", "trainer.pictures",
 )  # fmt: skip
 """Where and how a run is computed and shown, not what is compared."""
 NAMING = ("model.name", "optimizer.name")
