@@ -92,7 +92,8 @@ class Replayed(Loop):
         count = left = len(rows)
         tape.rows[:count] = rows
         tape.labels[:count] = labels
-        tape.counters.copy_(torch.tensor([0, index, number]))
+        for counter, start in zip(tape.counters, (0, index, number), strict=True):
+            counter.fill_(start)  # a copy from the host would wait for the steps before
         if not tape.is_warm:
             self._step(tape)
             tape.is_warm = True
