@@ -6,7 +6,9 @@ what lies in tensors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -28,13 +30,16 @@ from engine_cases import (
     told,
     train,
 )
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nnexp.config.schema import NORMS, Config, CosineConfig
 from nnexp.data.features import Floats
 from nnexp.devices import Precision
-from nnexp.engine import Group, Run, loops
-from nnexp.engine.loops import Loop, Replayed, Work
+from nnexp.engine import Group, Run
+from nnexp.engine.graphs import Graphs
+from nnexp.engine.loops import STEPS_OF_A_GRAPH, Loop, Replayed, Work
+from nnexp.engine.step import Assembly
 from nnexp.models import loss
 from nnexp.models.loss import likeliest
 from nnexp.models.structure import Structure
@@ -70,6 +75,17 @@ class Recorder:
         return again
 
 
+class StandIn(Replayed):
+    """Work that is called again, where a graph would be replayed."""
+
+    def __init__(self, assembly: Assembly, recorder: Callable[[Work], Work]) -> None:
+        super().__init__(assembly)
+        self._recorder = recorder
+
+    def capture(self, work: Work) -> Work:
+        return self._recorder(work)
+
+
 class ReplayedGroup(Group):
     """Trains on the CPU as a group does on CUDA."""
 
@@ -78,9 +94,9 @@ class ReplayedGroup(Group):
         self.recorder = Recorder()
         self.sizes: list[int] = []
 
-    def _make_loop(self, run: Run) -> Loop:
-        self.sizes.append(len(self._members))
-        return Replayed(self._assembly, self.recorder)
+    def _make_loop(self, runs: Sequence[Run]) -> Loop:
+        self.sizes.append(len(runs))
+        return StandIn(self._assembly, self.recorder)
 
     def _is_sparse(self, alive: Sequence[int]) -> bool:
         return len(alive) <= len(self._members) // 2
@@ -125,13 +141,37 @@ def test_those_that_have_ended_change_nothing_for_the_others(norm: str) -> None:
     assert all(after <= before // 2 for before, after in pairwise(replayed.sizes))
 
 
-def test_a_step_is_captured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+class Forgetful(Replayed):
+    """Keeps nothing of what is captured, as a graph does not."""
+
+    def capture(self, work: Work) -> Work:
+        return int
+
+
+def test_a_loop_goes_when_nobody_holds_it() -> None:
+    """With its graphs and buffers, before new ones are made, and not when the garbage collector
+    comes by, which may be while another graph is captured."""
+    group, _ = pair([make_config(SMALL, adam())], SMALL)
+    next(group.train())
+    loop = Forgetful(group._assembly)
+    rows, labels = torch.zeros(20, 16, dtype=torch.int64), torch.zeros(20, 1, 1, 16).long()
+    gc.disable()
+    try:
+        loop.run(rows, labels, 16, 0, 0)
+        gone = weakref.ref(loop)
+        del loop
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_step_is_captured_once() -> None:
     """67 rows in batches of 2 are 33 whole ones and a last one of a single row.
 
     The first step of either size is called; then the 33 are one of 16, one of 16, no rest, and in
     later epochs a rest of one.
     """
-    monkeypatch.setattr(loops, "STEPS_OF_A_GRAPH", 16)
+    assert STEPS_OF_A_GRAPH == 16
     _, replayed = pair([make_config(SMALL, adam(), batch_size=2, epochs=3)], SMALL)
     train(replayed)
     assert replayed.recorder.captured == 3  # 16 steps, one step, the one of the smaller batch
@@ -231,3 +271,21 @@ def test_graphs_survive_runs_that_end() -> None:
         group = on_cuda(configs, SMALL)
         found.append([told(r) for r in train(group)])
     assert found[0] == found[1]
+
+
+@cuda
+@needs_cuda
+def test_the_host_does_not_wait_within_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Graphs.run
+
+    def watched(*arguments: object) -> tuple[Tensor, Tensor]:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return run(*arguments)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(Graphs, "run", watched)
+    configs = [make_config(SMALL, adam(), seed=s, dropout=0.2, batch_size=4) for s in range(3)]
+    records = train(on_cuda(configs, SMALL))
+    assert [len(of_run) for of_run in records] == [3, 3, 3]

@@ -88,7 +88,7 @@ class Group:
             while not self._is_sparse(alive):
                 epoch = self.states[alive[0]].epoch + 1
                 with threads(self._num_threads), products(self._precision):
-                    numbers, rates = self._train_epoch(epoch)
+                    numbers, rates = self._train_epoch(epoch, alive)
                 seconds = time.perf_counter() - began
                 yield self._recorded(alive, epoch, numbers.tolist(), rates, seconds)
                 alive = self._alive(alive)
@@ -146,18 +146,18 @@ class Group:
         self._scheduled = dict(zip(schedules, runs, strict=True))
         places = {key: place for place, key in enumerate(self._scheduled)}
         self._schedules = [places[key] for key in schedules]
-        self._loop = self._make_loop(runs[0])
+        self._loop = self._make_loop(runs)
 
-    def _make_loop(self, run: Run) -> Loop:
-        if self._y.is_cuda and run.config.trainer.cuda_graphs:
+    def _make_loop(self, runs: Sequence[Run]) -> Loop:
+        if self._y.is_cuda and all(run.config.trainer.cuda_graphs for run in runs):
             return Graphs(self._assembly, self._y.device)
         return Stepwise(self._assembly)
 
     # ── one epoch ─────────────────────────────────────────────────────────────────────────────
 
-    def _train_epoch(self, epoch: int) -> tuple[Tensor, list[float]]:
-        """Mean loss and accuracy over the rows trained on, then over the validation rows if a run
-        wants them now, [2 or 4, R] on the CPU; and the last learning rates."""
+    def _train_epoch(self, epoch: int, alive: Sequence[int]) -> tuple[Tensor, list[float]]:
+        """Mean loss and accuracy over the rows trained on, then over the validation rows if one of
+        the runs that are alive wants them now, [2 or 4, R] on the CPU; the last learning rates."""
         before = (epoch - 1) * len(self.batches)
         rates = self._learning_rates(before)
         self._assembly.prepare(before, rates)
@@ -172,7 +172,9 @@ class Group:
                     )
                     losses.append(loss)
                     rights.append(right)
-        found = [*means(torch.cat(losses, 1), torch.cat(rights, 1)), *self._evaluated(epoch)]
+        found = [*means(torch.cat(losses, 1), torch.cat(rights, 1))]
+        if any(self.runs[i].is_due(epoch) for i in alive):
+            found += self._evaluated()
         return torch.stack(found).cpu(), rates[-1].tolist()  # a GPU is waited for here alone
 
     def _learning_rates(self, first: int) -> Tensor:
@@ -185,10 +187,8 @@ class Group:
         ]
         return torch.from_numpy(np.stack(rates, axis=1)[:, self._schedules])
 
-    def _evaluated(self, epoch: int) -> tuple[Tensor, ...]:
-        """Validation loss [R] and accuracy [R], if a run wants them now."""
-        if not any(self.runs[i].is_due(epoch) for i in self._members):
-            return ()
+    def _evaluated(self) -> tuple[Tensor, Tensor]:
+        """Validation loss [R] and accuracy [R]."""
         logits = logits_of(self._assembly.mlp, self._members_features, self._val)
         return means(*cross_entropy(logits, self._y[self._val]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ from nnexp.engine.step import Assembly
 STEPS_OF_A_GRAPH = 16
 
 Work = Callable[[], None]
-Capture = Callable[[Work], Work]
 
 
 class Loop(ABC):
@@ -64,7 +64,7 @@ class _Tape:
     labels: Tensor  # [S, R, 1, M]
     losses: Tensor  # [S, R, B]
     rights: Tensor  # [S, R, B]
-    counters: Tensor  # [3]: the step's place on the tape, in the epoch, in the run
+    counters: Tensor  # [3]: the next step's place on the tape, in the epoch, in the run
     is_warm: bool = False
     replays: dict[int, Work] = field(default_factory=dict)  # by number of steps
 
@@ -73,16 +73,16 @@ class Replayed(Loop):
     """A step is captured and replayed: which step it is, it reads from a counter on the device.
 
     Nothing in a step needs the host. The first step of a size is called as it is: buffers are made
-    at first use, and libraries get ready.
-
-    Args:
-        capture: turns work, without doing it, into work that does the same again and again.
+    at first use, kernels compiled, and libraries get ready.
     """
 
-    def __init__(self, assembly: Assembly, capture: Capture) -> None:
+    def __init__(self, assembly: Assembly) -> None:
         super().__init__(assembly)
-        self._capture = capture
         self._tapes: dict[tuple[int, int], _Tape] = {}  # by M and B
+
+    @abstractmethod
+    def capture(self, work: Work) -> Work:
+        """Turn work, without doing it, into work that does the same again and again."""
 
     def run(
         self, rows: Tensor, labels: Tensor, size: int, index: int, number: int
@@ -95,7 +95,7 @@ class Replayed(Loop):
         for counter, start in zip(tape.counters, (0, index, number), strict=True):
             counter.fill_(start)  # a copy from the host would wait for the steps before
         if not tape.is_warm:
-            self._step(tape)
+            self._steps(tape, 1)
             tape.is_warm = True
             left -= 1
         for length in (STEPS_OF_A_GRAPH, 1):
@@ -125,22 +125,25 @@ class Replayed(Loop):
             )
         return tape
 
-    def _step(self, tape: _Tape) -> None:
-        """The step that the counters name; then they name the next one."""
-        place, index, number = torch.split(tape.counters, 1)
-        rows = tape.rows.index_select(0, place)[0]
-        labels = tape.labels.index_select(0, place)[0]
-        losses, rights = self._assembly.step(rows, labels, tape.size, index, number)
-        tape.losses.index_copy_(0, place, losses.unsqueeze(0))
-        tape.rights.index_copy_(0, place, rights.unsqueeze(0))
-        tape.counters.add_(1)
+    def _steps(self, tape: _Tape, length: int) -> None:
+        """The steps from the one that the counters name; then they name the one after."""
+        # Two of each, so that all begin at multiples of 16 bytes: kernels are compiled for that.
+        counted = tape.counters.new_empty(3, length, 2)
+        ahead = torch.arange(length, device=counted.device)
+        torch.add(tape.counters.view(3, 1, 1), ahead.view(1, -1, 1).expand_as(counted), out=counted)
+        places, indices, numbers = (torch.split(of_steps[:, 0], 1) for of_steps in counted)
+        losses, rights = [], []
+        for place, index, number in zip(places, indices, numbers, strict=True):
+            rows = tape.rows.index_select(0, place)[0]
+            labels = tape.labels.index_select(0, place)[0]
+            loss, right = self._assembly.step(rows, labels, tape.size, index, number)
+            losses.append(loss)
+            rights.append(right)
+        tape.losses.index_copy_(0, counted[0, :, 0], torch.stack(losses))
+        tape.rights.index_copy_(0, counted[0, :, 0], torch.stack(rights))
+        tape.counters.add_(length)
 
     def _replay(self, tape: _Tape, length: int) -> None:
         if length not in tape.replays:
-
-            def steps() -> None:
-                for _ in range(length):
-                    self._step(tape)
-
-            tape.replays[length] = self._capture(steps)
+            tape.replays[length] = self.capture(functools.partial(self._steps, tape, length))
         tape.replays[length]()

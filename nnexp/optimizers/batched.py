@@ -86,12 +86,15 @@ class Adam(Optimizer):
 
     def __init__(self, configs: Sequence[AdamConfig], params: Tensor, grads: Tensor) -> None:
         super().__init__(configs, params, grads)
-        self._betas = torch.tensor([c.betas for c in configs], dtype=torch.float64).T  # [2, r]
+        # Of thousands of runs few have betas of their own, and powers of them take their time.
+        pairs = [tuple(c.betas) for c in configs]
+        distinct = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
+        self._pair_of = [distinct[pair] for pair in pairs]
+        self._pairs = torch.tensor(list(distinct), dtype=torch.float64).T  # [2, distinct]
         self._mean = self._add("exp_avg")
         self._square = self._add("exp_avg_sq")
         self._max = self._add("max_exp_avg_sq") if configs[0].amsgrad else None
-        self._mean_weight = self._put(1 - self._betas[0])
-        self._square_weight = self._put(1 - self._betas[1])
+        self._mean_weight, self._square_weight = self._put(1 - self._pairs[:, self._pair_of])
 
     @staticmethod
     def passes(config: AdamConfig) -> tuple[Any, ...]:
@@ -103,8 +106,8 @@ class Adam(Optimizer):
         # The update lr / c1 * m / (sqrt(v / c2) + eps), where c1 and c2 correct the moments' bias,
         # is made as m / (s sqrt(v) + s sqrt(c2) eps), s = c1 / (lr sqrt(c2)): two passes less.
         count = torch.arange(first + 1, first + 1 + len(rates), dtype=torch.float64).view(-1, 1)
-        first_correction = 1 - self._betas[0] ** count  # [S, r]
-        second_root = (1 - self._betas[1] ** count).sqrt()
+        first_correction = (1 - self._pairs[0] ** count)[:, self._pair_of]  # [S, r]
+        second_root = (1 - self._pairs[1] ** count).sqrt()[:, self._pair_of]
         stretch = first_correction / (rates * second_root)
         eps = (self._hyper("eps") * second_root).clamp(min=SMALLEST_EPS)
         self._tabulate(stretch, stretch * eps, *self._shrinkage(rates))
