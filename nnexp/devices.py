@@ -138,10 +138,11 @@ def resolve_threads(trainer: TrainerConfig, flops_per_row: int) -> int:
 
 
 def device_name(device: torch.device) -> str:
-    """For a record: ``cpu``, or the GPU's number and name."""
+    """For a record: ``cpu``, or the GPU's number and name. ``cuda`` is the current one."""
     if device.type == "cpu":
         return "cpu"
-    return f"{device} ({torch.cuda.get_device_name(device)})"
+    number = torch.cuda.current_device() if device.index is None else device.index
+    return f"cuda:{number} ({torch.cuda.get_device_name(number)})"
 
 
 @contextlib.contextmanager

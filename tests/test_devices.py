@@ -12,6 +12,7 @@ from nnexp.config.schema import TrainerConfig
 from nnexp.devices import (
     Precision,
     cuda_problem,
+    device_name,
     products,
     resolve_device,
     resolve_precision,
@@ -109,6 +110,18 @@ def test_why_cuda_cannot_be_used(
         ]
     finally:
         cuda_problem.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [("cpu", "cpu"), ("cuda", "cuda:1 (GPU 1)"), ("cuda:0", "cuda:0 (GPU 0)")],
+)
+def test_a_record_says_which_gpu_it_was(
+    device: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"GPU {number}")
+    assert device_name(torch.device(device)) == name
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
