@@ -26,6 +26,7 @@ EVALUATED_ROWS = {"cpu": 256, "cuda": 8192}  # of a run at once
 # Activations whose derivative is computed from what went in: that is kept beside what came out.
 KEEP_INPUT = frozenset({"gelu", "silu", "step"})
 _FLOAT32, _BFLOAT16, _INT64 = 4, 2, 8
+_SHARE_OF_TABLE = 0.5  # of what is free; the rest is for networks, activations and evaluation
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,16 @@ def needs_of(
         + (4 * num_val + 2 * num_test) * _FLOAT32 * structure.num_classes
     )
     return Needs(weights, batch, evaluation, _INT64 * (6 * num_train + 3 * num_val + num_test))
+
+
+def fits(table_bytes: int, free: int | None) -> bool:
+    """Whether the table of rows is to lie on a device as a whole; else it is streamed.
+
+    Args:
+        free: bytes of the device, without the table; None for the CPU, whose memory it is in
+            already.
+    """
+    return free is None or table_bytes <= _SHARE_OF_TABLE * free
 
 
 def optimizer_buffers(config: OptimizerConfig) -> int:

@@ -14,7 +14,7 @@ from nnexp.data import Dataset
 from nnexp.devices import device_name
 from nnexp.errors import DoesNotFitError, chain_of, is_out_of_memory
 from nnexp.failures import log_traceback
-from nnexp.memory import Needs, needs_of
+from nnexp.memory import Needs, fits, needs_of
 from nnexp.models.structure import Structure, parameter_layout
 
 _GIB = 2**30
@@ -73,13 +73,16 @@ def memory_of(device: torch.device) -> tuple[int, int] | None:
 
 
 def _table_bytes(dataset: Dataset, device: torch.device) -> int:
-    """Of the rows: on CUDA as they were read, and streamed where they would take half of it."""
+    """Of the rows on the device: on CUDA as they were read, none where they are streamed.
+
+    That the group has given its memory back makes as much free as it found.
+    """
     numbers = len(dataset.y) * dataset.num_features
     if device.type == "cpu":
         return 4 * numbers
     table = numbers if dataset.pixels is not None else 4 * numbers
     found = memory_of(device)
-    return 0 if found is not None and 2 * table > found[0] else table
+    return table if found is None or fits(table, found[1]) else 0
 
 
 def _described(device: torch.device) -> str:

@@ -26,8 +26,9 @@ from features_cases import (
 from nnexp import kernels
 from nnexp.data import Dataset, ScaledTable
 from nnexp.data.features import Floats, Pixels
-from nnexp.data.placement import Placed, _placed_floats, _placed_pixels, fits, free_bytes, place
+from nnexp.data.placement import Placed, _placed_floats, _placed_pixels, free_bytes, place
 from nnexp.data.streamed import Streamed
+from nnexp.memory import fits
 
 
 @pytest.fixture

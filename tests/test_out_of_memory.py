@@ -118,6 +118,21 @@ def test_a_group_says_how_much_its_runs_need(monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
+@pytest.mark.parametrize(
+    ("device", "free", "lies_there"),
+    [("cuda:0", 4 * 2**20, True), ("cuda:0", 2**16, False), ("cpu", 2**16, True)],
+)
+def test_a_table_that_is_streamed_takes_nothing(
+    device: str, free: int, lies_there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is where it takes more than half of what is free, however much the device has."""
+    dataset = load(BundledConfig(name="digits", split_seed=0))
+    monkeypatch.setattr(out_of_memory, "memory_of", lambda _: (8 * GIB, free))
+    table = 1797 * 64 * (4 if device == "cpu" or dataset.pixels is None else 1)
+    expected = table if lies_there else 0
+    assert out_of_memory._table_bytes(dataset, torch.device(device)) == expected
+
+
 def test_other_errors_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failure(2, "cuda:0", monkeypatch, RuntimeError("an illegal memory access")) is None
 

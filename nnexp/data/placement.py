@@ -12,8 +12,8 @@ from torch import Tensor
 from nnexp.data.dataset import Dataset
 from nnexp.data.features import Features, Floats, Pixels
 from nnexp.data.streamed import Streamed
+from nnexp.memory import fits
 
-_SHARE = 0.5  # of the free memory: the rest is for networks, activations and evaluation
 _CPU = torch.device("cpu")
 
 
@@ -44,12 +44,6 @@ def free_bytes(device: torch.device) -> int:
     without using it."""
     held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + held
-
-
-def fits(table_bytes: int, free: int | None) -> bool:
-    """Whether a table is to lie on a device with so many free bytes; None for the CPU, whose
-    memory it is in already."""
-    return free is None or table_bytes <= _SHARE * free
 
 
 def _placed_pixels(

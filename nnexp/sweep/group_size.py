@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nnexp.memory import needs_of, optimizer_buffers
+from nnexp.memory import fits, needs_of, optimizer_buffers
 from nnexp.models.structure import Structure
 from nnexp.sweep.tasks import Entry, Kind, Prospect
 
@@ -54,10 +54,9 @@ def runs_a_group(
     if kind.device == "cpu":
         size = runs_in_cache(kind.structure, kind.batch_size)
     else:
-        beside_table = int(_GPU_SHARE_WITH_TABLE * gpu_bytes) - prospect.shared_table
-        room = min(int(_GPU_SHARE * gpu_bytes), beside_table)
-        if 2 * prospect.shared_table > gpu_bytes:  # it is streamed
-            room = int(_GPU_SHARE * gpu_bytes)
+        room = int(_GPU_SHARE * gpu_bytes)
+        if fits(prospect.shared_table, gpu_bytes):  # else it is streamed
+            room = min(room, int(_GPU_SHARE_WITH_TABLE * gpu_bytes) - prospect.shared_table)
         size = room // max(1, of_a_run + prospect.own_table)
     if prospect.own_table:
         size = min(size, _TABLES // prospect.own_table)
