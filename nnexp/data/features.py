@@ -27,11 +27,6 @@ class Features(ABC):
     def device(self) -> torch.device:
         """Where ``rows`` and ``lookup`` put what they read."""
 
-    @property
-    @abstractmethod
-    def nbytes(self) -> int:
-        """Bytes that are taken on the device."""
-
     def windows(self, order: Tensor) -> Generator[tuple[slice, Tensor], None, None]:
         """An epoch's steps in stretches, and what ``rows`` is to be given during each of them.
 
@@ -86,7 +81,7 @@ class Resident(Features):
 
     @property
     def nbytes(self) -> int:
-        """Of the table and what belongs to it."""
+        """Bytes of the table and what belongs to it."""
         return self.x.nbytes
 
     @abstractmethod
@@ -141,7 +136,7 @@ class Pixels(Resident):
 
     @property
     def nbytes(self) -> int:
-        """Of the table and of its scaling."""
+        """Bytes of the table and of its scaling."""
         return self.x.nbytes + self.shift.nbytes + self.scale.nbytes
 
     def rows(self, index: Tensor, out: Tensor) -> None:

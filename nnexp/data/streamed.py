@@ -67,11 +67,6 @@ class Streamed(Features):
         """That trains."""
         return self._on_device.device
 
-    @property
-    def nbytes(self) -> int:
-        """Of the window, once there is one, and of the place where the next one arrives."""
-        return self._on_device.nbytes + (self._belt.nbytes if self._belt else 0)
-
     def windows(self, order: Tensor) -> Generator[tuple[slice, Tensor], None, None]:
         """As in ``Features``; what is yielded are places in the window.
 
@@ -155,11 +150,6 @@ class _Belt:
         self.window = table.over(torch.empty(shape, dtype=dtype, device=table.device))
         self._rooms = [torch.empty(shape, dtype=dtype, pin_memory=is_cuda) for _ in "ab"]
         self._bus = _Bus(self.window.x) if is_cuda else None
-
-    @property
-    def nbytes(self) -> int:
-        """On the device."""
-        return (2 if self._bus else 1) * self.window.x.nbytes
 
     def start(self) -> None:
         """Before the first window of an epoch."""

@@ -76,7 +76,6 @@ def _prospect(entry: Entry, shelf: Shelf) -> Prospect:
     is_float32 = config.trainer.precision == "float32"  # other products are not MKL's
     if config.trainer.threads is None and is_float32 and products_ignore_threads():
         num_threads = 1
-    is_any_gpu = config.trainer.device == "auto" and device.type == "cuda"
     kind = Kind(
         source_key(config.dataset),
         dataset.num_train,
@@ -85,7 +84,7 @@ def _prospect(entry: Entry, shelf: Shelf) -> Prospect:
         config.trainer.batch_size,
         config.trainer.drop_last,
         config.trainer.precision,
-        "cuda" if is_any_gpu else str(device),
+        str(device),
         num_threads if device.type == "cpu" else 1,
     )
     return Prospect(
