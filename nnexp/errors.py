@@ -36,6 +36,8 @@ _NO_MEMORY = re.compile(
     "allocate memory|not enough memory|out of memory|bad_alloc|Storage size calculation|"
     "CUBLAS_STATUS_ALLOC_FAILED"
 )
+# Of torch, of Triton.
+_NO_CUDA = re.compile(r"CUDA error: |Triton Error \[CUDA\]: ")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -44,6 +46,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     Allocators fail with errors of many classes; torch's, but for one, are told by their words.
     """
     return any(_tells_no_memory(one) for one in chain_of(error))
+
+
+def is_lost_gpu(error: BaseException) -> bool:
+    """Whether CUDA has failed for good in this process: after an illegal address, or an assertion
+    in a kernel, every later call fails as well."""
+    return not is_out_of_memory(error) and any(_tells_lost_gpu(one) for one in chain_of(error))
 
 
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:
@@ -57,6 +65,13 @@ def _tells_no_memory(error: BaseException) -> bool:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     return bool(kinds & {"MemoryError", "OutOfMemoryError"}) or (
         "RuntimeError" in kinds and bool(_NO_MEMORY.search(str(error)))
+    )
+
+
+def _tells_lost_gpu(error: BaseException) -> bool:
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return "AcceleratorError" in kinds or (
+        "RuntimeError" in kinds and bool(_NO_CUDA.search(str(error)))
     )
 
 

@@ -38,8 +38,7 @@ def does_not_fit(
     if not is_out_of_memory(error):
         return None
     log_traceback(error, "out of memory")
-    for one in chain_of(error):
-        traceback.clear_frames(one.__traceback__)  # they hold the group
+    release_frames(error)  # they hold the group
     give_back()
     table = _table_bytes(dataset, device)
     numbers = dataset.num_train, dataset.num_val, dataset.num_test
@@ -50,6 +49,12 @@ def does_not_fit(
         whole = sum(of_a_run.total for of_a_run in needs) + table
         return DoesNotFitError(f"{where}: {len(configs)} runs at once need about {_size(whole)}")
     return DoesNotFitError(f"{where}: {_of_one(configs[0], structure, needs[0], table, device)}")
+
+
+def release_frames(error: Exception) -> None:
+    """Let go of what the functions had that an error has ended."""
+    for one in chain_of(error):
+        traceback.clear_frames(one.__traceback__)
 
 
 def give_back() -> None:

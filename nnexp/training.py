@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,20 @@ from nnexp.baselines import compare as of_baselines
 from nnexp.baselines.data import SPLITS, Data
 from nnexp.config.schema import Config
 from nnexp.data import Dataset
-from nnexp.data.placement import place
+from nnexp.data.placement import free_bytes, place
 from nnexp.devices import Precision, device_name
 from nnexp.engine import Epoch, Group, Run
-from nnexp.errors import is_out_of_memory
+from nnexp.errors import is_lost_gpu, is_out_of_memory
 from nnexp.job import Job
 from nnexp.models.structure import Structure
+from nnexp.out_of_memory import give_back, release_frames
 from nnexp.results.run_log import about
+
+log = logging.getLogger(__name__)
+
+# What a baseline takes at most, in tables: the table, its splits, their points as it ranks them.
+_TABLES_OF_BASELINES = 4
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -90,10 +98,22 @@ def train_together(
 def compare(config: Config, dataset: Dataset, device: torch.device) -> dict[str, dict[str, Any]]:
     """The baselines of a run: chosen on the validation rows, then tried on the test rows.
 
-    By name what ``Job.end`` takes.
+    By name what ``Job.end`` takes. Where a GPU has too little memory for them the CPU computes the
+    same numbers.
     """
-    data = Data.of(dataset, config.dataset.split_seed, device)
-    return of_baselines.compare(config.baseline, data)
+    seed = config.dataset.split_seed
+    on_cpu = Data.of(dataset, seed, _CPU)
+    if device.type == "cuda":
+        if _TABLES_OF_BASELINES * on_cpu.x.nbytes <= free_bytes(device):
+            try:
+                return of_baselines.compare(config.baseline, Data.of(dataset, seed, device))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                release_frames(error)
+            give_back()
+        log.info("baselines are computed on the CPU: %s has too little free memory", device)
+    return of_baselines.compare(config.baseline, on_cpu)
 
 
 def _entered(jobs: Sequence[Job], datasets: Sequence[Dataset], means: Means) -> list[Job]:
@@ -184,6 +204,8 @@ def _finish(
 def _spared(job: Job, *, on_device: bool = False) -> Iterator[None]:
     """An error inside ends this job and no other; what is logged inside is about this job.
 
+    If the GPU is lost that is about the whole group.
+
     Args:
         on_device: what is done inside takes memory where the group trains. If there is not enough,
             that is about the whole group.
@@ -192,6 +214,6 @@ def _spared(job: Job, *, on_device: bool = False) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            if on_device and is_out_of_memory(error):
+            if is_lost_gpu(error) or (on_device and is_out_of_memory(error)):
                 raise
             job.abandon(error)

@@ -19,7 +19,7 @@ from nnexp.baselines.learners import SVM, Boosting, Forest, LogisticRegression, 
 from nnexp.baselines.neighbors import least_memory
 from nnexp.config.messages import told
 from nnexp.config.schema import BaselinesConfig, FittedConfig
-from nnexp.errors import ConfigError
+from nnexp.errors import ConfigError, is_lost_gpu, is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ def compute(name: str, config: BaselinesConfig, data: Data) -> dict[str, Any]:
 
     Raises:
         ConfigError: as ``check_baselines``.
+        Exception: where the data lie on a GPU, that it has too little memory, or is lost.
     """
     check_baselines(config, len(data.rows["train"]))
     _import_scikit_learn(name)
@@ -65,6 +66,8 @@ def compute(name: str, config: BaselinesConfig, data: Data) -> dict[str, Any]:
         log.warning("%s is left out: %s", LABELS[name], reason)
         return skipped_record(str(reason))
     except Exception as error:  # the network's result is worth having without it
+        if data.x.device.type == "cuda" and (is_out_of_memory(error) or is_lost_gpu(error)):
+            raise
         log.warning("%s failed: %s", LABELS[name], told(error))
         return skipped_record(told(error))
     return found_record(found, time.perf_counter() - began)
