@@ -22,6 +22,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from nnexp import training
 from nnexp.baselines import compare as compare_module
 from nnexp.baselines import fitted as fitted_module
 from nnexp.baselines import learners
@@ -395,6 +396,80 @@ def test_a_baseline_that_fails_costs_nothing_else(
     monkeypatch.setattr(learners.SVM, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         compare(config_of("baseline=[svm,knn]").baseline, wine)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+    ],
+    ids=["memory", "gpu"],
+)
+def test_what_is_about_the_gpu_is_not_a_baselines_fault(
+    wine: Data, device: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(compare_module, "_found", fails)
+    there: Any = SimpleNamespace(rows=wine.rows, x=SimpleNamespace(device=torch.device(device)))
+    config = BaselinesConfig(majority=MajorityConfig())
+    if device == "cpu":
+        assert compute("majority", config, there)["skipped"] is not None
+        return
+    with pytest.raises(type(error), match=str(error)):
+        compute("majority", config, there)
+
+
+@pytest.mark.parametrize(
+    ("free", "fails", "told"),
+    [
+        (4 * 150 * 4 * 4, None, False),
+        (4 * 150 * 4 * 4 - 1, None, True),  # four tables of 150 rows of 4 float32
+        (2**40, "the table", True),
+        (2**40, "KNN", True),
+    ],
+)
+def test_the_cpu_computes_what_does_not_fit_on_the_gpu(
+    free: int,
+    fails: str | None,
+    told: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A run that has trained gets its baselines, the very same."""
+    caplog.set_level("INFO", "nnexp.training")
+    config = config_of("dataset=iris", "baseline=[knn,majority]")
+    dataset = load(config.dataset)
+    expected = training.compare(config, dataset, torch.device("cpu"))
+    of, tried = Data.of, []
+
+    def on_gpu(dataset: Any, seed: int, device: torch.device) -> Data:
+        if device.type == "cuda" and fails == "the table":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        data = of(dataset, seed, torch.device("cpu"))
+        tried.append((device.type, data))
+        return data
+
+    def knn_fails(baselines: Any, data: Data) -> Any:
+        kind = next(kind for kind, made in tried if made is data)
+        if kind == "cuda" and fails == "KNN":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return compare(baselines, data)
+
+    monkeypatch.setattr(Data, "of", on_gpu)
+    monkeypatch.setattr(compare_module, "compare", knn_fails)
+    monkeypatch.setattr(training, "free_bytes", lambda _: free)
+    found = training.compare(config, dataset, torch.device("cuda:1"))
+    line = "baselines are computed on the CPU: cuda:1 has too little free memory"
+    assert caplog.messages.count(line) == told
+    assert [kind for kind, _ in tried].count("cuda") == (fails == "KNN" or not told)
+    for name, theirs in expected.items():
+        assert found[name]["predicted"].tolist() == theirs["predicted"].tolist()
+        for figure in ("tried", "val/loss", "test/acc", "test/loss", "test/brier"):
+            assert found[name][figure] == theirs[figure]
 
 
 def test_what_has_not_converged_is_told_in_the_note(digits: Data) -> None:
