@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from engine_cases import adam, make_config
+from injection import injected
 
 from nnexp import out_of_memory
 from nnexp.config.schema import BundledConfig
@@ -179,36 +180,16 @@ def test_what_had_been_allocated_is_given_back(monkeypatch: pytest.MonkeyPatch) 
 
 # ── from the command line ─────────────────────────────────────────────────────────────────────
 
-# Put on the path of Python: groups of more than so many runs find no memory, when they are made or
-# in their second epoch.
+# Groups of more than so many runs find no memory, in their second epoch.
 _NO_ROOM = """
-import importlib.abc, importlib.machinery, sys
-
-class Loader(importlib.abc.Loader):
-    def __init__(self, usual):
-        self.usual = usual
-    def create_module(self, spec):
-        return self.usual.create_module(spec)
-    def exec_module(self, module):
-        self.usual.exec_module(module)
-        import torch
-        train = module.Group.train
-        def limited(group):
-            for number, records in enumerate(train(group)):
-                if number == 1 and len(group.runs) > MOST:
-                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
-                yield records
-        module.Group.train = limited
-
-class Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name != "nnexp.engine.group":
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        spec.loader = Loader(spec.loader)
-        return spec
-
-sys.meta_path.insert(0, Finder())
+import torch
+train = module.Group.train
+def limited(group):
+    for number, records in enumerate(train(group)):
+        if number == 1 and len(group.runs) > MOST:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        yield records
+module.Group.train = limited
 """
 
 
@@ -216,8 +197,7 @@ def nnexp(folder: Path, *arguments: str, most: int | None = None) -> tuple[int, 
     """Exit code, standard output and the lines of standard error of ``python -m nnexp``."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if most is not None:
-        (folder / "sitecustomize.py").write_text(_NO_ROOM.replace("MOST", str(most)))
-        environment["PYTHONPATH"] = str(folder)
+        environment |= injected(folder, "nnexp.engine.group", _NO_ROOM.replace("MOST", str(most)))
     done = subprocess.run(
         [sys.executable, "-m", "nnexp", "~hydra.callbacks.report", "dataset=iris",
          "baseline=none", *arguments],

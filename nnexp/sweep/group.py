@@ -13,7 +13,7 @@ from nnexp.config.messages import told
 from nnexp.data import Dataset
 from nnexp.devices import current, resolve_precision
 from nnexp.engine import Epoch
-from nnexp.errors import DoesNotFitError, NnexpError
+from nnexp.errors import DoesNotFitError, NnexpError, is_lost_gpu
 from nnexp.failures import log_traceback
 from nnexp.job import Job
 from nnexp.out_of_memory import does_not_fit
@@ -61,6 +61,7 @@ class GroupTraining:
 
         Raises:
             KeyboardInterrupt: the main process says so, or is gone. All runs have been ended.
+            Exception: the GPU is lost to this process. Runs that have not ended have no result.
         """
         device = torch.device(self._task.device)
         precision = resolve_precision(self._task.kind.precision, device)
@@ -88,6 +89,10 @@ class GroupTraining:
             self._tell_ended()
             raise
         except Exception as error:
+            if is_lost_gpu(error):  # whatever this process is given now would fail too
+                self._tell_ended()
+                log_traceback(error, "the worker")
+                raise
             if len(self._jobs) > 1:
                 self._tell_ended()
                 unfit = isinstance(error, DoesNotFitError)

@@ -162,7 +162,7 @@ class Crew:
 
 
 def serve(pipe: Connection, folder: Path, environment: Mapping[str, str]) -> None:
-    """What a worker process does."""
+    """What a worker process does. It ends with what it cannot go on after."""
     os.environ.update(environment)  # the server of the workers is older than the config
     try:
         from nnexp.sweep.worker import work  # imports torch, which the main process goes without

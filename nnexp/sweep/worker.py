@@ -20,6 +20,7 @@ import torch
 
 from nnexp.config.messages import told
 from nnexp.devices import current
+from nnexp.errors import is_lost_gpu
 from nnexp.failures import log_traceback
 from nnexp.out_of_memory import give_back
 from nnexp.results.run_log import RunLogs
@@ -74,7 +75,12 @@ class Worker:
         self.handlers: tuple[logging.Handler, ...] = (self._telling, self._logs)
 
     def do(self, task: object) -> None:
-        """One task, to its end. Raises KeyboardInterrupt where it has been stopped."""
+        """One task, to its end.
+
+        Raises:
+            KeyboardInterrupt: it has been stopped.
+            Exception: the GPU is lost to this process, which has to end. Another gets the task.
+        """
         match task:
             case say.Survey(entries, fetch):
                 found = tuple(prospects(entries, self._shelf, fetch=fetch))
@@ -97,15 +103,19 @@ class Worker:
         """One baseline; what goes wrong with it is for the runs that want it.
 
         It may take hours, so it has a thread of its own: this one listens. Raises KeyboardInterrupt
-        where it has been stopped; the thread then ends with the process.
+        where it has been stopped; the thread then ends with the process. A GPU that is lost is
+        raised as well.
         """
         began = time.perf_counter()
-        error: list[str | None] = []
+        outcome: list[str | Exception | None] = []
         num_threads = torch.get_num_threads()  # which a new thread does not inherit
 
         def compute() -> None:
             torch.set_num_threads(num_threads)
-            error.append(self._found(task))
+            try:
+                outcome.append(self._found(task))
+            except Exception as error:
+                outcome.append(error)
 
         context = contextvars.copy_context()  # says which run the log is about
         thread = threading.Thread(target=context.run, args=(compute,), daemon=True)
@@ -113,12 +123,15 @@ class Worker:
         while thread.is_alive():
             thread.join(_SECONDS_TO_LISTEN)
             self._line.heed()
-        problem = error[0] if error else "it ended without a word"
+        problem = outcome[0] if outcome else "it ended without a word"
+        if isinstance(problem, Exception):
+            raise problem
         seconds = time.perf_counter() - began
         self._line.send(say.Computed(task.wanted.key, seconds, problem))
 
     def _found(self, task: say.Compute) -> str | None:
-        """Compute, and let the others have it; returns why they cannot."""
+        """Compute, and let the others have it; returns why they cannot. Raises where the GPU is
+        lost."""
         wanted = task.wanted
         finding: Finding
         try:
@@ -129,6 +142,8 @@ class Worker:
                     finding = compare(wanted.config, dataset, device)
         except Exception as error:
             log_traceback(error, wanted.name)
+            if is_lost_gpu(error):
+                raise
             finding = told(error)
         try:
             self._findings.put(wanted.key, finding)
