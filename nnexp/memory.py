@@ -88,7 +88,10 @@ def needs_of(
         + max(sum(val), val[-1] + sum(test)) * _FLOAT32 * structure.num_features
         + (4 * num_val + 2 * num_test) * _FLOAT32 * structure.num_classes
     )
-    return Needs(weights, batch, evaluation, _INT64 * (6 * num_train + 3 * num_val + num_test))
+    # On CUDA also what captured steps read and write, 21 bytes, and the rows as the run has them.
+    of_a_row = 6 if device == "cpu" else 10
+    order = _INT64 * (of_a_row * num_train + 3 * num_val + num_test)
+    return Needs(weights, batch, evaluation, order)
 
 
 def fits(table_bytes: int, free: int | None) -> bool:

@@ -37,6 +37,8 @@ from nnexp.config.schema import (
     TrainerConfig,
 )
 from nnexp.engine import Epoch, Group, Run
+from nnexp.engine.loops import Loop, Replayed, Work
+from nnexp.engine.step import Assembly
 from nnexp.models.dropout import Dropout
 from nnexp.models.init import initial_parameters, initial_statistics
 from nnexp.models.module import named_tensors
@@ -366,3 +368,50 @@ def plain_loop(
             )
         )
     return epochs, net
+
+
+# ── replayed steps ────────────────────────────────────────────────────────────────────────────
+
+
+class Recorder:
+    """Counts what is captured and what is replayed."""
+
+    def __init__(self) -> None:
+        self.captured = 0
+        self.replayed = 0
+
+    def __call__(self, work: Work) -> Work:
+        self.captured += 1
+
+        def again() -> None:
+            self.replayed += 1
+            work()
+
+        return again
+
+
+class StandIn(Replayed):
+    """Work that is called again, where a graph would be replayed."""
+
+    def __init__(self, assembly: Assembly, recorder: Callable[[Work], Work]) -> None:
+        super().__init__(assembly)
+        self._recorder = recorder
+
+    def capture(self, work: Work) -> Work:
+        return self._recorder(work)
+
+
+class ReplayedGroup(Group):
+    """Trains on the CPU as a group does on CUDA, with a stand-in for graphs."""
+
+    def __init__(self, *args: object, **options: object) -> None:
+        super().__init__(*args, **options)
+        self.recorder = Recorder()
+        self.sizes: list[int] = []
+
+    def _make_loop(self, runs: Sequence[Run]) -> Loop:
+        self.sizes.append(len(runs))
+        return StandIn(self._assembly, self.recorder)
+
+    def _is_sparse(self, alive: Sequence[int]) -> bool:
+        return len(alive) <= len(self._members) // 2

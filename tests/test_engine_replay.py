@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from engine_cases import (
+    ReplayedGroup,
     adagrad,
     adam,
     adamw,
@@ -38,8 +38,7 @@ from nnexp.data.features import Floats
 from nnexp.devices import Precision
 from nnexp.engine import Group, Run
 from nnexp.engine.graphs import Graphs
-from nnexp.engine.loops import STEPS_OF_A_GRAPH, Loop, Replayed, Work
-from nnexp.engine.step import Assembly
+from nnexp.engine.loops import STEPS_OF_A_GRAPH, Replayed, Work
 from nnexp.models import loss
 from nnexp.models.loss import likeliest
 from nnexp.models.structure import Structure
@@ -56,50 +55,6 @@ OPTIMIZERS = {
     "adamw": adamw(0.01, weight_decay=0.1),
     "rmsprop": rmsprop(0.003, momentum=0.5, centered=True),
 }
-
-
-class Recorder:
-    """Counts what is captured and what is replayed."""
-
-    def __init__(self) -> None:
-        self.captured = 0
-        self.replayed = 0
-
-    def __call__(self, work: Work) -> Work:
-        self.captured += 1
-
-        def again() -> None:
-            self.replayed += 1
-            work()
-
-        return again
-
-
-class StandIn(Replayed):
-    """Work that is called again, where a graph would be replayed."""
-
-    def __init__(self, assembly: Assembly, recorder: Callable[[Work], Work]) -> None:
-        super().__init__(assembly)
-        self._recorder = recorder
-
-    def capture(self, work: Work) -> Work:
-        return self._recorder(work)
-
-
-class ReplayedGroup(Group):
-    """Trains on the CPU as a group does on CUDA."""
-
-    def __init__(self, *args: object, **options: object) -> None:
-        super().__init__(*args, **options)
-        self.recorder = Recorder()
-        self.sizes: list[int] = []
-
-    def _make_loop(self, runs: Sequence[Run]) -> Loop:
-        self.sizes.append(len(runs))
-        return StandIn(self._assembly, self.recorder)
-
-    def _is_sparse(self, alive: Sequence[int]) -> bool:
-        return len(alive) <= len(self._members) // 2
 
 
 def pair(configs: list[Config], structure: Structure) -> tuple[Group, ReplayedGroup]:
