@@ -116,7 +116,7 @@ class Job:
         self._note(**known)
         now = time.perf_counter()
         if state.status != "running":
-            self._note(seconds=self._seconds(train=round(now - self._trains, 3)))
+            self._note(seconds=self._seconds(train=round(epoch.seconds, 3)))
             self._judge(epoch, state)
             self._metrics.close()
             self._board.flush()  # a baseline may take its time

@@ -62,8 +62,12 @@ def show(folders: Sequence[Path], options: Sequence[str]) -> int:
         process = subprocess.Popen(command)
         try:
             code = _follow(process, logdir)
-        except KeyboardInterrupt:  # of the terminal: TensorBoard has it too
-            code = process.wait(timeout=10)
+        except KeyboardInterrupt:
+            try:
+                code = process.wait(timeout=2)  # it has been told too, by the terminal
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGINT)
+                code = process.wait()
         finally:
             if process.poll() is None:
                 process.terminate()

@@ -211,6 +211,22 @@ def test_a_run_that_was_completed_counts_before_one_that_was_not(status: str) ->
 # ── what was never trained ────────────────────────────────────────────────────────────────────
 
 
+def test_what_never_trained_is_not_compared() -> None:
+    """It did not guess either: what does not fit into memory says nothing about accuracy."""
+    rows = [run(val_acc=0.9, test_acc=0.8 + seed / 100, seed=seed) for seed in (0, 1)]
+    lost = [run(status="failed", model="wide", seed=seed) for seed in (0, 1)]
+    records = [
+        *rows,
+        *(replace(r, result=replace(r.result, epochs=0, error="out of memory")) for r in lost),
+    ]
+    comparison = compare(records, Options())
+    assert comparison.learners == ("deep · adam",)
+    assert [result.learner for result in comparison.results] == ["deep · adam"]
+    assert len(comparison.failed) == 2
+    told = "wide · adam on digits: none of 2 runs trained, so nothing is said of it: out of memory"
+    assert told in comparison.warnings
+
+
 def refused(arm: str, model: str = "deep", seed: int = 0) -> RunRecord:
     """A run whose config cannot be."""
     record = run(model=model, seed=seed, status="failed", with_config=False, fingerprint=None)

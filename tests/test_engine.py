@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import random
 from dataclasses import fields, replace
@@ -652,6 +653,18 @@ def test_means_hang_neither_on_threads_nor_on_company() -> None:
             assert right.item() == (losses[run] > 0.5).sum().item() / 60_001
     finally:
         torch.set_num_threads(before)
+
+
+def test_seconds_are_those_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes a second further at every look, and an hour between two epochs."""
+    now = itertools.count(0.0)
+    lost = [0.0]
+    monkeypatch.setattr(engine.group.time, "perf_counter", lambda: next(now) + lost[0])
+    seconds = []
+    for (record,) in group_of([make_config(SMALL, adam(), epochs=4)], SMALL).train():
+        seconds.append(record.seconds)
+        lost[0] += 3600.0
+    assert seconds == [1.0, 2.0, 3.0, 4.0]
 
 
 def test_a_run_that_leaves_gives_its_place_back() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from nnexp.comparison.baselines import baseline_entry
@@ -52,13 +52,18 @@ def place(records: Sequence[RunRecord], options: Options) -> Placed:
             runs.setdefault((task, learners.networks[i]), []).append(i)
         for baseline in learners.baselines[i].values():
             told.setdefault((task, baseline.learner), []).append(i)
+    idle = {
+        place: mine
+        for place, mine in runs.items()
+        if all(records[i].result.epochs == 0 for i in mine)
+    }
     refused = _refused(records, task_of, learners)
     baseline_keys = {b.learner: b.name for of in learners.baselines.values() for b in of.values()}
     entries = []
     for facts in tasks:
         for learner in learners.network_names:
             mine = runs.get((facts.task.name, learner))
-            if mine:
+            if mine and (facts.task.name, learner) not in idle:
                 own = [_placed_run(i, records, facts, learners) for i in mine]
                 entry = network_entry(learner, facts, own)
                 entries.append(_with_refused(entry, len(refused.get((entry.task, learner), ()))))
@@ -67,12 +72,16 @@ def place(records: Sequence[RunRecord], options: Options) -> Placed:
             if mine:
                 pairs = [(facts.splits[i], records[i]) for i in mine]
                 entries.append(baseline_entry(learner, baseline_keys[learner], facts, pairs))
+    compared = {entry.learner for entry in entries}
     return Placed(
         tasks=tuple(tasks),
-        learners=(*learners.network_names, *learners.baseline_names),
+        learners=tuple(
+            name for name in (*learners.network_names, *learners.baseline_names) if name in compared
+        ),
         entries=tuple(entries),
         failed=_failed(records, task_of),
         warnings=(
+            *_idle(records, idle),
             *_never_trained(records, task_of, refused),
             *_warnings(task_of, learners, options, len(placed) - len(counted)),
         ),
@@ -157,6 +166,14 @@ def _failed(records: Sequence[RunRecord], task_of: dict[int, TaskFacts]) -> tupl
         for i, record in enumerate(records)
         if record.result.status != "completed"
     )
+
+
+def _idle(records: Sequence[RunRecord], idle: dict[tuple[str, str], list[int]]) -> Iterator[str]:
+    """What ran out of memory, or cannot be computed here, has shown nothing: it did not guess."""
+    for (task, learner), mine in idle.items():
+        errors = dict.fromkeys(records[i].result.error or "no reason given" for i in mine)
+        none = "its run never trained" if len(mine) == 1 else f"none of {len(mine)} runs trained"
+        yield f"{learner} on {task}: {none}, so nothing is said of it: {next(iter(errors))}"
 
 
 def _never_trained(

@@ -91,6 +91,8 @@ class Group:
                     numbers, rates = self._train_epoch(epoch, alive)
                 seconds = time.perf_counter() - began
                 yield self._recorded(alive, epoch, numbers.tolist(), rates, seconds)
+                # What is done meanwhile, such as baselines of runs that have ended, is no training.
+                began = time.perf_counter() - seconds
                 alive = self._alive(alive)
             del self._assembly, self._loop  # before there are new ones
 

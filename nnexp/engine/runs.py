@@ -40,7 +40,7 @@ class Epoch:
     val_loss: float | None  # None in an epoch without evaluation
     val_acc: float | None
     lr: float  # of the last step
-    seconds: float  # since training began
+    seconds: float  # of training, since it began; not of what was done between two epochs
     is_best: bool  # lowest validation loss so far
 
 
