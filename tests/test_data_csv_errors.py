@@ -248,8 +248,8 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
         case(
             "a;label\n1;x\n0,5;y\n0,25;x\n1,234,567;y\n",
             "t.csv: line 3, column 'a': '0,5' is not a number: numbers have a decimal point here, "
-            "and nothing between thousands; mend the file, or name the column in "
-            "dataset.categorical",
+            "and nothing between thousands; mend the file, or leave the column out with "
+            "dataset.drop",
         ),
         case(
             "a,label\n" + "".join(f"{i},name {i}\n" for i in range(200)),

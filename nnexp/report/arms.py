@@ -19,6 +19,7 @@ from nnexp.paths import short
 from nnexp.results.record import RunResult
 
 _MOST_ROWS = 40
+_ERROR = 60  # letters of one, at most
 _LOG_WIDTH = 140  # of tables that go to no terminal
 _WIDE, _MEDIUM = 100, 76  # columns at which tables have all, and most, that they can have
 _SEPARATOR = " · "  # between the parts of an arm's name
@@ -153,7 +154,9 @@ def _failed(results: Mapping[int, RunResult], width: int) -> Table:
     if width >= _WIDE:
         table.add_column("error", overflow="ellipsis", no_wrap=True)
     for num, run in list(results.items())[:_MOST_ROWS]:
-        error = [Text((run.error or "")[:60])] if width >= _WIDE else []
+        told = run.error or ""
+        brief = told if len(told) <= _ERROR else f"{told[: _ERROR - 1]}…"
+        error = [Text(brief)] if width >= _WIDE else []
         table.add_row(str(num), Text(run.arm), str(run.seed), run.status, *error)
     if len(results) > _MOST_ROWS:
         table.add_row("...", f"and {len(results) - _MOST_ROWS} more")

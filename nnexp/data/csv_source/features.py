@@ -51,8 +51,8 @@ def encode(table: Table, column: int, role: str, config: CSVConfig) -> Feature:
     if all(map(_WITH_COMMA.fullmatch, numbers.bad)):
         raise DataError(
             f"{table.where(row, column)}: {quoted(cells[row])} is not a number: numbers have a "
-            "decimal point here, and nothing between thousands; mend the file, or name the column "
-            "in dataset.categorical"
+            "decimal point here, and nothing between thousands; mend the file, or leave the column "
+            "out with dataset.drop"
         )
     num_texts = sum(cell in numbers.bad for cell in cells)
     if numbers.num_numbers > num_texts:
