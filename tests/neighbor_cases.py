@@ -90,7 +90,8 @@ def assert_same_bits(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tenso
 
 def peak_bytes(work: Callable[[], object]) -> int:
     """The most that torch held of what it allocated during ``work``."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    activities = [ProfilerActivity.CPU]
+    with profile(activities=activities, profile_memory=True, acc_events=True) as profiler:
         work()
     held = peak = 0
     for event in profiler.profiler.kineto_results.events():
