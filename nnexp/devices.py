@@ -15,6 +15,7 @@ import torch
 from nnexp.config.schema import TrainerConfig
 from nnexp.environment import available_cores
 from nnexp.errors import ConfigError
+from nnexp.matmul import ignores_threads, openblas_threads
 
 log = logging.getLogger(__name__)
 
@@ -125,16 +126,25 @@ def products(precision: Precision) -> Iterator[None]:
         matmul.fp32_precision = before
 
 
-def resolve_threads(trainer: TrainerConfig, flops_per_row: int) -> int:
-    """CPU threads of a run: as told, else one for small steps and all cores for large ones.
+def resolve_threads(trainer: TrainerConfig, flops_per_row: int, *, batched: bool = False) -> int:
+    """CPU threads of a run: ``trainer.threads``, else one, or all cores where that is faster and
+    leaves the bits as they are.
 
-    The number follows from the run's own config and never from its company, because the last bits
-    of a product can depend on it.
+    It is faster for large steps that do not share the cores with other groups. The bits stay if
+    matrix products ignore the number of threads. Else a run that used several would have other
+    bits than the same run in a sweep, where one a run lets runs train together. bfloat16 is never
+    batched on the CPU.
+
+    Args:
+        batched: in a sweep, whose workers share the cores.
     """
     if trainer.threads is not None:
         return trainer.threads
-    small = flops_per_row * trainer.batch_size < _FLOPS_FOR_THREADS
-    return 1 if small else available_cores()
+    if flops_per_row * trainer.batch_size < _FLOPS_FOR_THREADS:
+        return 1
+    if trainer.precision == "bfloat16":
+        return available_cores()
+    return available_cores() if ignores_threads() and not batched else 1
 
 
 def device_name(device: torch.device) -> str:
@@ -157,10 +167,11 @@ def current(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let torch use ``count`` CPU threads inside."""
+    """Let torch, and OpenBLAS where it multiplies, use ``count`` CPU threads inside."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
-        yield
+        with openblas_threads(count):
+            yield
     finally:
         torch.set_num_threads(before)

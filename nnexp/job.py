@@ -71,7 +71,14 @@ class Job:
             log.info("the files of an earlier run in this folder were moved to %s", earlier)
 
     def enter(
-        self, dataset: Dataset, structure: Structure, *, device: str, threads: int, group_size: int
+        self,
+        dataset: Dataset,
+        structure: Structure,
+        *,
+        device: str,
+        threads: int,
+        matmul: str,
+        group_size: int,
     ) -> None:
         """Open the files of a run that is about to train."""
         self.dataset, self.structure = dataset, structure
@@ -80,6 +87,7 @@ class Job:
             num_parameters=parameter_layout(structure).num_numbers,
             device=device,
             threads=threads,
+            matmul=matmul,
             group_size=group_size,
         )
         log.info(

@@ -21,6 +21,7 @@ from nnexp.devices import Precision, device_name
 from nnexp.engine import Epoch, Group, Run
 from nnexp.errors import is_lost_gpu, is_out_of_memory
 from nnexp.job import Job
+from nnexp.matmul import description
 from nnexp.models.structure import Structure
 from nnexp.out_of_memory import give_back, release_frames
 from nnexp.results.run_log import about
@@ -128,6 +129,7 @@ def _entered(jobs: Sequence[Job], datasets: Sequence[Dataset], means: Means) -> 
                 structure,
                 device=device_name(means.device),
                 threads=means.num_threads,
+                matmul=description(means.device, means.precision.dtype),
                 group_size=len(jobs),
             )
             entered.append(job)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 
 import pytest
@@ -183,25 +182,33 @@ def test_tf32_rounds_factors_and_float32_does_not() -> None:
         assert torch.equal(torch.bmm(fine[None], one[None])[0], torch.ones_like(fine))
 
 
+@pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize(
     ("hidden", "batch_size", "told", "small"),
     [((32,), 32, None, True), ((128,) * 4, 64, None, True), ((512, 256), 128, None, False),
      ((512, 256), 128, 3, None), ((32,), 32, 2, None)],
 )  # fmt: skip
 def test_threads_follow_the_runs_own_config(
-    hidden: tuple[int, ...], batch_size: int, told: int | None, small: bool | None
+    hidden: tuple[int, ...],
+    batch_size: int,
+    told: int | None,
+    small: bool | None,
+    strict: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One for small steps, all cores for large ones, or as told."""
+    """One for small steps, all cores for large ones if their bits allow it, or as configured."""
+    monkeypatch.setattr("nnexp.devices.ignores_threads", lambda: strict)
     trainer = TrainerConfig(batch_size=batch_size, threads=told)
     features = 784 if hidden[0] > 500 else 64
     flops = Structure(features, hidden, 10).flops_per_row()
+    expected = told if told is not None else available_cores() if strict and not small else 1
+    assert resolve_threads(trainer, flops) == expected
+    assert resolve_threads(trainer, flops, batched=True) == (1 if told is None else told)
+    # Runs in bfloat16 are never batched on the CPU: in a sweep they train as they do solo.
+    trainer.precision = "bfloat16"
     expected = told if told is not None else 1 if small else available_cores()
     assert resolve_threads(trainer, flops) == expected
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no process masks here")
-def test_available_cores_respect_the_process_mask() -> None:
-    assert available_cores() == len(os.sched_getaffinity(0))
+    assert resolve_threads(trainer, flops, batched=True) == expected
 
 
 def test_threads_are_given_back() -> None:

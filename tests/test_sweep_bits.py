@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,8 +29,9 @@ from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 from nnexp import devices
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.data import load
-from nnexp.environment import available_cores, products_ignore_threads
+from nnexp.environment import available_cores
 from nnexp.errors import DivergedError
+from nnexp.matmul import ignores_threads
 from nnexp.results.checkpoints import load_checkpoint
 from nnexp.results.record import RunResult, read_metrics, read_result
 from nnexp.run import run
@@ -281,13 +283,40 @@ def test_the_wide_table(
     assert {r.status for r in results} == {"completed"}
 
 
-@pytest.mark.skipif(
-    not products_ignore_threads(), reason="products of this processor depend on threads"
-)
-@pytest.mark.skipif(available_cores() == 1, reason="there is but one core")
-def test_large_steps_have_the_same_bits_with_all_cores_alone_and_one_in_a_sweep(
-    tmp_path: Path,
-) -> None:
+def narrow(folder: Path) -> Grid:
+    """Five to eleven inputs, and layers whose weights are no multiple of 16 bytes: the runs' packed
+    gradients then begin at all sorts of addresses."""
+    draw = random.Random(0)
+    for inputs in (5, 7, 11):
+        rows = [[draw.gauss(0, 1) for _ in range(inputs)] for _ in range(120)]
+        lines = [",".join(f"{v:.4f}" for v in row) + f",{row[0] > row[1]}" for row in rows]
+        header = ",".join([*(f"x{i}" for i in range(inputs)), "label"])
+        (folder / f"{inputs}.csv").write_text("\n".join([header, *lines]) + "\n")
+    return {
+        "trainer.device": ["cpu"],
+        "dataset": ["csv"],
+        "dataset.target": ["label"],
+        "dataset.path": [str(folder / f"{inputs}.csv") for inputs in (5, 7, 11)],
+        "model.hidden": ["[9,7]"],
+        "trainer.batch_size": [20],
+        "trainer.epochs": [4],
+        "optimizer": ["sgd", "adam"],
+        "seed": [0, 1, 2],
+    }
+
+
+def test_narrow_networks(tmp_path: Path) -> None:
+    grid = narrow(tmp_path)
+    assert [(inputs * 9) % 4 for inputs in (5, 7, 11)] == [1, 3, 3]
+    assert (9 * 7) % 4 == 3
+    theirs = alone(tmp_path / "alone", grid)
+    results = assert_equal_runs(sweep(tmp_path / "sweep", grid), theirs)
+    assert {r.status for r in results} == {"completed"}
+    assert min(r.group_size for r in results) > 1
+
+
+def test_large_steps_have_the_same_bits_solo_and_batched(tmp_path: Path) -> None:
+    """Solo they use all cores, if that leaves the bits as they are; in a sweep one a run."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = to_config(compose("config", jobs_of(LARGE)[0]))
@@ -296,7 +325,8 @@ def test_large_steps_have_the_same_bits_with_all_cores_alone_and_one_in_a_sweep(
     flops = structure.flops_per_row() * config.trainer.batch_size
     assert flops > devices._FLOPS_FOR_THREADS
     theirs = alone(tmp_path / "alone", LARGE)
-    assert {read_result(folder).threads for folder in theirs} == {available_cores()}
+    cores = available_cores() if ignores_threads() else 1
+    assert {read_result(folder).threads for folder in theirs} == {cores}
     results = assert_equal_runs(
         sweep(tmp_path / "sweep", LARGE, "hydra.launcher.workers=1"), theirs
     )

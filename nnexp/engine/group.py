@@ -20,6 +20,7 @@ from nnexp.engine.loops import Loop, Stepwise
 from nnexp.engine.orders import Orders
 from nnexp.engine.runs import Epoch, Run, RunState
 from nnexp.engine.step import Assembly
+from nnexp.matmul import check_mode
 from nnexp.models.loss import cross_entropy
 from nnexp.models.mlp import MLP
 from nnexp.models.structure import Structure
@@ -58,6 +59,7 @@ class Group:
         num_threads: int = 1,
         states: Sequence[RunState] | None = None,
     ) -> None:
+        check_mode()
         self.runs = runs
         self.structure = structure
         self._features, self._y = features, y

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nnexp.matmul import by_openblas, matmul, quiet
 from nnexp.models.activations import ACTIVATIONS
 from nnexp.models.dropout import Dropout
 from nnexp.models.norms import Affine, BatchNorm, LayerNorm, Norm
@@ -38,42 +39,56 @@ class Linear:
     ) -> None:
         self.weight = weight  # [R, H, D]
         self.weight_grad = weight_grad
-        self.bias = None if bias is None else bias.unsqueeze(1)  # [R, 1, H]
+        self.bias = None if bias is None else self._broadcast(bias)
         self.bias_grad = bias_grad
-        self._transposed = weight.transpose(1, 2)
+        self._make_products()
         size = weight.shape[1] * weight.shape[2]
-        large = size > _BATCHED_GRADIENT or weight.is_cuda
-        whole = weight_grad.dtype == weight.dtype and large
+        direct = size > _BATCHED_GRADIENT or weight.is_cuda or by_openblas(weight)
+        whole = weight_grad.dtype == weight.dtype and direct
         self._gradient = weight_grad if whole else weight.new_empty(weight.shape)
+
+    def _broadcast(self, bias: Tensor) -> Tensor:
+        """The bias [R, H] as it is added to the sums."""
+        return bias.unsqueeze(1)
+
+    def _make_products(self) -> None:
+        self._sums = matmul(self.weight, transpose_b=True)
+        self._gradient_of_weight = matmul(self.weight, transpose_a=True)
+        self._gradient_of_x = matmul(self.weight)
 
     def forward(self, x: Tensor, out: Tensor) -> None:
         """Write the sums to ``out``."""
-        _product(x, self._transposed, out, self.bias)
+        self._sums(x, self.weight, out, self.bias)
 
     def backward(self, x: Tensor, grad: Tensor, out: Tensor | None) -> None:
         """Keep the parameters' gradients; write that of ``x`` to ``out`` if it is wanted."""
-        self._keep_weight_grad(grad.transpose(1, 2), x)
+        self._keep_weight_grad(grad, x)
         if self.bias_grad is not None:
             torch.sum(grad, 1, dtype=self.bias_grad.dtype, out=self.bias_grad)
         if out is not None:
-            _product(grad, self.weight, out)
+            self._gradient_of_x(grad, self.weight, out)
 
     def _keep_weight_grad(self, grad: Tensor, x: Tensor) -> None:
-        """From the sums' gradient [R, H, M] and the inputs [R, M, D]."""
-        if self._gradient is self.weight_grad:
-            torch.bmm(grad, x, out=self.weight_grad)
-        else:
-            _product(grad, x, self._gradient)
+        """From the gradient of the sums and the inputs [R, M, D]."""
+        self._gradient_of_weight(grad, x, self._gradient)
+        if self._gradient is not self.weight_grad:
             self.weight_grad.copy_(self._gradient)
 
 
 class Output(Linear):
     """Logits: h [R, M, H] to W h^T + b [R, C, M]."""
 
+    def _broadcast(self, bias: Tensor) -> Tensor:
+        return bias.unsqueeze(2)
+
+    def _make_products(self) -> None:
+        self._sums = matmul(self.weight, transpose_b=True)
+        self._gradient_of_weight = matmul(self.weight)
+        self._gradient_of_x = matmul(self.weight, transpose_a=True)
+
     def forward(self, x: Tensor, out: Tensor) -> None:
         """Write the logits to ``out``."""
-        bias = None if self.bias is None else self.bias.transpose(1, 2)
-        _product(self.weight, x.transpose(1, 2), out, bias)
+        self._sums(self.weight, x, out, self.bias)
 
     def backward(self, x: Tensor, grad: Tensor, out: Tensor | None) -> None:
         """As ``Linear.backward``, from the gradient [R, C, M] of the logits."""
@@ -81,24 +96,7 @@ class Output(Linear):
         if self.bias_grad is not None:
             torch.sum(grad, 2, dtype=self.bias_grad.dtype, out=self.bias_grad)
         if out is not None:
-            _product(grad.transpose(1, 2), self.weight, out)
-
-
-def _product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None = None) -> None:
-    """Write a [R, I, J] times b [R, J, K], plus the bias [R, 1, K] or [R, I, 1], to ``out``.
-
-    MKL makes one product with a vector by other routines than a batch of them, and with other last
-    bits. So the product of a lone run with one row, one feature or a layer of width 1 is made twice
-    over: then its bits are those of a run in company.
-    """
-    if out.shape[0] == 1 and 1 in (*out.shape[1:], a.shape[2]):
-        twice = out.new_empty(2, *out.shape[1:])
-        _product(a.expand(2, -1, -1), b.expand(2, -1, -1), twice, bias)
-        out.copy_(twice[:1])
-    elif bias is None:
-        torch.bmm(a, b, out=out)
-    else:
-        torch.baddbmm(bias, a, b, out=out)
+            self._gradient_of_x(grad, self.weight, out)
 
 
 @dataclass
@@ -252,6 +250,10 @@ class MLP:
         int64 tensor [1] on the device; None evaluates, with the running statistics of batch norm
         and without dropout.
         """
+        with quiet():
+            return self._forward(x, rows, step)
+
+    def _forward(self, x: Tensor, rows: int, step: int | Tensor | None) -> Tensor:
         h = x.to(self.dtype)
         self._inputs, self._rows = [h], rows
         masks: Sequence[Tensor | None] = self._no_masks
@@ -272,6 +274,7 @@ class MLP:
         wanted = [
             self._hidden[i - 1].buffers(inputs[i - 1]).grad if i else None for i in range(last + 1)
         ]
-        self._output.backward(inputs[last], grad.to(self.dtype), wanted[last])
-        for i in range(last - 1, -1, -1):
-            self._hidden[i].backward(inputs[i], self._rows, wanted[i])
+        with quiet():
+            self._output.backward(inputs[last], grad.to(self.dtype), wanted[last])
+            for i in range(last - 1, -1, -1):
+                self._hidden[i].backward(inputs[i], self._rows, wanted[i])

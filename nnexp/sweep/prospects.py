@@ -11,7 +11,6 @@ from nnexp.data import is_here
 from nnexp.data.scaling import hangs_on_split
 from nnexp.devices import resolve_device, resolve_precision, resolve_threads
 from nnexp.engine import batches
-from nnexp.environment import products_ignore_threads
 from nnexp.failures import log_traceback
 from nnexp.models.structure import parameter_layout
 from nnexp.results.record import DatasetSummary
@@ -72,10 +71,7 @@ def _prospect(entry: Entry, shelf: Shelf) -> Prospect:
     table = (1 if is_bytes else 4) * len(dataset.y) * dataset.num_features
     scaling = dataset.shift.nbytes + dataset.scale.nbytes  # of pixels that stay what they are
     own_table = hangs_on_split(shelf.source(config.dataset), config.dataset.scaling)
-    num_threads = resolve_threads(config.trainer, structure.flops_per_row())
-    is_float32 = config.trainer.precision == "float32"  # other products are not MKL's
-    if config.trainer.threads is None and is_float32 and products_ignore_threads():
-        num_threads = 1
+    num_threads = resolve_threads(config.trainer, structure.flops_per_row(), batched=True)
     kind = Kind(
         source_key(config.dataset),
         dataset.num_train,

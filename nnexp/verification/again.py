@@ -34,7 +34,7 @@ from nnexp.verification.recorded_config import recorded_config
 
 # Where and in what company a run was computed, and its config, of which checkpoints tell; the rest
 # of its result must be the same.
-_CIRCUMSTANCES = ("schema", "group_size", "device", "threads", "versions", "config")
+_CIRCUMSTANCES = ("schema", "group_size", "device", "threads", "matmul", "versions", "config")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,5 +147,10 @@ def _circumstances(recorded: RunResult, alone: RunResult) -> Iterator[str]:
         if here != version:
             yield f"recorded with {package} {version}, now {here}: differences are to be expected"
     devices = [re.sub(r"^cuda:\d+", "cuda", str(r.device)) for r in (recorded, alone)]
+    if None not in (recorded.matmul, alone.matmul) and recorded.matmul != alone.matmul:
+        yield (
+            f"recorded with matrix products by {recorded.matmul}, now {alone.matmul}: "
+            "differences are to be expected"
+        )
     if devices[0] != devices[1]:
         yield f"recorded on {devices[0]}, now on {devices[1]}: differences are to be expected"

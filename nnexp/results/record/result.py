@@ -104,6 +104,8 @@ class RunResult:
     """How many runs were trained as one computation with this one, itself included."""
     device: str | None = None
     threads: int | None = None
+    matmul: str | None = field(default=None, metadata=ADDED)
+    """The library of the matrix products and its kernels: see :func:`nnexp.matmul.description`."""
     versions: dict[str, str] = field(default_factory=installed_versions)
     config: dict[str, Any] = field(default_factory=dict, metadata=ADDED)
     """All options of the run; empty if they were refused."""
