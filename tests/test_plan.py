@@ -27,6 +27,7 @@ from nnexp.sweep.tasks import Entry, Kind, Machine, Prospect
 
 TINY = Structure(64, (32,), 10)
 MID = Structure(64, (128, 128, 128, 128), 10)
+LARGE = Structure(784, (512, 256), 10)
 HUGE = Structure(784, (4096, 4096), 10)
 
 KIND = Kind("digits", 1000, 200, TINY, 32, False, "float32", "cpu", 1)
@@ -186,10 +187,12 @@ def test_what_a_step_touches_bounds_a_group() -> None:
         for name, kind in {
             "tiny": KIND,
             "mid": dataclasses.replace(KIND, structure=MID, batch_size=64),
+            "large": dataclasses.replace(KIND, structure=LARGE, batch_size=128),
             "huge": dataclasses.replace(KIND, structure=HUGE, batch_size=256),
         }.items()
     }
-    assert sizes["tiny"] > sizes["mid"] > sizes["huge"] == 1
+    assert sizes["tiny"] > sizes["mid"] > sizes["large"] == 4  # beyond the caches, in a few groups
+    assert sizes["huge"] == 1
     larger = [
         runs_a_group(kind, prospect_of(kind))
         for kind in (dataclasses.replace(KIND, batch_size=size) for size in (1, 32, 1024, 100_000))

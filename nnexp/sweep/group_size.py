@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnexp.memory import fits, needs_of, optimizer_buffers
-from nnexp.models.structure import Structure
+from nnexp.models.structure import Structure, parameter_layout
 from nnexp.sweep.tasks import Entry, Kind, Prospect
 
 # A group on the CPU takes as many runs as keep what a step touches again and again in a core's
 # caches; benchmarks/README.md has the measurements. Neither number changes a result.
 _ACTIVATIONS = 5 * 2**19  # bytes of a step's activations, of all runs
 _MOST_RUNS = 96
+# Networks of which not even a few runs fit lose nothing by training this many together, and the
+# sweep has fewer groups; as long as they take so many bytes of activations, and of parameters,
+# gradients and optimizer state.
+_FEW_RUNS = 4
+_FEW_ACTIVATIONS = 2**25
+_STATE = 2**29
+_STATE_OF_A_NUMBER = 4 * 5  # bytes a parameter: Adam's two moments and the best weights included
 # On CUDA nothing but memory limits a group. Of what is free it gets a part, less where the table of
 # rows takes much; the rest is for CUDA itself, for the workspaces of its libraries and for what
 # lies unused between allocations.
@@ -64,8 +71,11 @@ def runs_a_group(
 
 
 def runs_in_cache(structure: Structure, batch_size: int) -> int:
-    """How many runs a core's caches take together."""
-    return max(1, min(_MOST_RUNS, _ACTIVATIONS // _activations(structure, batch_size)))
+    """How many runs a core's caches take together, or a few where they do not take them."""
+    state = _STATE_OF_A_NUMBER * parameter_layout(structure).size
+    activations = _activations(structure, batch_size)
+    few = min(_FEW_RUNS, _FEW_ACTIVATIONS // activations, _STATE // state)
+    return max(1, few, min(_MOST_RUNS, _ACTIVATIONS // activations))
 
 
 def _activations(structure: Structure, batch_size: int) -> int:
