@@ -189,8 +189,8 @@ def description(device: torch.device, dtype: torch.dtype) -> str:
     or ``OpenBLAS 0.3.31 SkylakeX``. The bits of a run depend on it."""
     if device.type != "cpu":
         return f"torch {device.type}"
-    blas = _openblas()
-    if by_openblas(torch.empty(0, dtype=dtype)) and blas is not None:
+    if by_openblas(torch.empty(0, dtype=dtype)):
+        blas = _openblas()
         return f"OpenBLAS {blas.version} {blas.architecture}"
     if dtype == torch.float32 and _has_mkl():
         mode = _mkl_mode()

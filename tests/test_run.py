@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from sklearn.metrics import log_loss
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -17,6 +18,7 @@ from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.schema import Config
 from nnexp.data import load
 from nnexp.errors import DataError, NnexpError
+from nnexp.matmul import description
 from nnexp.results.predictions import Predictions, read_predictions
 from nnexp.results.record import read_result
 from nnexp.run import run
@@ -30,7 +32,7 @@ def a_config(*overrides: str) -> Config:
 
 
 def test_predictions_are_those_of_the_result(tmp_path: Path) -> None:
-    config = a_config("trainer.epochs=3")
+    config = a_config("trainer.epochs=3", "trainer.device=cpu")
     result = run(config, tmp_path, "arm")
     assert result == read_result(tmp_path)
     found = read_predictions(tmp_path)
@@ -52,6 +54,7 @@ def test_predictions_are_those_of_the_result(tmp_path: Path) -> None:
     assert sum(result.calibration["count"]) == result.dataset.num_test
     assert 0 < (result.seconds["predict"] or 0) < (result.seconds["total"] or 0)
     assert result.config == dataclasses.asdict(config)
+    assert result.matmul == description(torch.device("cpu"), torch.float32) != ""
 
 
 def test_predictions_that_cannot_be_written_cost_no_result(

@@ -104,6 +104,7 @@ def _versions(records: Iterable[RunRecord]) -> str:
 def _machine(records: Iterable[RunRecord]) -> str:
     counts = Counter(
         f"{record.result.device}, {_counted(record.result.threads or 1, 'thread')}"
+        + (f", matrix products by {record.result.matmul}" if record.result.matmul else "")
         for record in records
         if record.result.device is not None
     )

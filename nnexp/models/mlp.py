@@ -13,6 +13,7 @@ P numbers in a run's row of the flat buffers.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -204,6 +205,8 @@ class MLP:
         self.grads = torch.zeros_like(params if trains else params[:1, :1]).expand_as(params)
         self.dtype = dtype
         self._cast = params if dtype == params.dtype else params.to(dtype)
+        # Runs that diverge overflow, of which NumPy would warn.
+        self._quiet = quiet if by_openblas(self._cast) else contextlib.nullcontext
         cast, true = (parameter_layout(structure).views(flat) for flat in (self._cast, params))
         grads = parameter_layout(structure).views(self.grads)
         running = statistics_layout(structure).views(stats)
@@ -250,7 +253,7 @@ class MLP:
         int64 tensor [1] on the device; None evaluates, with the running statistics of batch norm
         and without dropout.
         """
-        with quiet():
+        with self._quiet():
             return self._forward(x, rows, step)
 
     def _forward(self, x: Tensor, rows: int, step: int | Tensor | None) -> Tensor:
@@ -274,7 +277,7 @@ class MLP:
         wanted = [
             self._hidden[i - 1].buffers(inputs[i - 1]).grad if i else None for i in range(last + 1)
         ]
-        with quiet():
+        with self._quiet():
             self._output.backward(inputs[last], grad.to(self.dtype), wanted[last])
             for i in range(last - 1, -1, -1):
                 self._hidden[i].backward(inputs[i], self._rows, wanted[i])
