@@ -4,7 +4,7 @@
 
 One thread. The first table has the rates of the three products of a layer, of as many runs as a
 sweep batches; the second the microseconds of a step of one run, in groups of that size and solo.
-``nnexp.matmul.library`` says which of the two a processor gets.
+``nnexp.blas.library`` says which of the two a processor gets.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import torch
 
 from learners.engine import group_of, last_losses, structure_of
 from learners.work import Work, random_data
+from nnexp.blas import LIBRARIES, VARIABLE, description, library
 from nnexp.devices import threads
 from nnexp.environment import prepare
-from nnexp.matmul import LIBRARIES, VARIABLE, description, library, matmul
+from nnexp.models.matmul import matmul
 from nnexp.sweep.group_size import runs_in_cache
 
 WORKS = (

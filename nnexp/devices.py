@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
+from nnexp.blas import ignores_threads, openblas_threads
 from nnexp.config.schema import TrainerConfig
 from nnexp.environment import available_cores
 from nnexp.errors import ConfigError
-from nnexp.matmul import ignores_threads, openblas_threads
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nnexp.baselines import compare as of_baselines
 from nnexp.baselines.data import SPLITS, Data
+from nnexp.blas import description
 from nnexp.config.schema import Config
 from nnexp.data import Dataset
 from nnexp.data.placement import free_bytes, place
@@ -21,7 +22,6 @@ from nnexp.devices import Precision, device_name
 from nnexp.engine import Epoch, Group, Run
 from nnexp.errors import is_lost_gpu, is_out_of_memory
 from nnexp.job import Job
-from nnexp.matmul import description
 from nnexp.models.structure import Structure
 from nnexp.out_of_memory import give_back, release_frames
 from nnexp.results.run_log import about

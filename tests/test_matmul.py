@@ -14,27 +14,20 @@ import torch
 from engine_cases import make_config, make_run, make_table, same_bits, train
 from torch import Tensor
 
-from nnexp import matmul as matmul_module
+from nnexp import blas
+from nnexp.blas import by_openblas, description, ignores_threads, library
 from nnexp.data.features import Floats
 from nnexp.devices import resolve_threads, threads
 from nnexp.engine import Group
 from nnexp.environment import Processor, available_cores
 from nnexp.errors import ConfigError
-from nnexp.matmul import (
-    OpenBlasMatmul,
-    TorchMatmul,
-    by_openblas,
-    description,
-    ignores_threads,
-    library,
-    matmul,
-)
+from nnexp.models.matmul import OpenBlasMatmul, TorchMatmul, matmul
 from nnexp.models.structure import Structure
 
 FOLDER = Path(__file__).parent
 CPU = torch.device("cpu")
 has_openblas = pytest.mark.skipif(
-    matmul_module._openblas() is None, reason="this NumPy has no OpenBLAS of its own"
+    blas._openblas() is None, reason="this NumPy has no OpenBLAS of its own"
 )
 has_mkl = pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="torch without MKL")
 BOTH = ("mkl", pytest.param("openblas", marks=has_openblas))
@@ -42,9 +35,9 @@ BOTH = ("mkl", pytest.param("openblas", marks=has_openblas))
 
 def select(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have ``name`` multiply; None: what the processor says."""
-    monkeypatch.delenv(matmul_module.VARIABLE, raising=False)
+    monkeypatch.delenv(blas.VARIABLE, raising=False)
     if name is not None:
-        monkeypatch.setenv(matmul_module.VARIABLE, name)
+        monkeypatch.setenv(blas.VARIABLE, name)
     library.cache_clear()
 
 
@@ -187,7 +180,7 @@ ENVIRONMENTS: list[dict[str, str]] = [
 )
 def test_random_runs_solo_and_batched(number: int, variables: dict[str, str]) -> None:
     """Forty random networks for each setting of the libraries, in a process of its own."""
-    if variables.get("NNEXP_MATMUL") == "openblas" and matmul_module._openblas() is None:
+    if variables.get("NNEXP_MATMUL") == "openblas" and blas._openblas() is None:
         pytest.skip("this NumPy has no OpenBLAS of its own")
     done = python(
         str(FOLDER / "company_cases.py"), "--first", str(100 * number), "--cases", "40", **variables
@@ -229,7 +222,7 @@ def test_whoever_trains_gets_a_reproducible_mode_of_mkl(value: str) -> None:
 
 
 @has_mkl
-@pytest.mark.skipif(matmul_module._mkl_mode() is None, reason="this MKL hides its mode")
+@pytest.mark.skipif(blas._mkl_mode() is None, reason="this MKL hides its mode")
 def test_asking_too_late_is_loud() -> None:
     code = TRAIN.format(
         folder=str(FOLDER), before="torch.bmm(torch.ones(2, 64, 64), torch.ones(2, 64, 64))"
@@ -254,7 +247,7 @@ def test_too_late_is_no_matter_where_mkl_does_not_multiply() -> None:
 def test_the_mode_that_mkl_is_in(value: str) -> None:
     """By a function that MKL does not document under this name: torch 2.11 to 2.13 have it."""
     code = (
-        "import torch; from nnexp.matmul import *; "
+        "import torch; from nnexp.blas import *; "
         "print(description(torch.device('cpu'), torch.float32), ignores_threads(), sep=', ')"
     )
     done = python("-c", code, NNEXP_MATMUL="mkl", MKL_CBWR=value)
@@ -286,16 +279,16 @@ def test_the_library_follows_from_the_processor_and_what_is_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     select(wanted, monkeypatch)
-    monkeypatch.setattr(matmul_module, "processor", lambda: cpu)
+    monkeypatch.setattr(blas, "processor", lambda: cpu)
     if not present:
-        monkeypatch.setattr(matmul_module, "_openblas", lambda: None)
+        monkeypatch.setattr(blas, "_openblas", lambda: None)
         if wanted == "openblas":
             with pytest.raises(
                 ConfigError, match=r"NNEXP_MATMUL=openblas: NumPy .* use NNEXP_MATMUL=mkl"
             ):
                 library()
             return
-    elif fast == "openblas" and matmul_module._openblas() is None:
+    elif fast == "openblas" and blas._openblas() is None:
         pytest.skip("this NumPy has no OpenBLAS of its own")
     assert library() == (wanted or (fast if present else "mkl"))
 
@@ -325,27 +318,27 @@ def test_a_run_holds_the_threads_of_openblas(
     chosen: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever was set before, in training and in prediction; then it is set again."""
-    blas = matmul_module._openblas()
+    openblas = blas._openblas()
     seen = set()
     multiply = OpenBlasMatmul.__call__
 
     def watch(self: OpenBlasMatmul, *operands: Tensor | None) -> None:
-        seen.add(blas.get_num_threads())
+        seen.add(openblas.get_num_threads())
         multiply(self, *operands)
 
     monkeypatch.setattr(OpenBlasMatmul, "__call__", watch)
     structure, table = Structure(5, (9,), 3), make_table(60, 5, 3)
     run = make_run(make_config(structure, epochs=1), table, 40, 20)
-    before = blas.get_num_threads()
+    before = openblas.get_num_threads()
     try:
         for ambient in (1, 3):
-            blas.set_num_threads(ambient)
+            openblas.set_num_threads(ambient)
             group = Group([run], Floats(table.x), table.y, structure, num_threads=count)
             train(group)
             group.predict([0], run.val[None])
-            assert blas.get_num_threads() == ambient
+            assert openblas.get_num_threads() == ambient
     finally:
-        blas.set_num_threads(before)
+        openblas.set_num_threads(before)
     assert seen == {count}
 
 

@@ -14,11 +14,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
 from nnexp import job, training
+from nnexp.blas import description
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.schema import Config
 from nnexp.data import load
 from nnexp.errors import DataError, NnexpError
-from nnexp.matmul import description
 from nnexp.results.predictions import Predictions, read_predictions
 from nnexp.results.record import read_result
 from nnexp.run import run

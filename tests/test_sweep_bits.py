@@ -27,11 +27,11 @@ from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
 from nnexp import devices
+from nnexp.blas import ignores_threads
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.data import load
 from nnexp.environment import available_cores
 from nnexp.errors import DivergedError
-from nnexp.matmul import ignores_threads
 from nnexp.results.checkpoints import load_checkpoint
 from nnexp.results.record import RunResult, read_metrics, read_result
 from nnexp.run import run

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nnexp.blas import check_mode
 from nnexp.data.features import Features
 from nnexp.devices import Precision, products, threads
 from nnexp.engine.batches import batches, stretches
@@ -20,7 +21,6 @@ from nnexp.engine.loops import Loop, Stepwise
 from nnexp.engine.orders import Orders
 from nnexp.engine.runs import Epoch, Run, RunState
 from nnexp.engine.step import Assembly
-from nnexp.matmul import check_mode
 from nnexp.models.loss import cross_entropy
 from nnexp.models.mlp import MLP
 from nnexp.models.structure import Structure

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nnexp.matmul import by_openblas, matmul, quiet
+from nnexp.blas import by_openblas
 from nnexp.models.activations import ACTIVATIONS
 from nnexp.models.dropout import Dropout
+from nnexp.models.matmul import matmul, quiet
 from nnexp.models.norms import Affine, BatchNorm, LayerNorm, Norm
 from nnexp.models.structure import Structure, parameter_layout, statistics_layout
 

@@ -105,7 +105,7 @@ class RunResult:
     device: str | None = None
     threads: int | None = None
     matmul: str | None = field(default=None, metadata=ADDED)
-    """The library of the matrix products and its kernels: see :func:`nnexp.matmul.description`."""
+    """The library of the matrix products and its kernels: see :func:`nnexp.blas.description`."""
     versions: dict[str, str] = field(default_factory=installed_versions)
     config: dict[str, Any] = field(default_factory=dict, metadata=ADDED)
     """All options of the run; empty if they were refused."""
