@@ -41,3 +41,14 @@ def test_other_warnings_within_are_errors_as_ever(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda mode: None)
     with pytest.raises(UserWarning, match="something else"), no_waiting():
         warnings.warn("something else", stacklevel=1)
+
+
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="this torch was built without CUDA")
+def test_torchs_own_mode_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs no device: torch only wants to initialise CUDA before."""
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: None)
+    before = torch.cuda.get_sync_debug_mode()
+    with no_waiting():
+        assert torch.cuda.get_sync_debug_mode() == 2
+    assert torch.cuda.get_sync_debug_mode() == before
