@@ -40,10 +40,12 @@ def program() -> ModuleType:
 
     NVIDIA's Python packages are called cuda, as this file is. So that nobody takes it for them,
     here or in the processes that torch.compile starts, its folder is on the path for no longer than
-    its neighbours need to be found, and torch has found those packages before.
+    its neighbours need to be found, and torch has found those packages before. The folder above
+    stays: nnexp lies there, and need not be installed.
     """
     here = Path(__file__).resolve().parent
     path = [place for place in sys.path if Path(place).resolve() != here]
+    path.insert(0, str(here.parent))
     sys.path[:] = path
     with contextlib.suppress(ImportError):
         importlib.import_module("cuda")

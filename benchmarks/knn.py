@@ -30,6 +30,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+import checkout  # noqa: F401
 from nnexp.baselines.neighbors import nearest
 from nnexp.baselines.neighbors.metrics import METRICS
 from nnexp.baselines.neighbors.rounding import blocks

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from checkout import environment
 from learners.work import LEARNING_RATE, Work
 from nnexp.results.record import RESULT_FILE, read_metrics
 
@@ -62,7 +63,7 @@ def _command(work: Work, overrides: Sequence[str], runs: int, folder: Path) -> f
     ]  # fmt: skip
     folder.mkdir()
     began = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
     seconds = time.perf_counter() - began
     if done.returncode:
         raise RuntimeError(f"{shlex.join(command)}\nended with {done.returncode}: {done.stderr}")

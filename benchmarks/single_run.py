@@ -24,6 +24,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+import checkout  # noqa: F401
 from learners.engine import group_of, last_losses, own_threads
 from learners.torch_loops import loader, plain
 from learners.work import Work, random_data

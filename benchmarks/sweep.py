@@ -42,6 +42,7 @@ from typing import Any
 import numpy as np
 from hydra import compose, initialize_config_dir
 
+import checkout  # noqa: F401
 from learners.engine import engine_runs, own_threads, structure_of
 from learners.scikit_learn import scikit_learn_runs
 from learners.torch_loops import loader_runs, plain_runs

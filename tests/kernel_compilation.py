@@ -3,6 +3,7 @@
     python tests/kernel_compilation.py 90
 
 Prints a kernel's name and the widest access to memory in it, in bits, a line each.
+``call_all``, which calls every kernel, also serves test_kernel_launchers.py.
 """
 
 from __future__ import annotations

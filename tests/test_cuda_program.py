@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
 
-TOLERANCE = 1e-3  # of losses after a few epochs, in company and alone, on CUDA and on the CPU
+TOLERANCE = 1e-3  # of losses after a few epochs, on CUDA and on the CPU
 
 
 def nnexp(folder: Path, *arguments: str, module: str = "nnexp") -> str:
@@ -81,25 +81,30 @@ def test_the_same_command_twice_gives_the_same_bits(tmp_path: Path) -> None:
         assert all(torch.equal(weights[0][name], theirs[name]) for name in weights[0])
 
 
-@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
-def test_lower_precision_learns_as_well(tmp_path: Path, precision: str) -> None:
+def test_lower_precision_learns_as_well(tmp_path: Path) -> None:
     if torch.cuda.get_device_capability() < (8, 0):
         pytest.skip("this CUDA device has neither TF32 nor bfloat16")
-    exact = run(tmp_path, "float32", "trainer.device=cuda", "trainer.epochs=15")
-    rough = run(
-        tmp_path, precision, "trainer.device=cuda", "trainer.epochs=15",
-        f"trainer.precision={precision}",
-    )  # fmt: skip
-    accuracies = [result(folder)["metrics"]["test/acc"] for folder in (exact, rough)]
-    assert accuracies[1] == pytest.approx(accuracies[0], abs=0.03)
+    accuracies = []
+    for precision in ("float32", "tf32", "bfloat16"):
+        folder = run(
+            tmp_path, precision, "trainer.device=cuda", "trainer.epochs=15",
+            f"trainer.precision={precision}",
+        )  # fmt: skip
+        accuracies.append(result(folder)["metrics"]["test/acc"])
+    assert accuracies == pytest.approx([accuracies[0]] * 3, abs=0.03)
 
 
 def test_a_sweep_on_cuda_trains_each_run_as_alone(tmp_path: Path) -> None:
-    """Depths, optimizers and seeds, against runs of one."""
+    """Depths, optimizers and seeds, against runs of one, in every epoch.
+
+    With tanh and this learning rate nothing multiplies what rounding changes: on the CPU, other
+    last bits in every matrix product moved the losses of these 24 runs by at most 1e-7. With relu
+    and the usual learning rates it was up to 0.01 in the second epoch.
+    """
     arguments = (
-        "-m", "dataset=digits", "model=shallow,deep", "optimizer=sgd,adagrad,adam",
-        "seed=range(4)", "trainer.epochs=3", "trainer.device=cuda", "baseline=[knn]",
-        "hydra.sweep.dir=sweep",
+        "-m", "dataset=digits", "model=shallow,deep", "model.activation=tanh",
+        "optimizer=sgd,adagrad,adam", "optimizer.lr=0.001", "seed=range(4)", "trainer.epochs=3",
+        "trainer.device=cuda", "baseline=[knn]", "hydra.sweep.dir=sweep",
     )  # fmt: skip
     nnexp(tmp_path, *arguments)
     folders = sorted((tmp_path / "sweep").glob("*/result.json"))
@@ -111,6 +116,8 @@ def test_a_sweep_on_cuda_trains_each_run_as_alone(tmp_path: Path) -> None:
         assert {r["group_size"] for r in results} == {12}  # all of a structure together
     assert (tmp_path / "sweep" / "report" / "index.html").exists()
     told = nnexp(
-        tmp_path, "sweep", "--runs", "6", "--tolerance", str(TOLERANCE), module="nnexp.verify"
-    )
-    assert "largest difference" in told
+        tmp_path, "sweep", "--runs", "6", "--tolerance", "1e-5", "--epochs", "3",
+        module="nnexp.verify",
+    )  # fmt: skip
+    assert "6 runs on CUDA: " in told
+    assert " apart " not in told

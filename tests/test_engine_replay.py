@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from cuda_cases import no_waiting
 from engine_cases import (
     ReplayedGroup,
     adagrad,
@@ -234,11 +235,8 @@ def test_the_host_does_not_wait_within_an_epoch(monkeypatch: pytest.MonkeyPatch)
     run = Graphs.run
 
     def watched(*arguments: object) -> tuple[Tensor, Tensor]:
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+        with no_waiting():
             return run(*arguments)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(Graphs, "run", watched)
     configs = [make_config(SMALL, adam(), seed=s, dropout=0.2, batch_size=4) for s in range(3)]

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from cuda_cases import most_of_the_gpu  # noqa: F401
 from engine_cases import (
     adagrad,
     adam,
@@ -445,6 +446,7 @@ def test_one_captured_step_serves_every_step() -> None:
 
 @pytest.mark.cuda
 @needs_gpu
+@pytest.mark.usefixtures("most_of_the_gpu")
 def test_places_beyond_32_bits() -> None:
     """2^31 parameters and more in one buffer, and as many pixels in a table."""
     if torch.cuda.mem_get_info()[0] < 32 * 2**30:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from cuda_cases import no_waiting
 from neighbor_cases import assert_same_bits, peak_bytes
 from torch import Tensor
 
@@ -290,9 +291,6 @@ def test_cuda_is_asked_nothing_during_the_search() -> None:
     layout = Layout.of(len(train), k, on_cuda[0].device, 2**23)
     assert layout is not None
     IntegerSearch(on_cuda[0], layout).run(on_cuda[1], k)  # kernels are compiled and tried
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waiting():
         found, _ = IntegerSearch(on_cuda[0], layout).run(on_cuda[1], k)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert torch.equal(found.cpu(), reference(train, queries, k)[0])

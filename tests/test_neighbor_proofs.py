@@ -129,6 +129,21 @@ def test_a_first_scan_in_tf32_changes_no_bit(
     assert asked == [40, *left_open]
 
 
+@pytest.mark.usefixtures("_tf32_products")
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_ways_of_cuda_change_no_bit_of_any_kind(
+    monkeypatch: pytest.MonkeyPatch, kind: str, metric: str
+) -> None:
+    """The rows of ``test_cuda_finds_the_same_neighbours``, scanned as they are there."""
+    train, queries = draw(kind, 2000, 30, 0), draw(kind, 100, 30, 1)
+    expected = nearest(train, queries, 9, metric=metric)
+    monkeypatch.setattr(
+        Ranking, "rough_scans", lambda self: [(IN_TF32, SPARE_IN_TF32), (IN_FLOAT32, SPARE)]
+    )
+    assert_same_bits(nearest(train, queries, 9, metric=metric), expected)
+
+
 def test_tf32_comes_first_on_cuda_where_products_are_scanned() -> None:
     train = draw("normal", 20, 4, 0)
     for metric in ALL_METRICS:

@@ -166,10 +166,53 @@ def test_tolerance_is_for_cuda(sweep: Path, capsys: pytest.CaptureFixture[str]) 
     write_result(sweep / "0", dataclasses.replace(result, metrics=metrics, device="cuda:0 (X)"))
     assert not verify(sweep / "0", 1, 0.005)
     assert verify(sweep / "0", 1, 0.02)
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last == (
-        "largest difference: 0.01 (0 of 1 run identical, bit for bit; 0.02 is allowed on CUDA)"
+    lines = capsys.readouterr().out.splitlines()
+    loss = f"{metrics['val/loss']}, alone {result.metrics['val/loss']}"
+    assert f"    result.json, val/loss: {loss} (0.01 apart, 0.005 allowed)" in lines
+    assert lines[-4].split()[-3:] == ["0.01", "0", "agrees"]
+    assert lines[-2:] == [
+        "1 run on CUDA: 1 within the tolerance in every epoch",
+        "agreeing means losses within 0.02 (those above 1: 2 %), accuracies within 0.02 and one "
+        "sample; required of the first epoch",
+    ]
+
+
+def test_runs_on_cuda_may_drift_apart_later(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the second of three epochs on; that is within the rules unless two are asked for."""
+    path = sweep / "0" / "metrics.jsonl"
+    lines = path.read_text().splitlines()
+    epoch = json.loads(lines[1])
+    before = epoch["val/loss"]
+    epoch["val/loss"] += 0.25
+    path.write_text("\n".join([lines[0], json.dumps(epoch), *lines[2:]]) + "\n")
+    write_result(sweep / "0", dataclasses.replace(read_result(sweep / "0"), device="cuda:0 (X)"))
+    assert verify(sweep / "0", 1, 1e-3)
+    out = capsys.readouterr().out.splitlines()
+    assert out[1].endswith("   0.25        0  drifts apart from epoch 2")
+    assert out[2].strip() == (
+        f"metrics.jsonl, epoch 2, val/loss: {before + 0.25}, alone {before} "
+        "(0.25 apart, 0.001 allowed)"
     )
+    assert out[-2] == "1 run on CUDA: 1 within it at first and apart later"
+    assert not verify(sweep / "0", 1, 1e-3, epochs=2)
+    out = capsys.readouterr().out.splitlines()
+    assert out[1].endswith("  differs")
+    assert out[-2] == "1 run on CUDA: 1 different"
+    assert out[-1].endswith("required of the first 2 epochs")
+
+
+def test_devices_of_a_sweep_are_told_apart(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run of the CPU is held to its bits beside one of CUDA, which is not."""
+    for number in range(2, NUM_RUNS):
+        shutil.rmtree(sweep / str(number))
+    write_result(sweep / "0", dataclasses.replace(read_result(sweep / "0"), device="cuda:0 (X)"))
+    assert verify(sweep, None, 1e-3)
+    assert capsys.readouterr().out.splitlines()[-3:-1] == [
+        "largest difference: 0 (1 of 1 run identical, bit for bit)",
+        "1 run on CUDA: 1 identical in every bit",
+    ]
 
 
 def test_kinds_of_a_group_are_told_apart(sweep: Path) -> None:

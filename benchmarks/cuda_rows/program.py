@@ -173,6 +173,7 @@ def versions() -> dict[str, str]:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
+    found["torch"] = str(torch.__version__)  # which also says for which CUDA it was built
     return found
 
 

@@ -139,11 +139,11 @@ def _lerp(start, end, weight):
 
 @triton.jit
 def _sgd(
-    params, grads, buffer, table, index, decay, momentum, runs, count,
+    parameters, grads, buffer, table, index, decay, momentum, runs, count,
     NESTEROV: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     run, place, real = _own(count, BLOCK)
-    param = tl.load(params + place, mask=real)
+    param = tl.load(parameters + place, mask=real)
     grad = tl.load(grads + place, mask=real)
     if decay is not None:
         grad = grad + param * tl.load(decay + run)
@@ -157,15 +157,15 @@ def _sgd(
         velocity = tl.load(buffer + place, mask=real) * kept + grad * tl.load(now + runs)
         tl.store(buffer + place, velocity, mask=real)
         direction = grad + velocity * kept if NESTEROV else velocity
-    tl.store(params + place, param - direction * rate, mask=real)
+    tl.store(parameters + place, param - direction * rate, mask=real)
 
 
 @triton.jit
 def _adagrad(
-    params, grads, total, table, index, decay, eps, runs, count, BLOCK: tl.constexpr
+    parameters, grads, total, table, index, decay, eps, runs, count, BLOCK: tl.constexpr
 ):  # fmt: skip
     run, place, real = _own(count, BLOCK)
-    param = tl.load(params + place, mask=real)
+    param = tl.load(parameters + place, mask=real)
     grad = tl.load(grads + place, mask=real)
     if decay is not None:
         grad = grad + param * tl.load(decay + run)
@@ -173,17 +173,17 @@ def _adagrad(
     tl.store(total + place, squares, mask=real)
     step = tl.div_rn(grad, tl.sqrt_rn(squares) + tl.load(eps + run))
     rate = tl.load(_now(table, index, 1, runs) + run)
-    tl.store(params + place, param - step * rate, mask=real)
+    tl.store(parameters + place, param - step * rate, mask=real)
 
 
 @triton.jit
 def _adam(
-    params, grads, mean, square, largest, table, index, decay, mean_weight, square_weight,
+    parameters, grads, mean, square, largest, table, index, decay, mean_weight, square_weight,
     runs, count, floor, HEIGHT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     run, place, real = _own(count, BLOCK)
     now = _now(table, index, HEIGHT, runs) + run
-    param = tl.load(params + place, mask=real)
+    param = tl.load(parameters + place, mask=real)
     grad = tl.load(grads + place, mask=real)
     if HEIGHT == 3:
         param = param * tl.load(now + 2 * runs)
@@ -199,16 +199,16 @@ def _adam(
         second = tl.maximum(top, second, propagate_nan=tl.PropagateNan.ALL)
         tl.store(largest + place, second, mask=real)
     below = tl.load(now + runs) + tl.sqrt_rn(second) * tl.load(now)
-    tl.store(params + place, param - tl.div_rn(first, below), mask=real)
+    tl.store(parameters + place, param - tl.div_rn(first, below), mask=real)
 
 
 @triton.jit
 def _rmsprop(
-    params, grads, square, mean, buffer, table, index, decay, weight, momentum, eps,
+    parameters, grads, square, mean, buffer, table, index, decay, weight, momentum, eps,
     runs, count, floor, BLOCK: tl.constexpr,
 ):  # fmt: skip
     run, place, real = _own(count, BLOCK)
-    param = tl.load(params + place, mask=real)
+    param = tl.load(parameters + place, mask=real)
     grad = tl.load(grads + place, mask=real)
     if decay is not None:
         grad = grad + param * tl.load(decay + run)
@@ -224,4 +224,4 @@ def _rmsprop(
         step = tl.load(buffer + place, mask=real) * tl.load(momentum + run) + step
         tl.store(buffer + place, step, mask=real)
     rate = tl.load(_now(table, index, 1, runs) + run)
-    tl.store(params + place, param - step * rate, mask=real)
+    tl.store(parameters + place, param - step * rate, mask=real)

@@ -28,10 +28,12 @@ from nnexp.results.record import (
     read_result,
 )
 from nnexp.run import run
-from nnexp.verification.differences import Difference, differences
+from nnexp.verification.agreement import Agreement, Epochs, agreement
+from nnexp.verification.differences import Difference, differences, largest_amount
 from nnexp.verification.picks import REPEATABLE, Recorded
 from nnexp.verification.recorded_config import recorded_config
 
+_CHECKPOINTS = "checkpoints"
 # Where and in what company a run was computed, and its config, of which checkpoints tell; the rest
 # of its result must be the same.
 _CIRCUMSTANCES = ("schema", "group_size", "device", "threads", "matmul", "versions", "config")
@@ -45,6 +47,7 @@ class Comparison:
     weights: list[Difference]  # in the checkpoints: also of the optimizer's state and the scaling
     notes: list[str]  # what may explain differences, a line each
     on_cuda: bool  # either of the two
+    trainings: tuple[tuple[Epochs, RunResult], tuple[Epochs, RunResult]]  # recorded, alone
 
     @property
     def identical(self) -> bool:
@@ -54,7 +57,17 @@ class Comparison:
     @property
     def amount(self) -> float:
         """The largest absolute difference."""
-        return max((d.amount for d in [*self.metrics, *self.weights]), default=0.0)
+        return largest_amount([*self.metrics, *self.weights])
+
+    @property
+    def amount_in_parameters(self) -> float:
+        """The largest absolute difference in the parameters after the last epoch."""
+        place = f"{_CHECKPOINTS}, last.pt, model, "
+        return largest_amount([d for d in self.weights if d.place.startswith(place)])
+
+    def agreement(self, tolerance: float) -> Agreement:
+        """How far the two agree where rounding may differ; see :mod:`.agreement`."""
+        return agreement(*self.trainings, tolerance)
 
 
 def compared(recorded: Recorded) -> Comparison:
@@ -78,9 +91,10 @@ def compared(recorded: Recorded) -> Comparison:
             *differences(_outcome(theirs.result), _outcome(ours.result), RESULT_FILE),
             *differences(theirs.predictions, ours.predictions, PREDICTIONS_FILE),
         ],
-        weights=list(differences(theirs.checkpoints, ours.checkpoints, "checkpoints")),
+        weights=list(differences(theirs.checkpoints, ours.checkpoints, _CHECKPOINTS)),
         notes=notes + list(_circumstances(theirs.result, ours.result)),
         on_cuda=any(files.result.device != "cpu" for files in (theirs, ours)),
+        trainings=((theirs.epochs, theirs.result), (ours.epochs, ours.result)),
     )
 
 

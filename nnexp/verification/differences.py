@@ -34,6 +34,11 @@ def largest(differences: Iterable[Difference]) -> Difference | None:
     return max(differences, key=lambda difference: difference.amount, default=None)
 
 
+def largest_amount(differences: Iterable[Difference]) -> float:
+    """0 where there are none."""
+    return max((difference.amount for difference in differences), default=0.0)
+
+
 def differences(recorded: Any, alone: Any, place: str) -> Iterator[Difference]:
     """Of two trees of mappings, lists, tensors and plain values; times aside."""
     if isinstance(recorded, Mapping) and isinstance(alone, Mapping):
