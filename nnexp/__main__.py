@@ -21,9 +21,13 @@ from nnexp.config.arm import arm_name, identity
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.messages import told
 from nnexp.environment import prepare
-from nnexp.errors import ConfigError
+from nnexp.errors import ConfigError, DivergedError
 from nnexp.failures import (
+    add_completed,
+    add_divergence,
     add_failure,
+    all_diverged,
+    divergence_lines,
     failure_lines,
     full_errors,
     log_traceback,
@@ -50,8 +54,9 @@ class Terminated(KeyboardInterrupt):
 def _job(composed: DictConfig) -> float | None:
     """One job of Hydra's: a run. Returns the least validation loss, for sweepers that minimise.
 
-    A run that fails in a sweep has an infinite loss, so that the sweep goes on; ``main`` tells the
-    failures at its end. Where a launcher trains in other processes, Hydra brings the error home.
+    A run that fails or diverges in a sweep has an infinite loss, so that the sweep goes on;
+    ``main`` reports both at its end. Where a launcher trains in other processes, Hydra brings the
+    error home, and the report's callback counts the runs that diverged.
     """
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
@@ -78,13 +83,28 @@ def _job(composed: DictConfig) -> float | None:
             if full_errors():
                 raise
             _exit(error)  # Hydra would put a line of its own above the error's
-        log_traceback(error, f"job {hydra_config.job.num}")
-        logging.getLogger("nnexp").error("%s", told(error))
-        if os.getpid() != _main_process:
-            raise
-        add_failure(int(hydra_config.job.num), cast(list[str], overrides), told(error))
-        return math.inf
+        return _ended_badly(error, int(hydra_config.job.num), cast(list[str], overrides))
+    add_completed()
     return result.metrics["val/loss"]
+
+
+def _ended_badly(error: Exception, num: int, overrides: Sequence[str]) -> float:
+    """Log and note how a job of a sweep ended; what it hands to the sweeper.
+
+    Raises:
+        Exception: ``error``, where it would not come home otherwise.
+    """
+    log = logging.getLogger("nnexp")
+    if isinstance(error, DivergedError):
+        log.warning("%s", told(error))
+        add_divergence(num, overrides, told(error))
+        return math.inf
+    log_traceback(error, f"job {num}")
+    log.error("%s", told(error))
+    if os.getpid() != _main_process:
+        raise error
+    add_failure(num, overrides, told(error))
+    return math.inf
 
 
 # The fused launcher trains all jobs together, as this function would one by one.
@@ -110,17 +130,18 @@ def main() -> None:
     except BrokenPipeError:
         _hang_up()
     except KeyboardInterrupt as stop:
-        _tell(*failure_lines(), "terminated" if isinstance(stop, Terminated) else "interrupted")
+        ended = (*failure_lines(), *divergence_lines())
+        _tell(*ended, "terminated" if isinstance(stop, Terminated) else "interrupted")
         sys.exit(143 if isinstance(stop, Terminated) else 130)
     except Exception as error:
         report_what_is_left()
         if full_errors():
             raise
-        _tell(*failure_lines())
+        _tell(*failure_lines(), *divergence_lines())
         _exit(error)
     failures = list(failure_lines())
-    if failures:
-        _tell(*failures)
+    _tell(*failures, *divergence_lines())
+    if failures or all_diverged():
         sys.exit(1)
 
 

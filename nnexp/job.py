@@ -246,8 +246,11 @@ class Job:
         """Whether the run has become what it was to become."""
         self._note(status=state.status)
         required = self.config.trainer.require_train_loss
-        if state.status == "diverged":
+        if state.status == "diverged" and required is None:
             self._note(error=_divergence(epoch))
+        elif state.status == "diverged":  # a result of a sweep, but not where learning is required
+            error = f"trainer.require_train_loss={required}: {_divergence(epoch)}"
+            self._note(status="failed", error=error)
         elif required is not None and epoch.train_loss > required:
             self._note(
                 status="failed",

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from nnexp.config.arm import arm_name, identity, names_of
 from nnexp.config.compose import to_config
 from nnexp.config.messages import told
-from nnexp.failures import add_failure, log_traceback
+from nnexp.failures import add_completed, add_divergence, add_failure, log_traceback
 from nnexp.results.failure import record_failure
 from nnexp.results.record import RunResult, set_aside
 from nnexp.results.run_log import LogFile
@@ -118,10 +118,13 @@ class Jobs:
         if result.status == "interrupted":
             return
         error = result.error or (None if result.status == "completed" else result.status)
-        if error is not None:
-            add_failure(entry.num, self.overrides[entry.num], error)
-            if entry.log is not None:
-                entry.log.tell(logging.ERROR, "nnexp", error)
+        if error is None:
+            add_completed()
+            return
+        diverged = result.status == "diverged"
+        (add_divergence if diverged else add_failure)(entry.num, self.overrides[entry.num], error)
+        if entry.log is not None:
+            entry.log.tell(logging.WARNING if diverged else logging.ERROR, "nnexp", error)
 
     def _enter(self, num: int, tree: DictConfig) -> None:
         folder = Path(tree.hydra.runtime.output_dir)
