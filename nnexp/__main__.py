@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import re
 import signal
@@ -21,9 +20,13 @@ from nnexp.config.arm import arm_name, identity
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.messages import told
 from nnexp.environment import prepare
-from nnexp.errors import ConfigError
+from nnexp.errors import ConfigError, DivergedError
 from nnexp.failures import (
+    add_completed,
+    add_divergence,
     add_failure,
+    all_diverged,
+    divergence_lines,
     failure_lines,
     full_errors,
     log_traceback,
@@ -32,6 +35,7 @@ from nnexp.failures import (
 from nnexp.report.callback import report_what_is_left
 from nnexp.results.failure import record_failure
 from nnexp.sweep.grids import refuse_unexpanded
+from nnexp.sweep.objective import ObjectiveError, check_direction, objective_of, searched, value_for
 from nnexp.sweep.server import is_wanted, start_server
 
 # Hydra's flags that take the next argument.
@@ -48,10 +52,11 @@ class Terminated(KeyboardInterrupt):
 
 
 def _job(composed: DictConfig) -> float | None:
-    """One job of Hydra's: a run. Returns the least validation loss, for sweepers that minimise.
+    """One job of Hydra's: a run. Returns its objective, for sweepers that search.
 
-    A run that fails in a sweep has an infinite loss, so that the sweep goes on; ``main`` tells the
-    failures at its end. Where a launcher trains in other processes, Hydra brings the error home.
+    For a run that fails or diverges in a sweep that is the worst there is, so that the sweep goes
+    on; ``main`` reports both at its end. Where a launcher trains in other processes, Hydra brings
+    the error home, and the report's callback counts the runs that diverged.
     """
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
@@ -65,6 +70,8 @@ def _job(composed: DictConfig) -> float | None:
             if hydra_config.mode == RunMode.MULTIRUN:
                 refuse_unexpanded(hydra_config, cast(list[str], overrides))
             config = to_config(composed)
+            if hydra_config.mode == RunMode.MULTIRUN:
+                check_direction(hydra_config.sweeper, config.objective)
         except ConfigError as error:
             record_failure(folder, str(error), arm=arm, **identity(composed))
             raise
@@ -78,13 +85,36 @@ def _job(composed: DictConfig) -> float | None:
             if full_errors():
                 raise
             _exit(error)  # Hydra would put a line of its own above the error's
-        log_traceback(error, f"job {hydra_config.job.num}")
-        logging.getLogger("nnexp").error("%s", told(error))
-        if os.getpid() != _main_process:
-            raise
-        add_failure(int(hydra_config.job.num), cast(list[str], overrides), told(error))
-        return math.inf
-    return result.metrics["val/loss"]
+        _note_end(error, int(hydra_config.job.num), cast(list[str], overrides))
+        return value_for(objective_of(composed), None)
+    add_completed()
+    value = value_for(config.objective, result.metrics)
+    if hydra_config.mode == RunMode.MULTIRUN and (direction := searched(hydra_config.sweeper)):
+        logging.getLogger("nnexp").info(
+            "objective, to %s: %s=%.6g", direction, config.objective, value
+        )
+    return value
+
+
+def _note_end(error: Exception, num: int, overrides: Sequence[str]) -> None:
+    """Log and note how a job of a sweep ended, if not well.
+
+    Raises:
+        SystemExit: the error is about all jobs.
+        Exception: ``error``, where it would not come home otherwise.
+    """
+    if isinstance(error, ObjectiveError) and os.getpid() == _main_process:
+        _exit(error)
+    log = logging.getLogger("nnexp")
+    if isinstance(error, DivergedError):
+        log.warning("%s", told(error))
+        add_divergence(num, overrides, told(error))
+        return
+    log_traceback(error, f"job {num}")
+    log.error("%s", told(error))
+    if os.getpid() != _main_process:
+        raise error
+    add_failure(num, overrides, told(error))
 
 
 # The fused launcher trains all jobs together, as this function would one by one.
@@ -110,17 +140,18 @@ def main() -> None:
     except BrokenPipeError:
         _hang_up()
     except KeyboardInterrupt as stop:
-        _tell(*failure_lines(), "terminated" if isinstance(stop, Terminated) else "interrupted")
+        ended = (*failure_lines(), *divergence_lines())
+        _tell(*ended, "terminated" if isinstance(stop, Terminated) else "interrupted")
         sys.exit(143 if isinstance(stop, Terminated) else 130)
     except Exception as error:
         report_what_is_left()
         if full_errors():
             raise
-        _tell(*failure_lines())
+        _tell(*failure_lines(), *divergence_lines())
         _exit(error)
     failures = list(failure_lines())
-    if failures:
-        _tell(*failures)
+    _tell(*failures, *divergence_lines())
+    if failures or all_diverged():
         sys.exit(1)
 
 

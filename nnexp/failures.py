@@ -1,12 +1,16 @@
-"""What failed in this process's sweeps, jobs above all, for the end of the program to tell."""
+"""How the jobs of this process's sweeps ended, for the end of the program to report.
+
+A job that failed is an error. A run that diverged beside runs that did not is a result: it says
+something of its hyperparameters, and costs the sweep nothing.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import traceback
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,22 @@ class Failure:
     error: str
 
 
-_failures: list[Failure] = []
+@dataclass
+class _Ends:
+    """Of the jobs so far."""
+
+    failures: list[Failure] = field(default_factory=list)
+    diverged: list[Failure] = field(default_factory=list)
+    num_completed: int = 0
+    num_failed_elsewhere: int = 0  # their errors are reported by others
+
+    @property
+    def total(self) -> int:
+        failed = len(self.failures) + self.num_failed_elsewhere
+        return failed + len(self.diverged) + self.num_completed
+
+
+_ends = _Ends()
 _problems: list[str] = []
 
 log = logging.getLogger(__name__)
@@ -45,7 +64,32 @@ def log_traceback(error: Exception, who: str) -> None:
 
 def add_failure(num: int, overrides: Iterable[str], error: str) -> None:
     """Note a job that failed."""
-    _failures.append(Failure(num, tuple(overrides), error))
+    _ends.failures.append(Failure(num, tuple(overrides), error))
+
+
+def add_divergence(num: int, overrides: Iterable[str], error: str) -> None:
+    """Note a run of a sweep that diverged."""
+    _ends.diverged.append(Failure(num, tuple(overrides), error))
+
+
+def add_completed() -> None:
+    """Note a run of a sweep that was trained to its end."""
+    _ends.num_completed += 1
+
+
+def add_failed_elsewhere() -> None:
+    """Note a job that failed in another process, whose error Hydra brings home."""
+    _ends.num_failed_elsewhere += 1
+
+
+def have_ended() -> bool:
+    """Return whether a job's end has been noted here: some launchers run jobs elsewhere."""
+    return _ends.total > 0
+
+
+def all_diverged() -> bool:
+    """Return whether runs diverged and none was completed: then there is nothing to compare."""
+    return bool(_ends.diverged) and not _ends.num_completed
 
 
 def add_problem(line: str) -> None:
@@ -59,16 +103,44 @@ def failure_lines(most: int = 20) -> Iterator[str]:
     yield from _problems
 
 
+def divergence_lines() -> Iterator[str]:
+    """A line on how many runs diverged, and which, if any did."""
+    diverged = sorted(_ends.diverged, key=lambda run: run.num)
+    if not diverged:
+        return
+    number, total = len(diverged), _ends.total
+    runs = f"{number} of {total} runs"
+    if number == total:
+        runs = "the only run" if total == 1 else f"all {total} runs"
+    which = f" ({_numbers([run.num for run in diverged])}); the first" if number > 1 else ""
+    yield f"{runs} diverged{which}: {_named(diverged[0])}: {diverged[0].error}"
+
+
+def _numbers(nums: Sequence[int], most: int = 10) -> str:
+    """``jobs 2, 3, 7 to 12``, the first ``most`` of them."""
+    parts: list[list[int]] = []
+    for num in nums:
+        if parts and num == parts[-1][-1] + 1:
+            parts[-1].append(num)
+        else:
+            parts.append([num])
+    shown = [f"{p[0]} to {p[-1]}" if len(p) > 2 else ", ".join(map(str, p)) for p in parts[:most]]
+    return f"jobs {', '.join(shown)}" + (", ..." if len(parts) > most else "")
+
+
+def _named(job: Failure) -> str:
+    return " ".join(["job", str(job.num), *job.overrides])
+
+
 def _job_lines(most: int) -> Iterator[str]:
     by_error: dict[str, list[Failure]] = {}
-    for failure in sorted(_failures, key=lambda failure: failure.num):
+    for failure in sorted(_ends.failures, key=lambda failure: failure.num):
         by_error.setdefault(failure.error, []).append(failure)
     for shown, (error, failures) in enumerate(by_error.items()):
         if shown == most:
             yield f"and {len(by_error) - most} more errors; result.json in each folder has them"
             return
         first = failures[0]
-        name = " ".join(["job", str(first.num), *first.overrides])
         others = len(failures) - 1
         also = f" (and {others} other job{'s' if others > 1 else ''})" if others else ""
-        yield f"{name}{also}: {error}"
+        yield f"{_named(first)}{also}: {error}"

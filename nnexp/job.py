@@ -18,6 +18,8 @@ from nnexp.config.messages import told
 from nnexp.config.schema import Config
 from nnexp.data import Dataset
 from nnexp.engine import Epoch, RunState
+from nnexp.engine.evaluation import means
+from nnexp.models.loss import cross_entropy
 from nnexp.models.structure import Structure, parameter_layout
 from nnexp.probabilities import scores
 from nnexp.results.board import Board
@@ -146,13 +148,24 @@ class Job:
         assert state.best is not None
         rows = self.dataset.test
         labels = self.dataset.y[rows]
+        self._note(seconds=self._seconds(predict=round(seconds, 6)))
+        unknown = int((~logits.isfinite()).any(1).sum())
+        if unknown:  # a softmax would make some class of them
+            self._note(error=self.result.error or _no_predictions(unknown, len(rows)))
+            return
+        # From logits, as the validation rows' loss: a probability of 0 has no logarithm.
+        loss, _ = means(*cross_entropy(logits.T[None], labels.to(logits.device)[None]))
         probabilities = logits.float().softmax(1).cpu()
         found = scores(probabilities, labels)
-        tested = {"test/loss": found.loss, "test/acc": found.acc, "test/brier": found.brier}
+        tested = {
+            "test/loss": loss.item(),
+            "test/acc": found.acc,
+            "test/clipped_loss": found.clipped_loss,
+            "test/brier": found.brier,
+        }
         self._note(
             metrics={**self.result.metrics, **tested},
             calibration=found.calibration,
-            seconds=self._seconds(predict=round(seconds, 6)),
         )
         self._predictions = Predictions(
             probabilities=probabilities.numpy(),
@@ -241,8 +254,11 @@ class Job:
         """Whether the run has become what it was to become."""
         self._note(status=state.status)
         required = self.config.trainer.require_train_loss
-        if state.status == "diverged":
+        if state.status == "diverged" and required is None:
             self._note(error=_divergence(epoch))
+        elif state.status == "diverged":  # a result of a sweep, but not where learning is required
+            error = f"trainer.require_train_loss={required}: {_divergence(epoch)}"
+            self._note(status="failed", error=error)
         elif required is not None and epoch.train_loss > required:
             self._note(
                 status="failed",
@@ -269,6 +285,13 @@ class Job:
     def _seconds(self, **more: float) -> dict[str, float | None]:
         total = time.perf_counter() - self._began
         return {**self.result.seconds, "total": round(total, 3), **more}
+
+
+def _no_predictions(unknown: int, total: int) -> str:
+    return (
+        f"no predictions: the network's outputs for {unknown} of {total} test rows are not finite; "
+        "their features are far from those of the training rows (dataset.scaling?)"
+    )
 
 
 def _divergence(epoch: Epoch) -> str:

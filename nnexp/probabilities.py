@@ -5,14 +5,18 @@ Axes: N rows, C classes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CALIBRATION_BINS = 10
+CLIP = float(np.finfo(np.float32).eps)  # 2 ** -23, 1.2e-7
 
 
 @dataclass(frozen=True)
@@ -20,11 +24,12 @@ class Scores:
     """Of one learner's probabilities on one set of rows. NaN where a probability is none."""
 
     acc: float  # share of the rows whose likeliest class, the first of equals, is the right one
-    loss: float
-    """Log-loss in nats, the mean of minus the logarithm of the right class's probability.
+    clipped_loss: float
+    """Mean of ``clipped_losses`` over the rows, in nats: what learners are compared by.
 
-    Probabilities are float32 and clipped to [eps, 1 - eps], with float32's eps of 1.2e-7, as
-    ``sklearn.metrics.log_loss`` does: so a row that was thought impossible costs 15.9, no more.
+    Recorded as ``test/clipped_loss`` (of baselines ``val/clipped_loss`` too). It is not the
+    ``loss`` of a network, which is its exact cross-entropy, computed from logits
+    (nnexp/models/loss.py) and not bounded. Of a KNN that would mostly be infinite.
     """
     brier: float
     """The sum over the classes of squared differences between probability and outcome, the mean
@@ -47,16 +52,26 @@ def scores(probabilities: Tensor, y: Tensor) -> Scores:
     predicted = p.argmax(1)
     rows = np.arange(len(p))
     right = predicted == labels
-    eps = np.finfo(np.float32).eps
-    losses = -np.log(np.clip(p[rows, labels], eps, 1 - eps).astype(np.float64))
+    known = not np.isnan(p).any()  # else the likeliest class would be one without a probability
     differences = p.astype(np.float64)
     differences[rows, labels] -= 1
     return Scores(
-        acc=float(right.mean()),
-        loss=float(losses.mean()),
+        acc=float(right.mean()) if known else math.nan,
+        clipped_loss=float(clipped_losses(p[rows, labels]).mean()),
         brier=float((differences**2).sum(1).mean()),
         calibration=_calibration(p[rows, predicted], right),
     )
+
+
+def clipped_losses(right: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return minus the logarithm of each row's probability [N] of its right class, clipped before.
+
+    The probability is clipped to [eps, 1 - eps], with float32's eps of 1.2e-7, as
+    ``sklearn.metrics.log_loss`` clips float32: a row that was thought impossible costs 15.9, no
+    more. NaN stays NaN.
+    """
+    losses: NDArray[np.float64] = -np.log(np.clip(right.astype(np.float64), CLIP, 1 - CLIP))
+    return losses
 
 
 def _calibration(confidence: NDArray[np.float32], right: NDArray[np.bool_]) -> dict[str, list[Any]]:

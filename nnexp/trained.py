@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from nnexp.data import Dataset
+from nnexp.data.raw_features import raw_features, require
 from nnexp.engine import RunState
 from nnexp.errors import DataError
 from nnexp.models.module import as_module
@@ -31,18 +32,56 @@ class TrainedNetwork:
     feature_names: tuple[str, ...] = field(repr=False)
     shift: Tensor = field(repr=False)  # [D] float64
     scale: Tensor = field(repr=False)  # [D] float64
+    pixels: bool = field(default=False, repr=False)  # features are bytes
 
     @torch.no_grad()
     def probabilities(self, raw: ArrayLike | Tensor) -> Tensor:
-        """[B, C] of features [B, D] as the data set has them before scaling, in the order of
-        ``feature_names``: a tensor, an array or a list of rows."""
-        rows = torch.as_tensor(raw, dtype=torch.float64)
-        scaled = ((rows - self.shift) * self.scale).float()
-        return self.module(scaled).softmax(1)  # type: ignore[no-any-return]
+        """Return [B, C], on the CPU, for features [B, D] as the data set has them before scaling.
+
+        Args:
+            raw: a tensor, an array or a list of rows, columns in the order of ``feature_names``.
+
+        Raises:
+            DataError: the features are not [B, D] finite real numbers, or too large once scaled;
+                the network has weights that are not finite, is in training mode, or its outputs
+                for a row are not finite. A softmax would turn these into some class.
+        """
+        rows = raw_features(raw, self.feature_names, pixels=self.pixels)
+        self._check_module()
+        weight = next(self.module.parameters())
+        scaled = ((rows - self.shift) * self.scale).to(weight.dtype)
+        problem = f"is too large for the network, which computes in {_name(weight.dtype)}"
+        require(scaled.isfinite(), rows, self.feature_names, problem)
+        logits = self.module(scaled.to(weight.device)).cpu()
+        overflown = (~logits.isfinite()).any(1).nonzero()[:1].flatten().tolist()
+        for row in overflown:
+            raise DataError(
+                f"row {row}: the network's outputs are not finite; its features are far from those "
+                "of the training data"
+            )
+        return logits.softmax(1)  # type: ignore[no-any-return]
 
     def predict(self, raw: ArrayLike | Tensor) -> list[str]:
-        """The likeliest class's name for each row of features [B, D], as ``probabilities``."""
+        """Return the likeliest class's name for each row of features [B, D].
+
+        Takes and raises what ``probabilities`` does.
+        """
         return [self.class_names[i] for i in self.probabilities(raw).argmax(1).tolist()]
+
+    def _check_module(self) -> None:
+        """Users may have trained it further, or loaded the last weights of a run that diverged."""
+        if any(part.training for part in self.module.modules()):
+            raise DataError(
+                "the network is in training mode, where its outputs depend on the other rows: call "
+                "network.module.eval() first"
+            )
+        for name, tensor in self.module.state_dict().items():
+            if not tensor.isfinite().all():
+                raise DataError(f"the network's {name} is not finite: its training diverged")
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def save_best(
@@ -98,6 +137,7 @@ def load_network(path: str | Path) -> TrainedNetwork:
         tuple(content["feature_names"]),
         content["shift"],
         content["scale"],
+        content.get("pixels", False),  # checkpoints did not have it at first
     )
 
 
@@ -129,4 +169,5 @@ def _common(config: Mapping[str, Any], structure: Structure, dataset: Dataset) -
         "feature_names": list(dataset.feature_names),
         "shift": dataset.shift,
         "scale": dataset.scale,
+        "pixels": dataset.pixels is not None,
     }

@@ -129,8 +129,9 @@ def run(
             "train/loss": 0.05 if done else None,
             "val/loss": val_loss if not done or val_loss is not None else 1 - (val_acc or 0),
             "val/acc": val_acc if done else None,
-            "test/loss": 1 - (test_acc or 0) if done else None,
+            "test/loss": 1.5 - (test_acc or 0) if done else None,
             "test/acc": test_acc if done else None,
+            "test/clipped_loss": 1 - (test_acc or 0) if done else None,
             "test/brier": 2 - 2 * (test_acc or 0) if done else None,
         },
         baselines=copy.deepcopy(dict(baselines or {})),
@@ -158,9 +159,9 @@ def baseline(
     return {
         **settings,
         "val/acc": val_acc,
-        "val/loss": None if val_acc is None else 1 - val_acc,
+        "val/clipped_loss": None if val_acc is None else 1 - val_acc,
         "test/acc": test_acc,
-        "test/loss": loss,
+        "test/clipped_loss": loss,
         "test/brier": None if loss is None else 2 * loss,
         "calibration": None,
         "tried": [{**settings, "val/acc": val_acc}] if tried is None else list(tried),
@@ -288,7 +289,8 @@ class _Held:
             for i, v in enumerate(values)
         ]
         made = baseline(val_acc, told.acc, {key: values[1]} if values else {}, tried)
-        made |= {"test/loss": told.loss, "test/brier": told.brier, "calibration": told.calibration}
+        made |= {"test/clipped_loss": told.clipped_loss, "test/brier": told.brier,
+                 "calibration": told.calibration}  # fmt: skip
         return made, p.argmax(1).astype(np.int32)
 
     def write(self, folder: Path) -> None:
@@ -311,9 +313,10 @@ def _fill(
     result.metrics.update(
         {
             "val/acc": val_acc,
-            "val/loss": told.loss * (1 + 0.1 * rng.random()),
+            "val/loss": told.clipped_loss * (1 + 0.1 * rng.random()),
             "test/acc": told.acc,
-            "test/loss": told.loss,
+            "test/loss": told.clipped_loss,
+            "test/clipped_loss": told.clipped_loss,
             "test/brier": told.brier,
         }
     )

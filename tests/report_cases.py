@@ -133,7 +133,7 @@ def network(
         edges=("lr 0.1 is the largest tried (chosen on 8 of 10 splits)",) if "adagrad" in name
         else (),
         val_acc=estimate([v + 0.003 for v in test]), test_acc=estimate(test),
-        test_loss=estimate([4 * (1 - v) for v in test]),
+        test_clipped_loss=estimate([4 * (1 - v) for v in test]),
         test_brier=estimate([1.6 * (1 - v) for v in test]),
         reliability=Reliability(
             confidence=confidence,
@@ -149,8 +149,9 @@ def network(
             for tag, b in tags.items()}),
         expected_best=band([level - 0.02 / (i + 1) for i in range(len(tried))], 0.003)
         if tuned else None,
-        ensemble=Ensemble(num_members=count, test_acc=min(level + 0.004, 1.0), test_loss=0.07,
-                          best_member_acc=level + 0.001, mean_member_acc=level)
+        ensemble=Ensemble(num_members=count, test_acc=min(level + 0.004, 1.0),
+                          test_clipped_loss=0.07, best_member_acc=level + 0.001,
+                          mean_member_acc=level)
         if on.same_test_rows else None,
     )  # fmt: skip
 
@@ -171,7 +172,7 @@ def baseline(
         choices=tuple(Choice(split=s, setting={"k": 1} if tried else {}, val_acc=v, test_acc=v,
                              folders=()) for s, v in zip(on.splits, values, strict=True)),
         edges=(), val_acc=estimate(list(values)), test_acc=estimate(list(values)),
-        test_loss=estimate([0.1 + 3 * (1 - v) for v in values]),
+        test_clipped_loss=estimate([0.1 + 3 * (1 - v) for v in values]),
         test_brier=estimate([0.01 + 1.5 * (1 - v) for v in values]),
         reliability=Reliability(confidence=confidence, accuracy=tuple(0.9 * c for c in confidence),
                                 count=(9, 30, 60, 260), expected_calibration_error=0.0456),
@@ -314,9 +315,9 @@ def everything_failed() -> Comparison:
     result = LearnerOnTask(
         learner="deep · sgd", task="digits", is_network=True, num_runs=3,
         num_failed={"diverged": 2, "failed": 1}, num_settings=1, tried=(tried,), choices=(),
-        edges=(), val_acc=None, test_acc=None, test_loss=None, test_brier=None, reliability=None,
-        difference=None, verdict=None, cost=unknown, curves=None, expected_best=None,
-        ensemble=None,
+        edges=(), val_acc=None, test_acc=None, test_clipped_loss=None, test_brier=None,
+        reliability=None, difference=None, verdict=None, cost=unknown, curves=None,
+        expected_best=None, ensemble=None,
     )  # fmt: skip
     failed = tuple(
         FailedRun(folder=f"{i}", arm="deep · sgd · lr=10", task="digits", seed=i,

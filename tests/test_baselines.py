@@ -131,8 +131,8 @@ def test_chosen_as_by_scikit_learn(source: str, name: str, config: Any, peer_of:
     assert record["test/acc"] == peer.score(test.x.astype(float), test.y)
     assert record["rows"] == len(train.y)
     if name != "svm":
-        assert record["val/loss"] == pytest.approx(loss_of(peer, val), abs=1e-6)
-        assert record["test/loss"] == pytest.approx(loss_of(peer, test), abs=1e-6)
+        assert record["val/clipped_loss"] == pytest.approx(loss_of(peer, val), abs=1e-6)
+        assert record["test/clipped_loss"] == pytest.approx(loss_of(peer, test), abs=1e-6)
         brier = brier_score_loss(
             test.y, peer.predict_proba(test.x.astype(float)), labels=labels, scale_by_half=False
         )
@@ -264,7 +264,7 @@ def test_another_seed_draws_another_forest(digits: Data) -> None:
         forest=ForestConfig(n_estimators=3, max_features="sqrt", min_samples_leaf=1)
     )
     other = Data(digits.x, digits.y, digits.rows, 10, seed=2**40 + 1)
-    losses = {compute("forest", config, data)["test/loss"] for data in (digits, other)}
+    losses = {compute("forest", config, data)["test/clipped_loss"] for data in (digits, other)}
     assert len(losses) == 2
 
 
@@ -340,7 +340,9 @@ def test_test_rows_in_parts_are_the_same(digits: Data, monkeypatch: pytest.Monke
     monkeypatch.setattr("nnexp.baselines.fitted._ROWS_AT_ONCE", 7)
     for name, record in compare(config, digits).items():
         np.testing.assert_array_equal(record["predicted"], whole[name]["predicted"])
-        assert record["test/loss"] == pytest.approx(whole[name]["test/loss"], rel=1e-9)
+        assert record["test/clipped_loss"] == pytest.approx(
+            whole[name]["test/clipped_loss"], rel=1e-9
+        )
 
 
 def test_what_would_take_too_long_is_left_out_by_its_size(
@@ -360,8 +362,8 @@ def test_what_would_take_too_long_is_left_out_by_its_size(
     for record in found.values():
         assert record["tried"] == []
         assert "predicted" not in record
-        for key in ("val/acc", "val/loss", "test/acc", "test/loss", "test/brier", "calibration",
-                    "seconds", "seconds/train", "rows", "note"):  # fmt: skip
+        for key in ("val/acc", "val/clipped_loss", "test/acc", "test/clipped_loss", "test/brier",
+                    "calibration", "seconds", "seconds/train", "rows", "note"):  # fmt: skip
             assert record[key] is None
     enough = BaselinesConfig(svm=SVMConfig(C=1, gamma=1, max_cells=400 * 64))
     assert compute("svm", enough, digits)["test/acc"] > 0.9
@@ -468,7 +470,7 @@ def test_the_cpu_computes_what_does_not_fit_on_the_gpu(
     assert [kind for kind, _ in tried].count("cuda") == (fails == "KNN" or not told)
     for name, theirs in expected.items():
         assert found[name]["predicted"].tolist() == theirs["predicted"].tolist()
-        for figure in ("tried", "val/loss", "test/acc", "test/loss", "test/brier"):
+        for figure in ("tried", "val/clipped_loss", "test/acc", "test/clipped_loss", "test/brier"):
             assert found[name][figure] == theirs[figure]
 
 
@@ -502,8 +504,8 @@ def test_a_certain_svm_is_not_too_certain(wine: Data) -> None:
     config = BaselinesConfig(svm=SVMConfig(C=10.0, gamma=0.3))
     record = compute("svm", config, wine)
     assert record["val/acc"] == 1.0
-    assert 0.002 < record["val/loss"] < 0.2
-    assert record["test/loss"] < 0.3
+    assert 0.002 < record["val/clipped_loss"] < 0.2
+    assert record["test/clipped_loss"] < 0.3
 
 
 # ── configs ───────────────────────────────────────────────────────────────────────────────────

@@ -165,8 +165,8 @@ def test_a_learner_of_which_all_failed_has_the_accuracy_of_guessing() -> None:
         (0.1, True),
         (0.94, False),
     ]
-    assert result.test_loss is not None
-    assert result.test_loss.values[0] == pytest.approx(math.log(10))
+    assert result.test_clipped_loss is not None
+    assert result.test_clipped_loss.values[0] == pytest.approx(math.log(10))
     assert result.test_brier is not None
     assert result.test_brier.values[0] == pytest.approx(0.9)
 
@@ -188,7 +188,9 @@ def test_test_rows_of_settings_that_were_not_chosen_change_nothing() -> None:
     chosen = {folder for r in before.results for c in r.choices for folder in c.folders}
     for record in records:
         if str(record.folder) not in chosen and record.result.status == "completed":
-            record.result.metrics.update({"test/acc": 1.0, "test/loss": 0.0, "test/brier": 0.0})
+            record.result.metrics.update(
+                {"test/acc": 1.0, "test/clipped_loss": 0.0, "test/brier": 0.0}
+            )
     assert compare(records, Options()) == before
 
 

@@ -414,7 +414,7 @@ def test_losses_on_one_split_add_the_variance_over_its_test_rows(fixed: Comparis
     losses = np.array([-np.log(p.probabilities[rows, p.labels].astype(float)) for p in read])
     outcomes = np.eye(10)[read[0].labels]
     briers = np.array([((p.probabilities - outcomes) ** 2).sum(1) for p in read])
-    for told, own in ((result.test_loss, losses), (result.test_brier, briers)):
+    for told, own in ((result.test_clipped_loss, losses), (result.test_brier, briers)):
         error = uncertainty(own.mean(1).tolist(), by_row=own.mean(0))
         assert told is not None
         assert told.interval is not None
@@ -422,8 +422,8 @@ def test_losses_on_one_split_add_the_variance_over_its_test_rows(fixed: Comparis
         assert told.interval.high == pytest.approx(own.mean() + error.half_width, rel=1e-4)
         assert told.interval.low == pytest.approx(own.mean() - error.half_width, rel=1e-4)
     knn = result_of(fixed, "KNN")  # of which classes alone are recorded
-    assert knn.test_loss is not None
-    assert (knn.test_loss.interval, len(knn.test_loss.values)) == (None, 1)
+    assert knn.test_clipped_loss is not None
+    assert (knn.test_clipped_loss.interval, len(knn.test_clipped_loss.values)) == (None, 1)
 
 
 def test_predictions_that_cannot_be_read_are_told(tmp_path: Path) -> None:
@@ -442,7 +442,7 @@ def test_predictions_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     )
     assert ", on these test rows" in verdict_on(comparison, "deep · sgd").sentence
     assert "on these test rows" not in verdict_on(comparison, "deep · adam").sentence
-    losses = result_of(comparison, "deep · sgd").test_loss
+    losses = result_of(comparison, "deep · sgd").test_clipped_loss
     assert losses is not None
     assert losses.interval is None
 
@@ -466,7 +466,7 @@ def test_the_ensemble_against_its_members(fixed: Comparison) -> None:
     assert told.num_members == 5
     assert told.test_acc == pytest.approx((mean.argmax(1) == read[0].labels).mean())
     expected = log_loss(read[0].labels, mean / mean.sum(1, keepdims=True), labels=range(10))
-    assert told.test_loss == pytest.approx(expected, rel=1e-5)
+    assert told.test_clipped_loss == pytest.approx(expected, rel=1e-5)
     accs = [(p.predicted == p.labels).mean() for p in read]
     assert told.mean_member_acc == pytest.approx(np.mean(accs))
     best = max(result.choices, key=lambda choice: choice.val_acc or 0)

@@ -425,7 +425,13 @@ def test_the_table_of_hyperparameters_shows_the_test_accuracy(
     board.close()
     tags = sorted(scalars(tmp_path))
     assert "test/acc" in tags[:5]
-    assert {"vs/knn/test_acc", "test/brier", "test/loss", "best/val_acc"} <= set(tags)
+    assert {
+        "vs/knn/test_acc",
+        "test/brier",
+        "test/loss",
+        "test/clipped_loss",
+        "best/val_acc",
+    } <= set(tags)
 
 
 def trial_of(folder: Path) -> str:

@@ -316,7 +316,7 @@ def log_lines(folder: Path) -> list[list[str]]:
 
 def test_runs_of_a_group_have_the_logs_that_they_have_alone(tmp_path: Path) -> None:
     """A warning about the rows, what the baseline says (computed once for two runs), the run's own
-    lines, an error."""
+    lines, that it diverged."""
     rows = [f"{i % 7},{i % 5},{'rare' if i == 0 else i % 2}" for i in range(60)]
     (tmp_path / "t.csv").write_text("\n".join(["a,b,label", *rows]) + "\n")
     sweep = [
@@ -326,14 +326,14 @@ def test_runs_of_a_group_have_the_logs_that_they_have_alone(tmp_path: Path) -> N
     ]  # fmt: skip
     fused = nnexp(tmp_path / "fused", *sweep)
     basic = nnexp(tmp_path / "basic", "hydra/launcher=basic", "hydra/sweeper=basic", *sweep)
-    assert (fused.returncode, basic.returncode) == (1, 1)
+    assert (fused.returncode, basic.returncode) == (0, 0)
     lines = log_lines(tmp_path / "fused")
     assert lines == log_lines(tmp_path / "basic")
     for num, of_run in enumerate(lines):
         assert sum("a single row" in line for line in of_run) == 1
         assert sum("rows to train" in line for line in of_run) == 1
         assert sum("k=500" in line for line in of_run) == 1
-        assert sum("[ERROR] - training diverged" in line for line in of_run) == (num > 1)
+        assert sum("[WARNING] - training diverged" in line for line in of_run) == (num > 1)
 
 
 @pytest.mark.slow

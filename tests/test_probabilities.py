@@ -28,7 +28,7 @@ def test_as_scikit_learn_has_them(classes: int, sharpness: float) -> None:
     found = scores(p, y)
     labels = list(range(classes))
     assert found.acc == accuracy_score(y, p.argmax(1))
-    assert found.loss == pytest.approx(log_loss(y, p.numpy(), labels=labels), rel=1e-6)
+    assert found.clipped_loss == pytest.approx(log_loss(y, p.numpy(), labels=labels), rel=1e-6)
     # Written out: brier_score_loss takes several classes from scikit-learn 1.8 on only.
     outcome = np.eye(classes)[y.numpy()]
     brier = np.mean(np.sum((p.double().numpy() - outcome) ** 2, axis=1))
@@ -47,8 +47,10 @@ def test_certainty_is_clipped(dtype: torch.dtype) -> None:
     p = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=dtype)
     found = scores(p, torch.tensor([0, 1, 0]))
     eps = 2.0**-23
-    assert found.loss == pytest.approx((2 * -math.log(eps) - math.log1p(-eps)) / 3, rel=1e-12)
-    assert found.loss == pytest.approx(log_loss([0, 1, 0], p.float().numpy()), rel=1e-6)
+    assert found.clipped_loss == pytest.approx(
+        (2 * -math.log(eps) - math.log1p(-eps)) / 3, rel=1e-12
+    )
+    assert found.clipped_loss == pytest.approx(log_loss([0, 1, 0], p.float().numpy()), rel=1e-6)
     assert (found.acc, found.brier) == (1 / 3, 4 / 3)
 
 
@@ -58,7 +60,7 @@ def test_by_hand() -> None:
     assert found.acc == 0.5  # of two classes as likely the first is the answer
     brier = [0.25 + 2 * 0.0625, 0.015625 + 0.5625 + 0.765625, 0.25 + 0.25, 0.0]
     assert found.brier == sum(brier) / 4
-    assert found.loss == pytest.approx((2 * math.log(2) + math.log(8)) / 4, abs=1e-7)
+    assert found.clipped_loss == pytest.approx((2 * math.log(2) + math.log(8)) / 4, abs=1e-7)
     assert found.calibration == {
         "count": [0, 0, 0, 0, 2, 0, 0, 1, 0, 1],
         "confidence": [None] * 4 + [0.5, None, None, 0.75, None, 1.0],
@@ -90,6 +92,7 @@ def test_calibration_is_scikit_learns_curve_of_the_likeliest_class(rows: int) ->
 def test_probabilities_that_are_none_give_no_numbers() -> None:
     p = torch.tensor([[math.nan, math.nan], [0.25, 0.75]])
     found = scores(p, torch.tensor([0, 1]))
-    assert math.isnan(found.loss)
+    assert math.isnan(found.clipped_loss)
+    assert math.isnan(found.acc)
     assert math.isnan(found.brier)
     assert found.calibration["count"] == [0] * 7 + [1, 0, 0]

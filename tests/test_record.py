@@ -43,7 +43,7 @@ def test_result_holds_the_contract(tmp_path: Path) -> None:
         "name fingerprint num_train num_val num_test num_features num_classes official_test"
     )
     assert " ".join(result["metrics"]) == (
-        "train/loss val/loss val/acc test/loss test/acc test/brier"
+        "train/loss val/loss val/acc test/loss test/acc test/clipped_loss test/brier"
     )
     assert " ".join(result["seconds"]) == "total train predict"
     assert {"python", "torch", "nnexp"} < result["versions"].keys()
@@ -80,20 +80,28 @@ def test_a_result_is_laid_out_for_people(tmp_path: Path) -> None:
 
 
 def test_the_first_results_are_read_too(tmp_path: Path) -> None:
-    """Those of before predictions were kept: they lack what was added since."""
+    """Those of before predictions were kept: they lack what was added since, and what they call
+    the loss on test rows, and of baselines, was clipped."""
     old = dataclasses.asdict(a_result())
     for key in ("config", "calibration"):
         del old[key]
     del old["dataset"]["official_test"], old["metrics"]["test/brier"], old["seconds"]["predict"]
+    del old["metrics"]["test/clipped_loss"]
     old["baselines"]["knn"] = {"k": 3, "val/acc": 0.98, "test/acc": 0.983, "seconds": 0.01}
+    old["baselines"]["svm"] = {**old["baselines"]["knn"], "val/loss": 0.3, "test/loss": 0.25}
     (tmp_path / "result.json").write_text(json.dumps(old))
     result = read_result(tmp_path)
     assert (result.config, result.calibration, result.dataset.official_test) == ({}, None, None)
-    assert result.metrics == {**a_result().metrics, "test/brier": None}
+    assert result.metrics == {
+        **a_result().metrics, "test/loss": None, "test/clipped_loss": 0.08, "test/brier": None,
+    }  # fmt: skip
     assert result.seconds == {"total": 3.5, "train": 1.2, "predict": None}
     assert result.baselines["knn"] == {
         **dict.fromkeys(KNN), **old["baselines"]["knn"]
     }  # fmt: skip
+    svm = result.baselines["svm"]
+    assert (svm["val/clipped_loss"], svm["test/clipped_loss"]) == (0.3, 0.25)
+    assert (svm["val/loss"], svm["test/loss"]) == (None, None)
 
 
 def test_a_run_that_failed_early_has_a_result(tmp_path: Path) -> None:
@@ -269,7 +277,7 @@ def test_a_run_that_was_given_up_keeps_what_is_known(tmp_path: Path) -> None:
     assert (result.epochs, result.best_epoch) == (5, 2)
     assert result.metrics == {
         "train/loss": 0.1 + 0.2, "val/loss": 0.25, "val/acc": 0.2, "test/loss": None,
-        "test/acc": None, "test/brier": None,
+        "test/acc": None, "test/clipped_loss": None, "test/brier": None,
     }  # fmt: skip
     assert result.seconds == {"total": None, "train": 1.25, "predict": None}
     assert len(read_metrics(tmp_path)) == 5

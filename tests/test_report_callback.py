@@ -147,7 +147,7 @@ def test_an_error_that_nobody_foresaw_is_one_line(
         raise KeyError("x")
 
     monkeypatch.setattr(write, "report_on", fail)
-    monkeypatch.setattr(failures, "_failures", [])
+    monkeypatch.setattr(failures, "_ends", failures._Ends())
     monkeypatch.setattr(failures, "_problems", [])
     monkeypatch.chdir(tmp_path)
     callback = ReportCallback()

@@ -201,7 +201,8 @@ def test_a_section_goes_with_its_data(pages: Pages, tmp_path: Path) -> None:
     bare = replace(
         whole,
         verdicts=(), pairwise=(), results=tuple(
-            replace(r, curves=None, test_loss=None, test_brier=None, reliability=None, tried=())
+            replace(r, curves=None, test_clipped_loss=None, test_brier=None, reliability=None,
+                    tried=())
             for r in whole.results
         ),
     )  # fmt: skip
@@ -275,7 +276,7 @@ def test_costs_scores_ensembles_and_failures_are_told(pages: Pages) -> None:
     assert cost["KNN"] == ["–", "0.0310", "–", "0.0142", "0.310"]
     scores = page.table("Scores of probabilities on digits")
     deep = next(r for r in page.comparison.results if r.learner == "deep · adam")
-    assert scores["deep · adam"][0].startswith(f"{deep.test_loss.mean:.4f}[")  # type: ignore[union-attr]
+    assert scores["deep · adam"][0].startswith(f"{deep.test_clipped_loss.mean:.4f}[")  # type: ignore[union-attr]
     assert scores["deep · adam"][2] == "1.23"
     assert page.table("Ensembles on letter")["deep · adam"] == [
         "10", "98.70", "98.40+0.30", "98.30+0.40", "0.0700",

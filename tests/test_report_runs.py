@@ -93,7 +93,15 @@ def test_a_result_of_the_first_kind_is_read(tmp_path: Path) -> None:
     for key in ("config", "calibration"):
         del told[key]
     del told["metrics"]["test/brier"], told["seconds"]["predict"], told["dataset"]["official_test"]
-    for key in ("val/loss", "test/loss", "test/brier", "calibration", "tried", "rows", "note"):
+    for key in (
+        "val/clipped_loss",
+        "test/clipped_loss",
+        "test/brier",
+        "calibration",
+        "tried",
+        "rows",
+        "note",
+    ):
         del told["baselines"]["knn"][key]
     path.write_text(json.dumps(told))
     (old,) = read_runs([tmp_path]).records

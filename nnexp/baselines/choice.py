@@ -14,14 +14,16 @@ from nnexp.probabilities import Scores
 Settings = dict[str, Any]
 Kept = TypeVar("Kept")
 
-MEASURES = ("val/acc", "val/loss", "test/acc", "test/loss", "test/brier", "calibration")
+MEASURES = (
+    "val/acc", "val/clipped_loss", "test/acc", "test/clipped_loss", "test/brier", "calibration",
+)  # fmt: skip
 
 
 @dataclass
 class Choice(Generic[Kept]):
     """The best of the settings offered so far, on the validation rows.
 
-    Best is the highest accuracy; among equals the lowest log-loss; among these the first.
+    Best is the highest accuracy; among equals the lowest clipped log-loss; among these the first.
     """
 
     tried: list[Settings] = field(default_factory=list)  # each with its "val/acc"
@@ -32,8 +34,12 @@ class Choice(Generic[Kept]):
     def offer(self, settings: Settings, val: Scores, kept: Kept) -> None:
         """One more; ``kept`` is what is needed to go on with it."""
         self.tried.append({**settings, "val/acc": val.acc})
-        if self.val is None or (val.acc, -val.loss) > (self.val.acc, -self.val.loss):
+        if self.val is None or _rank(val) > _rank(self.val):
             self.settings, self.val, self.kept = settings, val, kept
+
+
+def _rank(val: Scores) -> tuple[float, float]:
+    return val.acc, -val.clipped_loss
 
 
 @dataclass(frozen=True)
@@ -58,9 +64,9 @@ def found_record(found: Found, seconds: float) -> dict[str, Any]:
     return {
         **found.settings,
         "val/acc": val.acc,
-        "val/loss": val.loss,
+        "val/clipped_loss": val.clipped_loss,
         "test/acc": test.acc,
-        "test/loss": test.loss,
+        "test/clipped_loss": test.clipped_loss,
         "test/brier": test.brier,
         "calibration": test.calibration,
         "seconds": round(seconds, 3),

@@ -44,8 +44,9 @@ def compute(name: str, config: BaselinesConfig, data: Data) -> dict[str, Any]:
     The numbers do not depend on the other baselines, on the threads or on the machine's load.
 
     Returns:
-        Its chosen settings; ``val/acc``, ``val/loss``, ``test/acc``, ``test/loss``, ``test/brier``,
-        ``calibration`` (as :mod:`nnexp.probabilities` has them); ``seconds`` in all,
+        Its chosen settings; ``val/acc``, ``val/clipped_loss``, ``test/acc``,
+        ``test/clipped_loss``, ``test/brier``, ``calibration`` (as :mod:`nnexp.probabilities` has
+        them); ``seconds`` in all,
         ``seconds/train`` for the fit that is tested (None for KNN, which only keeps the rows) and
         ``seconds/predict`` for the test rows; ``rows`` that it was trained on; ``note``, text or
         None; ``tried``, every setting with its ``val/acc``; ``predicted``, the classes of the

@@ -12,8 +12,8 @@ from nnexp.comparison.tasks import TaskFacts
 from nnexp.comparison.types import Choice, Setting
 
 _MEASURED = (
-    "val/acc", "val/loss", "test/acc", "test/loss", "test/brier", "calibration", "tried", "rows",
-    "seconds", "note", "skipped",
+    "val/acc", "val/clipped_loss", "test/acc", "test/clipped_loss", "test/brier", "calibration",
+    "tried", "rows", "seconds", "note", "skipped",
 )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def _outcome(name: str, split: str, records: Sequence[RunRecord]) -> Outcome:
         ),
         records=tuple(records),
         tried=tried,
-        test_loss=told.get("test/loss"),
+        test_clipped_loss=told.get("test/clipped_loss"),
         test_brier=told.get("test/brier"),
         calibrations=() if calibration is None else (calibration,),
         train_seconds=told.get("seconds/train"),

@@ -173,7 +173,7 @@ def _result(
         edges=edges(entry, tried, facts.task),
         val_acc=measures.val_acc(entry),
         test_acc=measures.test_acc(entry),
-        test_loss=measures.test_loss(entry),
+        test_clipped_loss=measures.test_clipped_loss(entry),
         test_brier=measures.test_brier(entry),
         reliability=reliability(entry),
         difference=against[0] if against else None,

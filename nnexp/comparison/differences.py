@@ -65,10 +65,10 @@ class Measures:
         values = [c.val_acc for c in entry.choices if c.val_acc is not None]
         return self._estimate(entry, values, 1.0)
 
-    def test_loss(self, entry: Entry) -> Estimate | None:
-        """Mean log-loss; None unless all splits have it."""
-        by_row = self._by_row(entry, lambda scores: scores.loss)
-        return self._of_rows(entry, [o.test_loss for o in entry.outcomes], math.inf, by_row)
+    def test_clipped_loss(self, entry: Entry) -> Estimate | None:
+        """Mean clipped log-loss; None unless all splits have it."""
+        by_row = self._by_row(entry, lambda scores: scores.clipped_loss)
+        return self._of_rows(entry, [o.test_clipped_loss for o in entry.outcomes], math.inf, by_row)
 
     def test_brier(self, entry: Entry) -> Estimate | None:
         """Mean Brier score; None unless all splits have it."""

@@ -12,6 +12,7 @@ import numpy as np
 from nnexp.comparison.entries import Entry
 from nnexp.comparison.held_out import HeldOut
 from nnexp.comparison.types import Ensemble, Reliability
+from nnexp.probabilities import clipped_losses
 
 
 def ensemble(entry: Entry, held_out: HeldOut) -> Ensemble | None:
@@ -30,13 +31,11 @@ def ensemble(entry: Entry, held_out: HeldOut) -> Ensemble | None:
     mean = np.stack([told.probabilities for told in known]).mean(0, dtype=np.float64)  # [N, C]
     accs = [float((told.predicted == labels).mean()) for told in known]
     val_accs = [record.result.metrics["val/acc"] or 0.0 for record in records]
-    # As nnexp.probabilities has it: float32's eps bounds what an impossible row costs.
-    eps = np.finfo(np.float32).eps
-    right = np.clip(mean[np.arange(len(labels)), labels], eps, 1 - eps)
+    right = mean[np.arange(len(labels)), labels]
     return Ensemble(
         num_members=len(known),
         test_acc=float((mean.argmax(1) == labels).mean()),
-        test_loss=float(-np.log(right).mean()),
+        test_clipped_loss=float(clipped_losses(right).mean()),
         best_member_acc=accs[int(np.argmax(val_accs))],
         mean_member_acc=float(np.mean(accs)),
     )

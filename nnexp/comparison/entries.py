@@ -28,7 +28,7 @@ class Outcome:
     records: tuple[RunRecord, ...]
     """The chosen runs; of a baseline, all runs that tell of it."""
     tried: tuple[Tried, ...]
-    test_loss: float | None
+    test_clipped_loss: float | None
     test_brier: float | None
     calibrations: tuple[Mapping[str, Sequence[Any]], ...] = ()
     train_seconds: float | None = None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nnexp.comparison.entries import Entry, Outcome
 from nnexp.errors import DataError
+from nnexp.probabilities import clipped_losses
 from nnexp.results.predictions import Predictions, read_predictions
 from nnexp.results.record import PREDICTIONS_FILE
 
@@ -27,7 +28,7 @@ class RowScores:
     """Of each test row [N], the mean over a learner's runs on one split."""
 
     correct: Floats
-    loss: Floats | None  # log-loss; None for a baseline, of which classes alone are recorded
+    clipped_loss: Floats | None  # None for a baseline, of which classes alone are recorded
     brier: Floats | None
 
 
@@ -121,13 +122,11 @@ class HeldOut:
 def _of_network(told: Predictions) -> RowScores:
     """As :mod:`nnexp.probabilities` has them, row by row."""
     rows = np.arange(len(told.labels))
-    eps = np.finfo(np.float32).eps
-    right = np.clip(told.probabilities[rows, told.labels], eps, 1 - eps)
     differences = told.probabilities.astype(np.float64)
     differences[rows, told.labels] -= 1
     return RowScores(
         correct=(told.predicted == told.labels).astype(np.float64),
-        loss=-np.log(right.astype(np.float64)),
+        clipped_loss=clipped_losses(told.probabilities[rows, told.labels]),
         brier=(differences**2).sum(1),
     )
 
@@ -136,6 +135,6 @@ def _mean(runs: Sequence[RowScores]) -> RowScores:
     """Of one run or more of a network."""
     return RowScores(
         correct=np.mean([run.correct for run in runs], axis=0),
-        loss=np.mean([run.loss for run in runs if run.loss is not None], axis=0),
+        clipped_loss=np.mean([r.clipped_loss for r in runs if r.clipped_loss is not None], axis=0),
         brier=np.mean([run.brier for run in runs if run.brier is not None], axis=0),
     )

@@ -102,7 +102,7 @@ def _outcome(
     uniform = {
         "val/acc": facts.guess,
         "test/acc": facts.guess,
-        "test/loss": math.log(facts.task.num_classes),
+        "test/clipped_loss": math.log(facts.task.num_classes),
         "test/brier": 1 - facts.guess,
     }
 
@@ -123,7 +123,7 @@ def _outcome(
         ),
         records=tuple(run.record for run in members if run.completed),
         tried=tried,
-        test_loss=mean("test/loss", metrics),
+        test_clipped_loss=mean("test/clipped_loss", metrics),
         test_brier=mean("test/brier", metrics),
         calibrations=tuple(r.calibration for r in results if r.calibration is not None),
         train_seconds=_mean_known(map(_train_seconds, results)),

@@ -146,7 +146,7 @@ class Ensemble:
 
     num_members: int
     test_acc: float
-    test_loss: float
+    test_clipped_loss: float
     best_member_acc: float
     """Test accuracy of the member with the best validation accuracy."""
     mean_member_acc: float
@@ -168,7 +168,7 @@ class LearnerOnTask:
     edges: tuple[str, ...]  # sentences: "lr 0.1 is the largest tried (chosen on 8 of 10 splits)"
     val_acc: Estimate | None
     test_acc: Estimate | None
-    test_loss: Estimate | None  # log-loss, natural logarithm
+    test_clipped_loss: Estimate | None  # log-loss in nats; see nnexp.probabilities
     test_brier: Estimate | None
     reliability: Reliability | None
     difference: Difference | None  # to the reference

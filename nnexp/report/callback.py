@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from nnexp.failures import have_ended
+
 if TYPE_CHECKING:
     from nnexp.report.runs import Runs
 
@@ -45,11 +47,15 @@ class ReportCallback(Callback):
     def report(self) -> None:
         """Report on the sweep that has begun, unless that is done or there is nothing to report."""
         config, self._config = self._config, None
-        if config is None or not is_wanted(config):
+        if config is None:
+            return
+        folder = Path(str(config.hydra.sweep.dir))
+        if not have_ended():
+            _note_ends(folder, self._began - _CLOCK_SLACK)
+        if not is_wanted(config):
             return
         from nnexp.report.arms import print_arms, print_places
 
-        folder = Path(str(config.hydra.sweep.dir))
         runs = None
         try:
             runs = _trained_since(folder, self._began - _CLOCK_SLACK)
@@ -81,6 +87,28 @@ def is_wanted(config: DictConfig) -> bool:
     return bool(
         OmegaConf.select(config, "report.enabled", default=True) and not launcher.get("dry_run")
     )
+
+
+def _note_ends(folder: Path, began: float) -> None:
+    """Note how runs in the folder ended since then in other processes, as of Joblib's launcher."""
+    from nnexp.errors import DataError
+    from nnexp.failures import add_completed, add_divergence, add_failed_elsewhere
+    from nnexp.results.record import RESULT_FILE, read_result
+
+    paths = [path for path in folder.rglob(RESULT_FILE) if "previous" not in path.parts]
+    fresh = [path.parent for path in paths if path.stat().st_mtime >= began]
+    for place, run in enumerate(sorted(fresh, key=lambda run: (len(run.name), run.name))):
+        try:
+            result = read_result(run)
+        except DataError:  # the report says so
+            continue
+        if result.status == "diverged":
+            num = int(run.name) if run.name.isdecimal() else place
+            add_divergence(num, [result.arm, f"seed={result.seed}"], result.error or "")
+        elif result.status == "completed":
+            add_completed()
+        elif result.status == "failed":
+            add_failed_elsewhere()
 
 
 def _trained_since(folder: Path, began: float) -> Runs | None:

@@ -16,9 +16,9 @@ _AT_LEAST = {
 }  # fmt: skip
 _OF_BASELINES: dict[str, Any] = {
     "val/acc": float | None,
-    "val/loss": float | None,
+    "val/clipped_loss": float | None,
     "test/acc": float | None,
-    "test/loss": float | None,
+    "test/clipped_loss": float | None,
     "test/brier": float | None,
     "seconds": float | None,
     "seconds/train": float | None,

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from nnexp.config.arm import arm_name, identity, names_of
 from nnexp.config.compose import to_config
 from nnexp.config.messages import told
-from nnexp.failures import add_failure, log_traceback
+from nnexp.failures import add_completed, add_divergence, add_failure, log_traceback
 from nnexp.results.failure import record_failure
 from nnexp.results.record import RunResult, set_aside
 from nnexp.results.run_log import LogFile
@@ -22,6 +22,7 @@ from nnexp.sweep.composition import Composer
 from nnexp.sweep.folders import Folders
 from nnexp.sweep.grids import refuse_unexpanded
 from nnexp.sweep.hydra_files import LogFiles, hydra_files
+from nnexp.sweep.objective import check_direction, objective_of
 from nnexp.sweep.tasks import Entry
 from nnexp.sweep.trees import without_hydra
 
@@ -33,6 +34,7 @@ class Jobs:
         entries: the jobs whose config is sound.
         results: of all that have come to an end, by number.
         num_refused: how many jobs cannot be trained.
+        objectives: of the jobs that were composed, by number.
 
     Args:
         config: of the sweep, with its ``hydra`` node.
@@ -52,6 +54,7 @@ class Jobs:
         self.entries: list[Entry] = []
         self.results: dict[int, RunResult] = {}
         self.num_refused = 0
+        self.objectives: dict[int, str | None] = {}
         self._config = config
         self._composer = composer
         self._folders = folders
@@ -64,7 +67,7 @@ class Jobs:
         """An entry for each job, or a record of why there is none.
 
         Raises:
-            ConfigError: two jobs have one folder.
+            ConfigError: two jobs have one folder, or the sweeper would search for the worst runs.
         """
         uncomposed = []
         for num, overrides in self.overrides.items():
@@ -74,6 +77,8 @@ class Jobs:
                 log_traceback(error, f"job {num}")
                 uncomposed.append((num, told(error, overrides)))
                 continue
+            self.objectives[num] = objective_of(tree)
+            check_direction(tree.hydra.sweeper, self.objectives[num])
             self._folders.claim(Path(tree.hydra.runtime.output_dir), num)
             self._enter(num, tree)
         for num, line in uncomposed:
@@ -118,10 +123,13 @@ class Jobs:
         if result.status == "interrupted":
             return
         error = result.error or (None if result.status == "completed" else result.status)
-        if error is not None:
-            add_failure(entry.num, self.overrides[entry.num], error)
-            if entry.log is not None:
-                entry.log.tell(logging.ERROR, "nnexp", error)
+        if error is None:
+            add_completed()
+            return
+        diverged = result.status == "diverged"
+        (add_divergence if diverged else add_failure)(entry.num, self.overrides[entry.num], error)
+        if entry.log is not None:
+            entry.log.tell(logging.WARNING if diverged else logging.ERROR, "nnexp", error)
 
     def _enter(self, num: int, tree: DictConfig) -> None:
         folder = Path(tree.hydra.runtime.output_dir)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from nnexp.sweep.composition import Composer
 from nnexp.sweep.folders import Folders
 from nnexp.sweep.job_return import LazyJobReturn
 from nnexp.sweep.jobs import Jobs
+from nnexp.sweep.objective import searched, value_for
 from nnexp.sweep.options import Options, environment_of
 from nnexp.sweep.plan import Plan, make_plan
 from nnexp.sweep.plan_lines import counted, lines
@@ -125,6 +125,7 @@ class _Launched:
         with env_override(environment), Pool(ready, environment) as pool:
             log.info("%s", counted(count, "job"))
             self._jobs.compose()
+            self._tell_objective()
             try:
                 plan = self._plan(pool)
             except KeyboardInterrupt:
@@ -162,6 +163,13 @@ class _Launched:
             machine=outlook.machine,
         )
 
+    def _tell_objective(self) -> None:
+        """Name what a search goes by; a grid goes by nothing."""
+        direction = searched(self._config.hydra.sweeper)
+        for objective in dict.fromkeys(self._jobs.objectives.values()):
+            if direction is not None and objective is not None:
+                log.info("objective, to %s: %s at the best epoch", direction, objective)
+
     def _tell_of_earlier(self) -> None:
         """Whoever reads the sweep's folder as a whole reads what was there before, too."""
         earlier = self._folders.earlier()
@@ -194,15 +202,15 @@ class _Launched:
                 )
 
     def returned(self, num: int, overrides: list[str]) -> JobReturn:
-        """What Hydra's ``run_job`` would have returned. A job that failed has an infinite loss, so
-        that a sweeper that minimises goes on; the program's end tells the failures."""
+        """What Hydra's ``run_job`` would have returned. A job that failed has the worst objective
+        there is, so that a sweeper that searches goes on; the program's end tells the failures."""
         job_return = LazyJobReturn(self._composer, overrides, num)
         result = self._jobs.results.get(num)
-        loss = result.metrics["val/loss"] if result is not None and result.error is None else None
+        metrics = result.metrics if result is not None and result.error is None else None
         job_return.working_dir = str(Path.cwd())
         job_return.task_name = JobRuntime.instance().get("name")
         job_return.status = JobStatus.COMPLETED
-        job_return.return_value = math.inf if loss is None else loss
+        job_return.return_value = value_for(self._jobs.objectives.get(num), metrics)
         if num in self._started and self._is_listened_to("on_job_end"):
             tree = self._composer.compose(overrides, num)
             self._callbacks.on_job_end(config=tree, job_return=job_return)

@@ -18,7 +18,7 @@ from nnexp.config.schema.baseline import (
     SVMConfig,
     TunedConfig,
 )
-from nnexp.config.schema.config import Config
+from nnexp.config.schema.config import OBJECTIVES, Config
 from nnexp.config.schema.dataset import (
     BUNDLED,
     GENERATORS,
@@ -64,6 +64,7 @@ __all__ = [
     "GROUPS",
     "INITS",
     "NORMS",
+    "OBJECTIVES",
     "PRECISIONS",
     "SCALINGS",
     "SCHEMAS",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from nnexp.config.fields import Problems, ranged
+from nnexp.config.fields import Problems, choice, ranged
 from nnexp.config.schema.baseline import BaselinesConfig
 from nnexp.config.schema.dataset import DatasetConfig
 from nnexp.config.schema.model import ModelConfig
@@ -15,12 +15,16 @@ from nnexp.config.schema.report import ReportConfig
 from nnexp.config.schema.scheduler import SchedulerConfig
 from nnexp.config.schema.trainer import TrainerConfig
 
+OBJECTIVES = {"val/loss": "minimize", "val/acc": "maximize"}
+"""What a search over configs may go by, and the direction in which it is better."""
+
 
 @dataclass
 class Config:
     """One run."""
 
     seed: int = ranged(0, ge=0)
+    objective: str = choice("val/loss", tuple(OBJECTIVES))  # at the best epoch, for a search
     model: ModelConfig = MISSING
     optimizer: OptimizerConfig = MISSING
     scheduler: SchedulerConfig = MISSING

@@ -51,7 +51,7 @@ def failed_runs(view: View) -> Section | None:
     total = max(view.comparison.num_runs, len(failed))
     return Section(
         id="failed",
-        title="Failed runs",
+        title="Diverged and failed runs",
         intro=f"{runs} of {total:,} {'was' if len(failed) == 1 else 'were'} not completed. They "
         "count against their learner: a setting that fails on a split ranks below all others "
         "there.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnexp.comparison.types import Task
+from nnexp.probabilities import CLIP
 from nnexp.report.blocks import Block, Cell, Gallery, Section, Table
 from nnexp.report.figures.lines import draw_reliability
 from nnexp.report.numbers import (
@@ -34,30 +35,33 @@ def probabilities(view: View) -> Section | None:
     return Section(
         id="probabilities",
         title="Predicted probabilities",
-        intro="On the test rows. Log-loss with the natural logarithm; Brier score summed over the "
-        "classes, 0 to 2; less is better in both. Calibration error: by how many points confidence "
-        "and accuracy differ, on average over ten bins. In the diagram a perfectly calibrated "
-        "learner lies on the diagonal, below it one is too sure; larger marks stand for more "
-        "predictions." + fixed,
+        intro="On the test rows. Log-loss with the natural logarithm, of probabilities clipped to "
+        f"[{CLIP:.1e}, 1 − {CLIP:.1e}], as baselines may have some of 0; Brier score summed "
+        "over the classes, 0 to 2; less is better in both. Calibration error: by how many points "
+        "confidence and accuracy differ, on average over ten bins. In the diagram a perfectly "
+        "calibrated learner lies on the diagonal, below it one is too sure; larger marks stand for "
+        "more predictions." + fixed,
         blocks=blocks,
     )
 
 
 def _scores(view: View, task: Task) -> Sequence[Block]:
-    results = [r for r in view.results(task) if r.test_loss or r.test_brier or r.reliability]
+    results = [
+        r for r in view.results(task) if r.test_clipped_loss or r.test_brier or r.reliability
+    ]
     if not results:
         return []
-    results.sort(key=lambda r: r.test_loss.mean if r.test_loss else float("inf"))
+    results.sort(key=lambda r: r.test_clipped_loss.mean if r.test_clipped_loss else float("inf"))
     rows = [
         [
             view.head(r.learner),
-            Cell(score(r.test_loss), score_interval(r.test_loss)),
+            Cell(score(r.test_clipped_loss), score_interval(r.test_clipped_loss)),
             Cell(score(r.test_brier), score_interval(r.test_brier)),
             Cell(percent(r.reliability.expected_calibration_error) if r.reliability else "–"),
         ]
         for r in results
     ]
-    heads = columns("learner", ("log-loss", "[95 %]"), ("Brier score", "[95 %]"),
+    heads = columns("learner", ("clipped log-loss", "[95 %]"), ("Brier score", "[95 %]"),
                     ("calibration error", "points"))  # fmt: skip
     return [Table(caption=f"Scores of probabilities on {task.name}", columns=heads, rows=rows)]
 
@@ -113,7 +117,7 @@ def _ensembles(view: View, task: Task) -> Sequence[Block]:
             Cell(percent(e.test_acc)),
             Cell(percent(e.best_member_acc), points(e.test_acc - e.best_member_acc)),
             Cell(percent(e.mean_member_acc), points(e.test_acc - e.mean_member_acc)),
-            Cell(fixed(e.test_loss, 4)),
+            Cell(fixed(e.test_clipped_loss, 4)),
         ]
         for r in view.results(task)
         if (e := r.ensemble) is not None
@@ -122,5 +126,5 @@ def _ensembles(view: View, task: Task) -> Sequence[Block]:
         return []
     heads = columns("learner", "members", ("ensemble", "test accuracy, %"),
                     ("best member", "ensemble's lead"), ("mean member", "ensemble's lead"),
-                    ("log-loss", "ensemble"))  # fmt: skip
+                    ("clipped log-loss", "ensemble"))  # fmt: skip
     return [Table(caption=f"Ensembles on {task.name}", columns=heads, rows=rows)]

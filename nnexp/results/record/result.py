@@ -18,13 +18,21 @@ from nnexp.results.typed import ADDED, from_fields, require
 
 SCHEMA = 1
 STATUSES = ("completed", "diverged", "failed", "interrupted")
-RESULT_METRICS = ("train/loss", "val/loss", "val/acc", "test/loss", "test/acc", "test/brier")
+RESULT_METRICS = (
+    "train/loss",
+    "val/loss",
+    "val/acc",
+    "test/loss",
+    "test/acc",
+    "test/clipped_loss",
+    "test/brier",
+)
 RESULT_SECONDS = ("total", "train", "predict")
 BASELINE_KEYS = (
     "val/acc",
-    "val/loss",
+    "val/clipped_loss",
     "test/acc",
-    "test/loss",
+    "test/clipped_loss",
     "test/brier",
     "calibration",
     "tried",
@@ -35,7 +43,7 @@ BASELINE_KEYS = (
     "note",
 )
 _ADDED = {
-    "metrics": {"test/brier": None},
+    "metrics": dict.fromkeys(("test/brier", "test/clipped_loss")),
     "seconds": {"predict": None},
     "baselines": dict.fromkeys(set(BASELINE_KEYS) - {"val/acc", "test/acc", "seconds"}),
 }
@@ -88,7 +96,12 @@ class RunResult:
     best_epoch: int | None = None
     """The epoch of least validation loss, whose parameters saw the test rows."""
     metrics: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(RESULT_METRICS))
-    """:data:`RESULT_METRICS` at the best epoch; what they are see :mod:`nnexp.probabilities`."""
+    """:data:`RESULT_METRICS` at the best epoch.
+
+    ``val/loss`` and ``test/loss`` are the exact cross-entropy in nats, not bounded. ``train/loss``
+    is what was minimised: with dropout and label smoothing, over the epoch. By
+    ``test/clipped_loss`` networks are compared with baselines: see :mod:`nnexp.probabilities`.
+    """
     calibration: dict[str, list[Any]] | None = field(default=None, metadata=ADDED)
     """Of the network on the test rows; see :class:`~nnexp.probabilities.Scores`."""
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -151,14 +164,25 @@ def _result_from(fields: dict[str, Any]) -> RunResult:
     result: RunResult = from_fields(RunResult, fields)
     if result.status not in STATUSES:
         raise ValueError(f"status {result.status!r} is none of {', '.join(STATUSES)}")
-    metrics = _completed("metrics", result.metrics, RESULT_METRICS)
+    metrics = _completed("metrics", _with_clipped(result.metrics, ("test",)), RESULT_METRICS)
     seconds = _completed("seconds", result.seconds, RESULT_SECONDS)
     baselines = {
-        name: _completed("baselines", baseline, BASELINE_KEYS, name)
+        name: _completed("baselines", _with_clipped(baseline, ("val", "test")), BASELINE_KEYS, name)
         for name, baseline in result.baselines.items()
     }
-    check_values(fields)
+    check_values({**fields, "metrics": metrics, "baselines": baselines})
     return dataclasses.replace(result, metrics=metrics, seconds=seconds, baselines=baselines)
+
+
+def _with_clipped(values: dict[str, Any], splits: Iterable[str]) -> dict[str, Any]:
+    """What was called ``loss`` at first, of networks on the test rows and of baselines, is the
+    clipped log-loss. The exact one is then not known."""
+    renamed = dict(values)
+    for split in splits:
+        exact, clipped = f"{split}/loss", f"{split}/clipped_loss"
+        if exact in values and clipped not in values:
+            renamed[clipped], renamed[exact] = values[exact], None
+    return renamed
 
 
 def _completed(kind: str, values: Any, keys: Iterable[str], name: str = "") -> dict[str, Any]:
