@@ -29,8 +29,10 @@ from nnexp.failures import (
     log_traceback,
     note_full_errors,
 )
+from nnexp.program import refuse_undecodable, restart_in_utf8
 from nnexp.report.callback import report_what_is_left
 from nnexp.results.failure import record_failure
+from nnexp.streams import allow_any_text, make_logs_utf8
 from nnexp.sweep.grids import refuse_unexpanded
 from nnexp.sweep.server import is_wanted, start_server
 
@@ -53,6 +55,8 @@ def _job(composed: DictConfig) -> float | None:
     A run that fails in a sweep has an infinite loss, so that the sweep goes on; ``main`` tells the
     failures at its end. Where a launcher trains in other processes, Hydra brings the error home.
     """
+    allow_any_text()  # a launcher's process may be no child of this program's
+    make_logs_utf8()
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     # As typed: a reference such as ${seed} is no concern of the arm's name.
@@ -92,10 +96,17 @@ _job.trains_in_groups = True  # type: ignore[attr-defined]
 job = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_job)
 
 
+def start() -> None:
+    """Of the command ``nnexp``."""
+    restart_in_utf8()
+    main()
+
+
 def main() -> None:
     """Run Hydra; tell errors in one line unless ``HYDRA_FULL_ERROR=1`` asks for more."""
     global _main_process
     _main_process = os.getpid()
+    allow_any_text()
     note_full_errors()
     sys.argv[1:] = arranged(sys.argv[1:])
     signal.signal(signal.SIGTERM, _terminate)
@@ -103,6 +114,7 @@ def main() -> None:
     prepare()
     logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
     try:
+        refuse_undecodable(sys.argv[1:])
         if is_wanted(sys.argv):
             start_server()
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
@@ -163,4 +175,4 @@ def _exit(error: Exception) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    start()

@@ -35,7 +35,7 @@ def available_cores() -> int:
 def _instructions() -> str | None:
     """The best instruction set with strict products; None where there is none."""
     try:
-        cpu = Path("/proc/cpuinfo").read_text()
+        cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return None
     first = cpu.partition("\n\n")[0]
