@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from nnexp.config import experiments
 from nnexp.config.arm import arm_name, identity
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.messages import told
@@ -29,6 +30,7 @@ from nnexp.failures import (
     log_traceback,
     note_full_errors,
 )
+from nnexp.output_folder import Refused
 from nnexp.program import refuse_undecodable, restart_in_utf8
 from nnexp.report.callback import report_what_is_left
 from nnexp.results.failure import record_failure
@@ -69,6 +71,8 @@ def _job(composed: DictConfig) -> float | None:
             if hydra_config.mode == RunMode.MULTIRUN:
                 refuse_unexpanded(hydra_config, cast(list[str], overrides))
             config = to_config(composed)
+            for note in experiments.notes(HydraConfig.get()):
+                logging.getLogger(experiments.__name__).info("%s", note)
         except ConfigError as error:
             record_failure(folder, str(error), arm=arm, **identity(composed))
             raise
@@ -121,6 +125,10 @@ def main() -> None:
         job()
     except BrokenPipeError:
         _hang_up()
+    except Refused as refused:
+        if full_errors():
+            raise refused.error from None
+        _exit(refused.error)
     except KeyboardInterrupt as stop:
         _tell(*failure_lines(), "terminated" if isinstance(stop, Terminated) else "interrupted")
         sys.exit(143 if isinstance(stop, Terminated) else 130)

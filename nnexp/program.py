@@ -48,7 +48,6 @@ def errors_in_one_line() -> Iterator[None]:
     ``HYDRA_FULL_ERROR=1`` lets errors through, with their traceback.
     """
     try:
-        refuse_undecodable(sys.argv[1:])
         yield
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough

@@ -319,3 +319,14 @@ def test_nothing_is_wider_than_the_terminal(
     for result in comparison.results[:3]:
         if result.test_acc is not None and columns >= 80:
             assert f"{100 * result.test_acc.mean:.2f}" in out
+
+
+@pytest.mark.parametrize("name", ["index.html", "runs.csv", "summary.json"])
+def test_somebodys_file_in_the_folder_is_not_replaced(
+    sweep: Path, report: Report, name: str
+) -> None:
+    Path("mine").mkdir()
+    Path("mine", name).write_text("mine", "utf-8")
+    line = f"nnexp: mine/{name}: was not written by nnexp, which would replace it; move it, or give"
+    assert report(str(sweep), "--out", "mine") == (1, "", f"{line} another folder\n")
+    assert [(path.name, path.read_text()) for path in Path("mine").iterdir()] == [(name, "mine")]

@@ -5,10 +5,10 @@ Hydra loads this file whenever the program starts, so what the work needs is imp
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
+    from nnexp.report.earlier import Stamps
     from nnexp.report.runs import Runs
-
-_CLOCK_SLACK = 2.0  # seconds that a file may seem older than it is
 
 
 class ReportCallback(Callback):
@@ -30,12 +29,16 @@ class ReportCallback(Callback):
 
     def __init__(self) -> None:
         self._config: DictConfig | None = None
-        self._began = 0.0
+        self._before: Stamps = {}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Remember what began, and when: the folder may hold an earlier sweep."""
+        """Remember what began, and what the folder holds: there may be an earlier sweep in it."""
         self._config = config
-        self._began = time.time()
+        if not config.hydra.launcher.get("dry_run"):
+            from nnexp.report.earlier import stamps
+
+            with contextlib.suppress(Exception):  # a folder that cannot be is for Hydra to tell
+                self._before = stamps(Path(str(config.hydra.sweep.dir)))
         _sweeps.append(self)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -45,15 +48,15 @@ class ReportCallback(Callback):
     def report(self) -> None:
         """Report on the sweep that has begun, unless that is done or there is nothing to report."""
         config, self._config = self._config, None
-        if config is None or not is_wanted(config):
+        if config is None or config.hydra.launcher.get("dry_run"):
             return
         from nnexp.report.arms import print_arms, print_places
 
         folder = Path(str(config.hydra.sweep.dir))
         runs = None
         try:
-            runs = _trained_since(folder, self._began - _CLOCK_SLACK)
-            if runs is None:
+            runs = _trained(config, folder, self._before)
+            if runs is None or not is_wanted(config):
                 return
             _report(runs, folder)
         except BrokenPipeError:  # the reader of our output, such as head, has seen enough
@@ -83,19 +86,23 @@ def is_wanted(config: DictConfig) -> bool:
     )
 
 
-def _trained_since(folder: Path, began: float) -> Runs | None:
-    """The runs in the folder, if one of them was trained since then."""
+def _trained(config: DictConfig, folder: Path, before: Stamps) -> Runs | None:
+    """The sweep's runs, if one of them was trained. Those before it are kept, and left out."""
+    from nnexp.report.earlier import set_aside_earlier, stamps, tell_of_moved
     from nnexp.report.runs import read_runs
-    from nnexp.results.record import RESULT_FILE
 
-    if not any(path.stat().st_mtime >= began for path in folder.rglob(RESULT_FILE)):
+    now = stamps(folder)
+    own = {run for run, stamp in now.items() if before.get(run) != stamp}
+    if not own:
         return None
-    runs = read_runs([folder])
-    for record in runs.records:
-        trained = record.result.status in ("completed", "diverged")
-        if trained and (record.folder / RESULT_FILE).stat().st_mtime >= began:
-            return runs
-    return None
+    runs = read_runs([folder], own)
+    if not any(record.result.status in ("completed", "diverged") for record in runs.records):
+        return None
+    moved = set_aside_earlier(config, now.keys() - own)
+    if moved:
+        tell_of_moved(moved)
+        runs = read_runs([folder], own)
+    return runs
 
 
 def _report(runs: Runs, folder: Path) -> None:
