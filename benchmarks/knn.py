@@ -37,6 +37,7 @@ from nnexp.baselines.neighbors.rounding import blocks
 from nnexp.data.idx import parse_idx
 from nnexp.devices import resolve_device, threads
 from nnexp.environment import available_cores
+from nnexp.streams import allow_any_text
 
 Learner = Callable[[Tensor, Tensor, int], Tensor | None]
 
@@ -164,6 +165,7 @@ def measure(
 
 def main() -> None:
     """Measure all and print a table in Markdown."""
+    allow_any_text()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, help="folder of the IDX files; none: random rows")
     parser.add_argument("--rows", type=int, default=60_000, help="training rows, at most")

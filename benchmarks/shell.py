@@ -38,7 +38,7 @@ def sweep_from_shell(work: Work, overrides: Sequence[str], runs: int) -> ShellSw
         startup = _command(replace(work, epochs=1), overrides, 1, Path(folder, "first"))
         seconds = _command(work, overrides, runs, Path(folder, "all"))
         folders = sorted(path.parent for path in Path(folder, "all").glob(f"*/{RESULT_FILE}"))
-        results = [json.loads((path / RESULT_FILE).read_text()) for path in folders]
+        results = [json.loads((path / RESULT_FILE).read_text("utf-8")) for path in folders]
         if len(results) != runs or any(r["status"] != "completed" for r in results):
             raise RuntimeError(f"{len(results)} of {runs} runs left a result, or some failed")
         losses = [float(read_metrics(path)[-1]["train/loss"] or 0.0) for path in folders]
@@ -63,7 +63,10 @@ def _command(work: Work, overrides: Sequence[str], runs: int, folder: Path) -> f
     ]  # fmt: skip
     folder.mkdir()
     began = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, encoding="utf-8",
+        errors="replace",
+    )  # fmt: skip
     seconds = time.perf_counter() - began
     if done.returncode:
         raise RuntimeError(f"{shlex.join(command)}\nended with {done.returncode}: {done.stderr}")

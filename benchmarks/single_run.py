@@ -30,6 +30,7 @@ from learners.torch_loops import loader, plain
 from learners.work import Work, random_data
 from nnexp.devices import resolve_device, threads
 from nnexp.environment import available_cores
+from nnexp.streams import allow_any_text
 
 Learner = Callable[[], float]
 
@@ -86,6 +87,7 @@ def measure(work: Work, device: torch.device, rounds: int) -> None:
 
 def main() -> None:
     """Measure every size and print a table in Markdown."""
+    allow_any_text()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7, help="turns of each learner")
     parser.add_argument("--device", default="cpu")

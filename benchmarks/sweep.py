@@ -51,6 +51,7 @@ from learners.workers import Workers
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.data import load
 from nnexp.environment import available_cores
+from nnexp.streams import allow_any_text
 from nnexp.sweep.group_size import runs_in_cache
 from scaling import Cost, as_json, measure_costs, print_costs
 from shell import sweep_from_shell
@@ -494,6 +495,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Measure and print; exit with 1 where final losses differ."""
+    allow_any_text()
     arguments = parse_arguments()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # read as JAX is imported, in every process
     with Workers(available_cores()) as workers:

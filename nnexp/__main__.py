@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from nnexp.config import experiments
 from nnexp.config.arm import arm_name, identity
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.messages import told
@@ -32,8 +33,11 @@ from nnexp.failures import (
     log_traceback,
     note_full_errors,
 )
+from nnexp.output_folder import Refused
+from nnexp.program import refuse_undecodable, restart_in_utf8
 from nnexp.report.callback import report_what_is_left
 from nnexp.results.failure import record_failure
+from nnexp.streams import allow_any_text, make_logs_utf8
 from nnexp.sweep.grids import refuse_unexpanded
 from nnexp.sweep.objective import ObjectiveError, check_direction, objective_of, searched, value_for
 from nnexp.sweep.server import is_wanted, start_server
@@ -58,6 +62,8 @@ def _job(composed: DictConfig) -> float | None:
     on; ``main`` reports both at its end. Where a launcher trains in other processes, Hydra brings
     the error home, and the report's callback counts the runs that diverged.
     """
+    allow_any_text()  # a launcher's process may be no child of this program's
+    make_logs_utf8()
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     # As typed: a reference such as ${seed} is no concern of the arm's name.
@@ -72,6 +78,8 @@ def _job(composed: DictConfig) -> float | None:
             config = to_config(composed)
             if hydra_config.mode == RunMode.MULTIRUN:
                 check_direction(hydra_config.sweeper, config.objective)
+            for note in experiments.notes(HydraConfig.get()):
+                logging.getLogger(experiments.__name__).info("%s", note)
         except ConfigError as error:
             record_failure(folder, str(error), arm=arm, **identity(composed))
             raise
@@ -122,10 +130,17 @@ _job.trains_in_groups = True  # type: ignore[attr-defined]
 job = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_job)
 
 
+def start() -> None:
+    """Of the command ``nnexp``."""
+    restart_in_utf8()
+    main()
+
+
 def main() -> None:
     """Run Hydra; tell errors in one line unless ``HYDRA_FULL_ERROR=1`` asks for more."""
     global _main_process
     _main_process = os.getpid()
+    allow_any_text()
     note_full_errors()
     sys.argv[1:] = arranged(sys.argv[1:])
     signal.signal(signal.SIGTERM, _terminate)
@@ -133,12 +148,17 @@ def main() -> None:
     prepare()
     logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
     try:
+        refuse_undecodable(sys.argv[1:])
         if is_wanted(sys.argv):
             start_server()
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
         job()
     except BrokenPipeError:
         _hang_up()
+    except Refused as refused:
+        if full_errors():
+            raise refused.error from None
+        _exit(refused.error)
     except KeyboardInterrupt as stop:
         ended = (*failure_lines(), *divergence_lines())
         _tell(*ended, "terminated" if isinstance(stop, Terminated) else "interrupted")
@@ -194,4 +214,4 @@ def _exit(error: Exception) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    start()

@@ -27,6 +27,7 @@ from nnexp.results.predictions import Classes, Predictions, write_predictions
 from nnexp.results.record import (
     RESULT_METRICS,
     DatasetSummary,
+    ForeignFileError,
     MetricsLog,
     RunResult,
     set_aside,
@@ -94,9 +95,10 @@ class Job:
         )
         log.info(
             "%s on %s: %d rows to train, %d to validate, %d to test, %d features, %d classes; "
-            "%d parameters; %s, %d thread%s",
+            "%d parameters; lr %g, batch %d; %s, %d thread%s",
             self.result.arm, dataset.name, dataset.num_train, dataset.num_val, dataset.num_test,
-            dataset.num_features, dataset.num_classes, self.result.num_parameters, device,
+            dataset.num_features, dataset.num_classes, self.result.num_parameters,
+            self.config.optimizer.lr, self.config.trainer.batch_size, device,
             threads, "s" if threads > 1 else "",
         )  # fmt: skip
         self._board = Board(self.folder, self.result.arm, self._options, dataset, structure)
@@ -216,6 +218,8 @@ class Job:
             seconds=seconds,
         )
         self._close()
+        if isinstance(error, ForeignFileError):
+            return
         with contextlib.suppress(OSError):  # the error that is being raised matters more
             write_result(self.folder, self.result)
 

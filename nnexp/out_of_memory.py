@@ -70,7 +70,7 @@ def memory_of(device: torch.device) -> tuple[int, int] | None:
         free, total = torch.cuda.mem_get_info(device)
         return total, free
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         by_name = {name: int(rest.split()[0]) for name, rest in (x.split(":") for x in lines)}
         return 1024 * by_name["MemTotal"], 1024 * by_name["MemAvailable"]
     except (OSError, LookupError, ValueError):

@@ -1,11 +1,44 @@
-"""How the programs beside ``nnexp`` itself end: one line about an error, and an exit code."""
+"""How the programs begin, in an encoding that has all letters, and how those beside ``nnexp``
+itself end: one line about an error, and an exit code."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from nnexp.errors import ConfigError
+
+
+def restart_in_utf8() -> None:
+    """Begin again in Python's UTF-8 mode where names of files cannot have all letters.
+
+    Under a locale such as C or de_DE.ISO-8859-1 Python can neither make a folder ``deep · adam``
+    nor open ``größen.csv``, and files are text of that locale to every library. Nothing that a
+    program does later could mend this for all of them. What it prints stays as the locale has it.
+
+    For programs that have just begun, by their own command.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
+        return
+    if not sys.executable or not hasattr(sys.stdout, "encoding"):
+        return
+    os.environ["PYTHONUTF8"] = "1"  # for processes that are started from here
+    printed = f"{sys.stdout.encoding}:{sys.stdout.errors}"
+    os.environ.setdefault("PYTHONIOENCODING", printed)
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def refuse_undecodable(arguments: Sequence[str]) -> None:
+    """Raise a ConfigError where an argument or the current folder is no UTF-8, as records are."""
+    for text in (*arguments, str(Path.cwd())):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(text).decode("utf-8", "backslashreplace")
+            raise ConfigError(f"{shown}: is not UTF-8, which files of nnexp are") from None
 
 
 @contextlib.contextmanager

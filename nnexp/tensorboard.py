@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnexp.errors import ConfigError, DataError
-from nnexp.program import errors_in_one_line
+from nnexp.program import errors_in_one_line, restart_in_utf8
+from nnexp.streams import allow_any_text
 
 if TYPE_CHECKING:
     from nnexp.report.logdir import Logdir
@@ -25,6 +26,7 @@ _SHARE = 0.05  # of the time may go into looking: folders may be many, and far a
 
 def main() -> None:
     """Show until TensorBoard ends; its exit code, or 1 for bad input, told in one line."""
+    allow_any_text()
     folders, options = _arguments(sys.argv[1:])
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # the links are to be removed
@@ -109,4 +111,5 @@ def _arguments(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 if __name__ == "__main__":
+    restart_in_utf8()
     main()

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from nnexp.environment import prepare
-from nnexp.program import errors_in_one_line
+from nnexp.program import errors_in_one_line, restart_in_utf8
+from nnexp.streams import allow_any_text
 
 if TYPE_CHECKING:
     from nnexp.verification.again import Comparison
@@ -33,6 +34,7 @@ def _terminate(*_: object) -> NoReturn:
 
 def main() -> None:
     """Verify; the exit code is 0 where all that was trained again is the same (see --help)."""
+    allow_any_text()
     arguments = _arguments()
     signal.signal(signal.SIGTERM, _terminate)
     prepare()
@@ -229,4 +231,5 @@ def _tolerance(text: str) -> float:
 
 
 if __name__ == "__main__":
+    restart_in_utf8()
     main()

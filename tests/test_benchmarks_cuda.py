@@ -39,7 +39,7 @@ def benchmark(*arguments: str, **environment: str) -> subprocess.CompletedProces
 
 
 def rows_of(path: Path) -> dict[str, dict[str, Any]]:
-    return {row["row"]: row for row in json.loads(path.read_text())["rows"]}
+    return {row["row"]: row for row in json.loads(path.read_text(encoding="utf-8"))["rows"]}
 
 
 @pytest.mark.slow

@@ -191,6 +191,26 @@ def test_the_same_command_twice_gives_the_same_record(tmp_path: Path) -> None:
     assert records[0] == records[1]
 
 
+@pytest.mark.parametrize("sweep", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
+def test_an_optimizer_is_not_trained_with_the_rate_of_another(
+    tmp_path: Path, sweep: list[str]
+) -> None:
+    """The log tells which is, and what of the experiment is left out."""
+    done = nnexp(
+        tmp_path, *sweep, "+experiment=deep_adam", "optimizer=sgd", "scheduler=constant",
+        "trainer.epochs=1",
+        "baseline=none", "hydra.run.dir=out", "hydra.sweep.dir=out",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    note = "experiment/optimizer/deep_adam-adam.yaml does not apply to optimizer=sgd\n"
+    assert done.stdout.count(note) == 1
+    folder = tmp_path / "out" / ("0" if sweep else ".")
+    assert epochs_of(folder)[0]["lr"] == pytest.approx(0.05)
+    first, second, *_ = (folder / "nnexp.log").read_text(encoding="utf-8").splitlines(True)
+    assert first.endswith(f"[nnexp.config.experiments][INFO] - {note}")
+    assert "; 59146 parameters; lr 0.05, batch 32; cpu, 1 thread" in second
+
+
 def test_multirun_with_the_basic_launcher(tmp_path: Path) -> None:
     done = nnexp(
         tmp_path, "-m", "hydra/launcher=basic", "hydra/sweeper=basic", "debug=fast",

@@ -141,7 +141,8 @@ CHOICES = [
     "optimizer=adam", "scheduler=cosine", "scheduler=step", "dataset=iris", "dataset=moons",
     "dataset=mnist", "trainer=early_stopping", "baseline=none", "baseline=svm", "baseline=all",
     "baseline=[knn,svm]", "baseline=[svm,forest,majority]", "baseline=[]", "experiment=deep_sgd",
-    "experiment=shallow_adagrad", "debug=fast", "debug=overfit", "hydra/job_logging=disabled",
+    "experiment=shallow_adagrad", "experiment=mnist", "debug=fast", "debug=overfit",
+    "hydra/job_logging=disabled",
 ]  # fmt: skip
 VALUES = [
     "seed=1", "seed=7", "optimizer.lr=1e-3", "optimizer.lr=0.03", "optimizer.lr=${seed}",
@@ -214,6 +215,24 @@ def test_random_overrides_compose_as_hydra_composes_them(app: App) -> None:
 def test_many_random_overrides_compose_as_hydra_composes_them(arguments: list[str]) -> None:
     app = App(CONF, "config", *arguments)
     assert_all_same(app, override_lists(len(arguments) + 1, 80))
+
+
+def test_an_experiments_values_go_with_its_choices(app: App) -> None:
+    """Whether they are chosen for the whole sweep, by the experiment or by a job."""
+    rates = {}
+    for experiment in ("experiment=deep_adam", "experiment=shallow_sgd"):
+        for choice in ("optimizer=sgd", "optimizer=adam", "model=linear", "optimizer.lr=0.5"):
+            tree = app.assert_same([experiment, choice])
+            assert tree is not None
+            rates[experiment, choice] = tree.optimizer.lr
+            app.assert_same([choice, "optimizer.lr=0.7", experiment])
+    assert list(rates.values()) == [0.05, 2e-3, 2e-3, 0.5, 0.2, 1e-3, 0.2, 0.5]
+    GlobalHydra.instance().clear()
+    sweep = App(CONF, "config", "experiment=deep_adam", "optimizer=sgd,adam")
+    for choice, rate in (("sgd", 0.05), ("adam", 2e-3)):
+        tree = sweep.assert_same(["experiment=deep_adam", f"optimizer={choice}"])
+        assert tree is not None
+        assert tree.optimizer.lr == rate
 
 
 def test_errors_are_those_of_hydra(app: App) -> None:

@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 import nnexp.config
+from nnexp.config import experiments
 from nnexp.config.arm import arm_name
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.schema import SCHEMAS, AdamWConfig, Config, SGDConfig
@@ -29,6 +30,14 @@ def hydra() -> object:
 
 def composed(*overrides: str) -> DictConfig:
     return compose("config", list(overrides))
+
+
+def composed_with_hydra(*overrides: str) -> DictConfig:
+    return compose("config", list(overrides), return_hydra_config=True)
+
+
+def notes(*overrides: str) -> list[str]:
+    return experiments.notes(composed_with_hydra(*overrides).hydra)
 
 
 def config_of(*overrides: str) -> Config:
@@ -63,6 +72,90 @@ def test_experiments_pair_depths_with_optimizers(depth: str, optimizer: str) -> 
     assert (config.model.name, config.optimizer.name) == (depth, optimizer)
     assert len(config.model.hidden) == {"shallow": 1, "deep": 4}[depth]
     assert config.dataset.name == "digits"
+
+
+# ── experiments beside other choices ──────────────────────────────────────────────────────────
+
+TUNED = {
+    "shallow_sgd": (0.2, 0.2), "shallow_adagrad": (0.2, 0.1), "shallow_adam": (0.2, 3e-3),
+    "deep_sgd": (0.2, 0.05), "deep_adagrad": (0.2, 0.03), "deep_adam": (0.3, 2e-3),
+    "mnist": (0.5, 1e-3), "fashion_mnist": (0.3, 1e-3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("experiment", TUNED)
+def test_an_experiment_sets_values_for_its_own_choices(experiment: str) -> None:
+    config = config_of(f"experiment={experiment}")
+    assert (config.model.dropout, config.optimizer.lr) == TUNED[experiment]
+    on_images = experiment.endswith("mnist")
+    assert (config.trainer.epochs, config.trainer.batch_size) == (
+        (20, 128) if on_images else (50, 32)
+    )
+    assert config.scheduler.name == "cosine"
+    if on_images:
+        model = config.model
+        assert (model.name, model.hidden, model.norm) == ("mlp", [512, 256], "batch")
+
+
+@pytest.mark.parametrize("group", ["model", "optimizer", "scheduler", "dataset", "trainer"])
+@pytest.mark.parametrize("experiment", TUNED)
+def test_no_value_of_it_survives_another_choice(experiment: str, group: str) -> None:
+    """Not even of the scheduler, where there is none today."""
+    own = composed_with_hydra(f"experiment={experiment}").hydra.runtime.choices[group]
+    others = [name for name in choices(group) if name not in (own, "csv")]
+    for name in others:
+        beside = composed(f"experiment={experiment}", f"{group}={name}")
+        assert beside[group] == composed(f"{group}={name}")[group]
+
+
+@pytest.mark.parametrize("experiment", ["mnist", "fashion_mnist"])
+def test_what_suits_images_does_not_come_with_a_table(experiment: str) -> None:
+    beside = composed(f"experiment={experiment}", "dataset=iris")
+    plain = composed("dataset=iris", "model=shallow", "scheduler=cosine")
+    assert {key: beside[key] for key in beside} == {key: plain[key] for key in plain}
+
+
+def test_what_the_command_line_says_counts_beside_an_experiment() -> None:
+    config = config_of("experiment=deep_adam", "optimizer=sgd", "optimizer.lr=0.1")
+    assert (type(config.optimizer), config.optimizer.lr) == (SGDConfig, 0.1)
+    assert config_of("experiment=deep_adam", "optimizer.lr=0.1").optimizer.lr == 0.1
+
+
+def test_experiments_keep_values_for_their_choices_apart() -> None:
+    """What stands in an experiment's own file holds whatever is chosen."""
+    for name in choices("experiment"):
+        assert experiments._own_values(name, (CONF,)) == {}
+    for path in (CONF / "experiment").glob("*/*.yaml"):  # and none of those is misspelt
+        experiment, *chosen = path.stem.split("-")
+        assert experiment in choices("experiment")
+        for group, name in zip(path.parent.name.split("_"), chosen, strict=True):
+            assert name in choices(group)
+
+
+def test_what_becomes_of_an_experiments_values_is_told(tmp_path: Path) -> None:
+    assert notes("experiment=deep_adam", "optimizer.lr=0.1") == []
+    assert notes("optimizer=sgd") == []
+    assert notes("experiment=deep_adam", "optimizer=sgd", "model=linear") == [
+        "experiment/model/deep_adam-deep.yaml does not apply to model=linear",
+        "experiment/optimizer/deep_adam-adam.yaml does not apply to optimizer=sgd",
+    ]
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\n"
+        "defaults:\n  - override /optimizer: adam\n  - override /trainer: default\n"
+        "optimizer:\n  lr: 0.3\n  weight_decay: 0.1\nmodel:\n  dropout: 0.5\n",
+        encoding="utf-8",
+    )
+    mine = [f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine"]
+    assert notes(*mine) == []
+    assert notes(*mine, "optimizer=sgd") == [
+        "experiment=mine sets optimizer.lr, optimizer.weight_decay beside optimizer=adam; "
+        "optimizer=sgd is trained with the same"
+    ]
+    assert notes(*mine, "optimizer=sgd", "optimizer.lr=0.1") == [
+        "experiment=mine sets optimizer.weight_decay beside optimizer=adam; optimizer=sgd is "
+        "trained with the same"
+    ]
 
 
 def test_choices_become_their_own_types() -> None:

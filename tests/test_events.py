@@ -470,10 +470,12 @@ class Server:
     def __init__(self, logdir: Path, log: Path, *options: str) -> None:
         command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir)]
         command += ["--host", "127.0.0.1", "--port", "0", *options]
-        with log.open("w") as file:
+        with log.open("w", encoding="utf-8") as file:
             self.process = subprocess.Popen(command, stdout=file, stderr=file)
         self._log = log
-        self.url = self._wait_for(lambda: re.search(r"http://127\.0\.0\.1:\d+", log.read_text()))[0]
+        self.url = self._wait_for(
+            lambda: re.search(r"http://127\.0\.0\.1:\d+", log.read_text(encoding="utf-8"))
+        )[0]
         self._wait_for(lambda: self.get("histograms/tags").keys() >= {"adam", "sgd"})
 
     def _wait_for(self, ready: Any) -> Any:

@@ -194,6 +194,9 @@ def test_the_command_line_narrows_an_experiment(tmp_path: Path) -> None:
         (["+experiment=compare_all", "optimizer=adamw"],
          "optimizer=adamw: hydra.sweeper.grids are for optimizer=sgd,adagrad,adam "
          "(did you mean 'adam'?); hydra.sweeper.grids=[] drops them"),
+        (["+experiment=compare_depth", "optimizer=sgd"],
+         "optimizer=sgd: hydra.sweeper.grids are for optimizer=adam; "
+         "hydra.sweeper.grids=[] drops them"),
         (["-m", "+experiment=compare_depth,compare_all"],
          "job 0 experiment=compare_depth (and 1 other job): seed: this config is a sweep over it, "
          "and cannot be a job of another sweep; run it alone"),

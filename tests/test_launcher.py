@@ -423,7 +423,7 @@ def test_files_that_cannot_be_moved_aside_cost_their_run(tmp_path: Path) -> None
     assert (tmp_path / "out" / "1" / "result.json").read_bytes() == before
     assert read_result(tmp_path / "out" / "0").status == "completed"
     assert "1 run in 1 group on 1 worker; 1 job cannot be trained" in done.stdout
-    assert "out holds 1 folder of an earlier sweep: 2" in done.stdout
+    assert "1 run of an earlier sweep in this folder moved to previous/ in out/2" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -10,24 +10,32 @@ import os
 import re
 import signal
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from record_cases import KNN, a_result, an_epoch, python, strict
+from tensorboard.compat.proto.event_pb2 import Event
 
 from nnexp.errors import DataError
 from nnexp.results.failure import record_failure
 from nnexp.results.files import write_atomically
 from nnexp.results.record import (
     DatasetSummary,
+    ForeignFileError,
     MetricsLog,
     RunResult,
+    discard,
     read_metrics,
     read_result,
     set_aside,
     write_result,
 )
+from nnexp.results.record.ownership import SEAL
+from nnexp.results.summaries import file_version, records
+
+WEIGHTS = b"weights" + SEAL + b"0" * 64
 
 
 def test_result_holds_the_contract(tmp_path: Path) -> None:
@@ -301,11 +309,15 @@ def test_files_that_are_not_of_the_run_tell_nothing_of_it(tmp_path: Path) -> Non
 # An earlier run in the same folder
 
 
+def contents(folder: Path) -> dict[Path, bytes | None]:
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
 def leave_a_run(folder: Path, seed: int) -> None:
     log = MetricsLog(folder)
     log.append(an_epoch(seed))
-    (folder / f"events.out.tfevents.{seed}").write_bytes(b"events")
-    write_atomically(folder / "checkpoints" / "best.pt", b"weights")
+    (folder / f"events.out.tfevents.{seed}").write_bytes(records([file_version(1.0)]))
+    write_atomically(folder / "checkpoints" / "best.pt", WEIGHTS)
     write_result(folder, a_result(seed=seed))
 
 
@@ -320,7 +332,7 @@ def test_an_earlier_run_is_set_aside_whole(tmp_path: Path) -> None:
         place = tmp_path / "previous" / str(seed)
         assert read_result(place).seed == seed
         assert read_metrics(place) == [an_epoch(seed)]
-        assert (place / "checkpoints" / "best.pt").read_bytes() == b"weights"
+        assert (place / "checkpoints" / "best.pt").read_bytes() == WEIGHTS
         assert [path.name for path in place.glob("events*")] == [f"events.out.tfevents.{seed}"]
 
 
@@ -328,3 +340,53 @@ def test_what_a_killed_run_left_is_set_aside_too(tmp_path: Path) -> None:
     MetricsLog(tmp_path).append(an_epoch(1))
     assert set_aside(tmp_path) == tmp_path / "previous" / "1"
     assert read_metrics(tmp_path / "previous" / "1") == [an_epoch(1)]
+
+
+@pytest.mark.parametrize("act", [set_aside, discard])
+def test_what_is_somebody_elses_stays(tmp_path: Path, act: Callable[[Path], object]) -> None:
+    """Also beside files of ours, in one folder with them."""
+    theirs = {
+        "checkpoints/gpt.pt": b"theirs", "checkpoints/epoch=3.ckpt": b"theirs",
+        "events.out.tfevents.1.host": records([Event(file_version="brain.Event:2")
+                                               .SerializeToString()]),
+        "train.py": b"theirs",
+    }  # fmt: skip
+    leave_a_run(tmp_path, 1)
+    for name, content in theirs.items():
+        (tmp_path / name).write_bytes(content)
+    if act is discard:
+        (tmp_path / "result.json").unlink()
+    act(tmp_path)
+    left = {
+        path.relative_to(tmp_path).as_posix(): path.read_bytes()
+        for path in tmp_path.rglob("*")
+        if path.is_file() and "previous" not in path.parts
+    }
+    assert left == theirs
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "result.json",
+        "metrics.jsonl",
+        "predictions.npz",
+        "checkpoints/best.pt",
+        "checkpoints/last.pt",
+    ],
+)
+@pytest.mark.parametrize("content", [b"mine", b'{"epoch": 3, "loss": 1}\n', b'{"accuracy": 1}'])
+def test_what_would_be_replaced_and_is_not_ours_is_refused(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    leave_a_run(tmp_path, 1)
+    (tmp_path / name).write_bytes(content)
+    before = contents(tmp_path)
+    with pytest.raises(ForeignFileError, match=f"{name}: is damaged, or was not written by nnexp"):
+        set_aside(tmp_path)
+    assert contents(tmp_path) == before
+    assert (
+        record_failure(tmp_path, "wrong", arm="", seed=0, model="", optimizer="", dataset="").error
+        == "wrong"
+    )
+    assert contents(tmp_path) == before

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import comparison_cases as cases
@@ -93,7 +92,10 @@ def test_a_report_that_fails_costs_the_exit_code_alone(tmp_path: Path) -> None:
 
 
 def config(folder: Path, *, enabled: bool = True, dry_run: bool = False) -> DictConfig:
-    hydra = {"sweep": {"dir": str(folder)}, "launcher": {"dry_run": dry_run}}
+    hydra = {
+        "sweep": {"dir": str(folder), "subdir": "${hydra.job.num}"},
+        "launcher": {"dry_run": dry_run},
+    }
     return OmegaConf.create({"report": {"enabled": enabled}, "hydra": hydra})
 
 
@@ -129,12 +131,11 @@ def test_nothing_is_reported_where_nothing_was_trained(
     folder = tmp_path / "out"
     callback = ReportCallback()
     asked = config(folder, enabled=why != "disabled", dry_run=why == "dry run")
-    callback.on_multirun_start(asked)
-    if why != "nothing":
-        train(folder, 0, "failed" if why == "failed" else "completed")
     if why == "earlier":
-        an_hour_ago = time.time() - 3600
-        os.utime(folder / "0" / "result.json", (an_hour_ago, an_hour_ago))
+        train(folder, 0)
+    callback.on_multirun_start(asked)
+    if why not in ("nothing", "earlier"):
+        train(folder, 0, "failed" if why == "failed" else "completed")
     callback.on_multirun_end(asked)
     assert not (folder / "report").exists()
     assert capsys.readouterr().out == ""

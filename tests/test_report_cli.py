@@ -81,7 +81,7 @@ def test_the_program_prints_verdicts_and_a_table_and_writes_the_rest(sweep: Path
     assert lines[-1] == "report       s/report/index.html"
     written = {path.name for path in Path("s/report").iterdir()}
     assert written == {"index.html", "runs.csv", "summary.json", "figures"}
-    page = Path("s/report/index.html").read_text()
+    page = Path("s/report/index.html").read_text(encoding="utf-8")
     assert not re.search(r"(?:src|href)=\"(?!data:|#)", page)  # all is in the one file
     summary = summary_of(Path("s/report"))
     assert summary["schema"] == 1
@@ -163,14 +163,14 @@ def test_options_of_the_command_line_come_first(sweep: Path, report: Report) -> 
 
 
 def test_what_cannot_be_read_is_told_beside_the_rest(sweep: Path, report: Report) -> None:
-    Path("s/3/result.json").write_text("{")
+    Path("s/3/result.json").write_text("{", encoding="utf-8")
     shutil.move("s/4/result.json", "s/4/metrics.jsonl")
     code, out, err = report("s")
     assert (code, err) == (0, "")
     notes = joined(out.partition("warnings")[2])
     assert "• s/3/result.json: " in notes
     assert "1 run without a result.json, killed or still training, left out: s/4" in notes
-    assert "s/3/result.json" in Path("s/report/index.html").read_text()
+    assert "s/3/result.json" in Path("s/report/index.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["knn", "KNN", "kNN"])
@@ -238,9 +238,9 @@ def test_many_verdicts_of_a_kind_are_one_sentence() -> None:
 
 def test_a_damaged_value_costs_its_run_alone(sweep: Path, report: Report) -> None:
     path = Path("s/3/result.json")
-    told = json.loads(path.read_text())
+    told = json.loads(path.read_text(encoding="utf-8"))
     told["config"]["report"]["tuned"] = 5
-    path.write_text(json.dumps(told))
+    path.write_text(json.dumps(told), encoding="utf-8")
     code, out, err = report("s")
     assert (code, err) == (0, "")
     message = "s/3/result.json: config.report.tuned is 5, which is no list"
@@ -319,3 +319,14 @@ def test_nothing_is_wider_than_the_terminal(
     for result in comparison.results[:3]:
         if result.test_acc is not None and columns >= 80:
             assert f"{100 * result.test_acc.mean:.2f}" in out
+
+
+@pytest.mark.parametrize("name", ["index.html", "runs.csv", "summary.json"])
+def test_somebodys_file_in_the_folder_is_not_replaced(
+    sweep: Path, report: Report, name: str
+) -> None:
+    Path("mine").mkdir()
+    Path("mine", name).write_text("mine", "utf-8")
+    line = f"nnexp: mine/{name}: was not written by nnexp, which would replace it; move it, or give"
+    assert report(str(sweep), "--out", "mine") == (1, "", f"{line} another folder\n")
+    assert [(path.name, path.read_text()) for path in Path("mine").iterdir()] == [(name, "mine")]

@@ -234,13 +234,13 @@ _DAMAGE = [
 
 def damage(path: Path, key: str, value: object) -> None:
     """Replace what ``result.json`` says at a key, ``dataset.name``."""
-    told = json.loads(path.read_text())
+    told = json.loads(path.read_text(encoding="utf-8"))
     place = told
     *parents, last = key.split(".")
     for parent in parents:
         place = place[parent]
     place[last] = value
-    path.write_text(json.dumps(told))
+    path.write_text(json.dumps(told), encoding="utf-8")
 
 
 @pytest.mark.parametrize(("key", "value", "message"), _DAMAGE)

@@ -291,7 +291,8 @@ def narrow(folder: Path) -> Grid:
         rows = [[draw.gauss(0, 1) for _ in range(inputs)] for _ in range(120)]
         lines = [",".join(f"{v:.4f}" for v in row) + f",{row[0] > row[1]}" for row in rows]
         header = ",".join([*(f"x{i}" for i in range(inputs)), "label"])
-        (folder / f"{inputs}.csv").write_text("\n".join([header, *lines]) + "\n")
+        text = "\n".join([header, *lines]) + "\n"
+        (folder / f"{inputs}.csv").write_text(text, encoding="utf-8")
     return {
         "trainer.device": ["cpu"],
         "dataset": ["csv"],

@@ -95,7 +95,7 @@ def processes_of(session: int) -> dict[int, str]:
 
 
 def parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:

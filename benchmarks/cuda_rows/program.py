@@ -20,6 +20,7 @@ from cuda_rows.results import Place, Result, free_memory
 from nnexp.devices import device_name, resolve_device
 from nnexp.environment import prepare
 from nnexp.errors import NnexpError
+from nnexp.streams import allow_any_text
 from roofline import Rates
 from tables import table
 
@@ -193,6 +194,7 @@ def parse_arguments(description: str) -> argparse.Namespace:
 
 def main(description: str) -> int:
     """Measure and print; the exit code."""
+    allow_any_text()
     arguments = parse_arguments(description)
     prepare()
     try:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnexp.program import errors_in_one_line
+from nnexp.program import errors_in_one_line, restart_in_utf8
 from nnexp.report.options import Asked, listed, named_reference
+from nnexp.streams import allow_any_text
 
 
 def main() -> None:
     """Report; the exit code is 1 for bad input, told in one line."""
+    allow_any_text()
     arguments = _arguments()
     with errors_in_one_line():
         _report(arguments)
@@ -88,4 +90,5 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    restart_in_utf8()
     main()

@@ -5,10 +5,11 @@ Hydra loads this file whenever the program starts, so what the work needs is imp
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
-import time
+from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from nnexp.failures import have_ended
 
 if TYPE_CHECKING:
+    from nnexp.report.earlier import Stamps
     from nnexp.report.runs import Runs
-
-_CLOCK_SLACK = 2.0  # seconds that a file may seem older than it is
 
 
 class ReportCallback(Callback):
@@ -32,12 +32,16 @@ class ReportCallback(Callback):
 
     def __init__(self) -> None:
         self._config: DictConfig | None = None
-        self._began = 0.0
+        self._before: Stamps = {}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Remember what began, and when: the folder may hold an earlier sweep."""
+        """Remember what began, and what the folder holds: there may be an earlier sweep in it."""
         self._config = config
-        self._began = time.time()
+        if not config.hydra.launcher.get("dry_run"):
+            from nnexp.report.earlier import stamps
+
+            with contextlib.suppress(Exception):  # a folder that cannot be is for Hydra to tell
+                self._before = stamps(Path(str(config.hydra.sweep.dir)))
         _sweeps.append(self)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -47,19 +51,20 @@ class ReportCallback(Callback):
     def report(self) -> None:
         """Report on the sweep that has begun, unless that is done or there is nothing to report."""
         config, self._config = self._config, None
-        if config is None:
-            return
-        folder = Path(str(config.hydra.sweep.dir))
-        if not have_ended():
-            _note_ends(folder, self._began - _CLOCK_SLACK)
-        if not is_wanted(config):
+        if config is None or config.hydra.launcher.get("dry_run"):
             return
         from nnexp.report.arms import print_arms, print_places
+        from nnexp.report.earlier import stamps
 
+        folder = Path(str(config.hydra.sweep.dir))
         runs = None
         try:
-            runs = _trained_since(folder, self._began - _CLOCK_SLACK)
-            if runs is None:
+            now = stamps(folder)
+            own = {run for run, stamp in now.items() if self._before.get(run) != stamp}
+            if not have_ended():
+                _note_ends(own)
+            runs = _trained(config, own, now.keys() - own)
+            if runs is None or not is_wanted(config):
                 return
             _report(runs, folder)
         except BrokenPipeError:  # the reader of our output, such as head, has seen enough
@@ -89,15 +94,13 @@ def is_wanted(config: DictConfig) -> bool:
     )
 
 
-def _note_ends(folder: Path, began: float) -> None:
-    """Note how runs in the folder ended since then in other processes, as of Joblib's launcher."""
+def _note_ends(own: Set[Path]) -> None:
+    """Note how the runs of these folders ended in other processes, as of Joblib's launcher."""
     from nnexp.errors import DataError
     from nnexp.failures import add_completed, add_divergence, add_failed_elsewhere
-    from nnexp.results.record import RESULT_FILE, read_result
+    from nnexp.results.record import read_result
 
-    paths = [path for path in folder.rglob(RESULT_FILE) if "previous" not in path.parts]
-    fresh = [path.parent for path in paths if path.stat().st_mtime >= began]
-    for place, run in enumerate(sorted(fresh, key=lambda run: (len(run.name), run.name))):
+    for place, run in enumerate(sorted(own, key=lambda run: (len(run.name), run.name))):
         try:
             result = read_result(run)
         except DataError:  # the report says so
@@ -111,19 +114,22 @@ def _note_ends(folder: Path, began: float) -> None:
             add_failed_elsewhere()
 
 
-def _trained_since(folder: Path, began: float) -> Runs | None:
-    """The runs in the folder, if one of them was trained since then."""
+def _trained(config: DictConfig, own: Set[Path], earlier: Set[Path]) -> Runs | None:
+    """The sweep's runs, if one of them was trained. Those before it are kept, and left out."""
+    from nnexp.report.earlier import set_aside_earlier, tell_of_moved
     from nnexp.report.runs import read_runs
-    from nnexp.results.record import RESULT_FILE
 
-    if not any(path.stat().st_mtime >= began for path in folder.rglob(RESULT_FILE)):
+    folder = Path(str(config.hydra.sweep.dir))
+    if not own:
         return None
-    runs = read_runs([folder])
-    for record in runs.records:
-        trained = record.result.status in ("completed", "diverged")
-        if trained and (record.folder / RESULT_FILE).stat().st_mtime >= began:
-            return runs
-    return None
+    runs = read_runs([folder], own)
+    if not any(record.result.status in ("completed", "diverged") for record in runs.records):
+        return None
+    moved = set_aside_earlier(config, earlier)
+    if moved:
+        tell_of_moved(moved)
+        runs = read_runs([folder], own)
+    return runs
 
 
 def _report(runs: Runs, folder: Path) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnexp.comparison.records import RunRecord
 from nnexp.errors import DataError
 from nnexp.paths import short
+from nnexp.report.earlier import NOT_RUNS
 from nnexp.results.record import METRICS_FILE, RESULT_FILE, precedence, read_result
 
-_NOT_RUNS = frozenset({"previous", "report", "checkpoints", ".hydra", ".git"})
 _MOST_NAMED = 5
 
 
@@ -34,13 +34,16 @@ class _Found:
     unfinished: list[Path] = field(default_factory=list)
 
 
-def read_runs(folders: Sequence[Path]) -> Runs:
+def read_runs(folders: Sequence[Path], only: Collection[Path] | None = None) -> Runs:
     """The runs in ``folders``, each a run's folder, a sweep's or one above several.
 
     What a later run has set aside (``previous/``) and reports are not looked into. A run that is
     found twice counts once: by its folder, as a copy of the same file, or as the repetition of a
     run of the same config and seed on the same data. Of these the newest counts that came to the
     end of its training; a failure only where none did, and what was stopped last of all.
+
+    Args:
+        only: the runs that are asked for, if not all.
 
     Raises:
         DataError: a folder that is not there, or none that holds a run.
@@ -51,6 +54,7 @@ def read_runs(folders: Sequence[Path]) -> Runs:
             problem = "is a file; give a folder" if folder.exists() else "no such folder"
             raise DataError(f"{folder}: {problem}")
         _walk(folder, found)
+    others = [] if only is None else _leave_out_others(found, only)
     problems: list[str] = []
     records = []
     for folder in _each_once(found.ended):
@@ -78,6 +82,10 @@ def read_runs(folders: Sequence[Path]) -> Runs:
             "(same config, seed and data), of which the newest that was trained to its end "
             f"counts: {_named(repeated)}"
         )
+    if others:
+        problems.append(
+            f"{_counted(others)} of earlier sweeps in this folder left out: {_named(others)}"
+        )
     return Runs(tuple(kept), tuple(problems))
 
 
@@ -96,10 +104,18 @@ def _walk(folder: Path, found: _Found) -> None:
     below = [
         entry.name
         for entry in listed
-        if entry.name not in _NOT_RUNS and entry.is_dir(follow_symlinks=False)
+        if entry.name not in NOT_RUNS and entry.is_dir(follow_symlinks=False)
     ]
     for name in sorted(below, key=_order):
         _walk(folder / name, found)
+
+
+def _leave_out_others(found: _Found, only: Collection[Path]) -> list[Path]:
+    """Those found that are not asked for."""
+    every = [*found.ended, *found.unfinished]
+    for folders in (found.ended, found.unfinished):
+        folders[:] = [folder for folder in folders if folder in only]
+    return [folder for folder in every if folder not in only]
 
 
 def _order(name: str) -> tuple[bool, int, str]:

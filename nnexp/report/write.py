@@ -39,10 +39,12 @@ def report_on(runs: Runs, asked: Asked, out: Path) -> Report:
     """Compare the runs and write the page, its figures and the tables into ``out``.
 
     A report that is there already is replaced, file by file and the page last; what else is in
-    ``out`` stays. All is computed and drawn before anything is replaced.
+    ``out`` stays, and nobody else's page or table is replaced. All is computed and drawn before
+    anything is replaced.
 
     Raises:
-        DataError: none of the runs can be read; ``out`` is no folder.
+        DataError: none of the runs can be read; ``out`` is no folder, or holds somebody's files of
+            the same names.
         ConfigError: an option that cannot be, or a reference asked for that no run has.
         OSError: ``out`` cannot be written.
     """
@@ -50,6 +52,7 @@ def report_on(runs: Runs, asked: Asked, out: Path) -> Report:
         raise DataError("; ".join(runs.problems))
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: is a file where the folder of the report is to be")
+    _refuse_foreign(out)
     options, disagreements = settled(asked, runs.records)
     comparison = _compared(runs, asked, options, disagreements)
     from nnexp.report.page import write_page  # matplotlib and jinja2 take their time
@@ -120,6 +123,21 @@ def _staged(out: Path) -> Iterator[Path]:
         shutil.rmtree(stage, ignore_errors=True)
         with contextlib.suppress(OSError):
             out.rmdir()
+
+
+def _refuse_foreign(out: Path) -> None:
+    """A killed program may have left any of its files without the others."""
+    for name, mark in ((PAGE, b'content="nnexp"'), (_TABLE, b"folder,"), (_SUMMARY, b'"schema"')):
+        path = out / name
+        if path.is_file():
+            with path.open("rb") as file:
+                if mark in file.read(1000):
+                    continue
+        if path.exists():
+            raise DataError(
+                f"{path}: was not written by nnexp, which would replace it; move it, or give "
+                "another folder"
+            )
 
 
 def _figures(folder: Path) -> list[str]:

@@ -21,9 +21,8 @@ from torch import Tensor
 
 from nnexp.errors import DataError
 from nnexp.results.files import write_atomically
+from nnexp.results.record.ownership import SEAL, SEAL_LENGTH
 
-_SEAL = b"nnexp sha256 "
-_SEAL_LENGTH = len(_SEAL) + 64
 _PLAIN = frozenset([bool, int, float, str, type(None)])
 
 
@@ -43,7 +42,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     if buffer.read() != b"\0\0":
         raise RuntimeError("torch.save wrote an archive that has a comment already")
     buffer.seek(-2, io.SEEK_END)
-    buffer.write(struct.pack("<H", _SEAL_LENGTH))  # the length of the zip comment
+    buffer.write(struct.pack("<H", SEAL_LENGTH))  # the length of the zip comment
     buffer.write(_seal_of(buffer.getbuffer()))
     write_atomically(path, buffer.getbuffer())
 
@@ -58,8 +57,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
-    sealed, seal = content[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
-    if not seal.startswith(_SEAL):
+    sealed, seal = content[:-SEAL_LENGTH], content[-SEAL_LENGTH:]
+    if not seal.startswith(SEAL):
         raise DataError(f"{path} is damaged, or not a checkpoint of nnexp")
     if seal != _seal_of(sealed):
         raise DataError(f"{path} is damaged: its checksum does not match")
@@ -71,7 +70,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _seal_of(content: bytes | memoryview) -> bytes:
-    return _SEAL + hashlib.sha256(content).hexdigest().encode()
+    return SEAL + hashlib.sha256(content).hexdigest().encode()
 
 
 class _Portable:

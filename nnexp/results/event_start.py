@@ -12,8 +12,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins.hparams import metadata
 
+from nnexp.results.record.ownership import WRITER
 from nnexp.results.strict_json import to_object
-from nnexp.results.summaries import WRITER
 
 _LOOKED_AT = 4  # events: the version, hyperparameters, config
 _LONGEST = 2**24  # bytes of an event

@@ -13,6 +13,7 @@ from nnexp.results.record import (
     METRICS_FILE,
     RESULT_METRICS,
     DatasetSummary,
+    ForeignFileError,
     RunResult,
     read_metrics,
     set_aside,
@@ -58,7 +59,8 @@ def record_failure(
     )
     if keep:
         result = _as_far_as_trained(result, folder)
-    with contextlib.suppress(OSError):  # the error that is being told matters more
+    # The error that is being told matters more, and what is not ours stays.
+    with contextlib.suppress(OSError, ForeignFileError):
         if not keep:
             set_aside(folder)
         write_result(folder, result)

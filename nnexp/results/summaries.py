@@ -27,10 +27,9 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from nnexp.results.crc32c import crc32c
 from nnexp.results.png import png, size_of
+from nnexp.results.record.ownership import WRITER
 
 HISTOGRAM_BINS = 50
-WRITER = "nnexp"
-"""What an event file says of who has written it."""
 
 Hparam = bool | int | float | str
 

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from nnexp.errors import ConfigError
-from nnexp.results.record import RESULT_FILE
+from nnexp.report.earlier import set_aside_earlier, stamps
 from nnexp.sweep.trees import plain, selected
 
 
@@ -27,7 +27,7 @@ class Folders:
         self._config = config
         self.sweep = Path(str(config.hydra.sweep.dir))
         self._claimed: dict[Path, int] = {}
-        self._before = [path.parent for path in self.sweep.glob(f"*/{RESULT_FILE}")]
+        self._before = list(stamps(self.sweep))
 
     def claim(self, folder: Path, num: int) -> None:
         """This folder is the job's.
@@ -53,9 +53,15 @@ class Folders:
                 return folder
         raise AssertionError
 
-    def earlier(self) -> list[str]:
-        """The names of folders with results that were there before and are none of this sweep's."""
-        return sorted(f.name for f in self._before if f.absolute() not in self._claimed)
+    def earlier(self) -> list[Path]:
+        """Folders with runs that were there before and are none of this sweep's."""
+        return [folder for folder in self._before if folder.absolute() not in self._claimed]
+
+    def set_aside_earlier(self) -> list[Path]:
+        """Move the records of those that would be taken for jobs of this sweep; which they were."""
+        moved = set_aside_earlier(self._config, self.earlier())
+        self._before = [folder for folder in self._before if folder not in moved]
+        return moved
 
     def _likely(self, num: int, overrides: Sequence[str]) -> str:
         """``hydra.sweep.subdir`` by what the overrides say themselves; the number if that is too

@@ -11,12 +11,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from nnexp.config import experiments
 from nnexp.config.arm import arm_name, identity, names_of
 from nnexp.config.compose import to_config
 from nnexp.config.messages import told
 from nnexp.failures import add_completed, add_divergence, add_failure, log_traceback
 from nnexp.results.failure import record_failure
-from nnexp.results.record import RunResult, set_aside
+from nnexp.results.record import ForeignFileError, RunResult, set_aside
 from nnexp.results.run_log import LogFile
 from nnexp.sweep.composition import Composer
 from nnexp.sweep.folders import Folders
@@ -60,6 +61,7 @@ class Jobs:
         self._folders = folders
         self.overrides = overrides
         self._writes = writes
+        self._notes: dict[int, list[str]] = {}  # for the logs of the runs
         self._files: dict[int, dict[str, str]] = {}  # of .hydra/, by number and name
         self._logs = LogFiles(config)
 
@@ -86,6 +88,11 @@ class Jobs:
             arm, who = _as_far_as_known(self._config, self.overrides[num])
             self._refuse(num, folder, None, line, arm, who)
 
+    @property
+    def notes(self) -> list[str]:
+        """What is to be known of the experiments of jobs that are not ready yet, each line once."""
+        return list(dict.fromkeys(note for notes in self._notes.values() for note in notes))
+
     def refuse(self, entry: Entry, error: str) -> None:
         """A sound config does not make a sound run."""
         who = names_of(entry.config)
@@ -97,14 +104,18 @@ class Jobs:
         Where the files of an earlier run stand in the way, the entry is refused."""
         try:
             earlier = set_aside(entry.folder)
-        except OSError as error:
+        except (OSError, ForeignFileError) as error:
             log_traceback(error, f"job {entry.num}")
             self.refuse(entry, told(error))
             return False
         self._write_files(entry.num, entry.folder)
-        if earlier and entry.log is not None:
+        lines = [(experiments.__name__, note) for note in self._notes.pop(entry.num, ())]
+        if earlier:
             text = f"the files of an earlier run in this folder were moved to {earlier}"
-            entry.log.tell(logging.INFO, __name__, text)
+            lines.append((__name__, text))
+        if entry.log is not None:
+            for name, text in lines:
+                entry.log.tell(logging.INFO, name, text)
         return True
 
     def interrupt(self) -> None:
@@ -141,6 +152,7 @@ class Jobs:
             refuse_unexpanded(tree.hydra, self.overrides[num])
             arm = arm_name(task, tree.hydra.overrides.task)
             self.entries.append(Entry(num, to_config(task), folder, arm, file))
+            self._notes[num] = experiments.notes(tree.hydra)
         except Exception as error:
             log_traceback(error, f"job {num}")
             arm = arm or arm_name(task, self.overrides[num])

@@ -26,6 +26,7 @@ from omegaconf import DictConfig
 from nnexp.environment import available_cores
 from nnexp.report.arms import print_arms, print_failed, print_places
 from nnexp.report.callback import ReportCallback, is_wanted
+from nnexp.report.earlier import tell_of_moved
 from nnexp.sweep.composition import Composer
 from nnexp.sweep.folders import Folders
 from nnexp.sweep.job_return import LazyJobReturn
@@ -126,6 +127,8 @@ class _Launched:
             log.info("%s", counted(count, "job"))
             self._jobs.compose()
             self._tell_objective()
+            for note in self._jobs.notes:
+                log.info("%s", note)
             try:
                 plan = self._plan(pool)
             except KeyboardInterrupt:
@@ -135,8 +138,9 @@ class _Launched:
                 refused = self._jobs.num_refused
                 for line in lines(plan, refused=refused, absent=self._absent):
                     log.info("%s", line)
-            self._tell_of_earlier()
-            if plan.tasks and not self._options.dry_run:
+            will_train = bool(plan.tasks) and not self._options.dry_run
+            self._see_to_earlier(move=will_train)
+            if will_train:
                 self._train(pool, plan)
 
     def _plan(self, pool: Pool) -> Plan:
@@ -170,9 +174,13 @@ class _Launched:
             if direction is not None and objective is not None:
                 log.info("objective, to %s: %s at the best epoch", direction, objective)
 
-    def _tell_of_earlier(self) -> None:
+    def _see_to_earlier(self, *, move: bool) -> None:
         """Whoever reads the sweep's folder as a whole reads what was there before, too."""
-        earlier = self._folders.earlier()
+        if move:
+            moved = self._folders.set_aside_earlier()
+            if moved:
+                tell_of_moved(moved)
+        earlier = sorted(str(f.relative_to(self._folders.sweep)) for f in self._folders.earlier())
         if earlier:
             shown = ", ".join(earlier[:6]) + (", ..." if len(earlier) > 6 else "")
             count = counted(len(earlier), "folder")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from nnexp.config.messages import told
+from nnexp.streams import allow_any_text
 from nnexp.sweep.messages import Ready, Stop, Unable, Warned
 from nnexp.sweep.server import start_server, worker_context
 
@@ -164,6 +165,7 @@ class Crew:
 def serve(pipe: Connection, folder: Path, environment: Mapping[str, str]) -> None:
     """What a worker process does. It ends with what it cannot go on after."""
     os.environ.update(environment)  # the server of the workers is older than the config
+    allow_any_text()
     try:
         from nnexp.sweep.worker import work  # imports torch, which the main process goes without
 

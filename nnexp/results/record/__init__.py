@@ -3,14 +3,14 @@
 Both are strict JSON: a number that is not finite is written as ``null``.
 """
 
-from nnexp.results.record.folder import (
+from nnexp.results.record.folder import discard, set_aside
+from nnexp.results.record.metrics import EPOCH_KEYS, MetricsLog, read_metrics
+from nnexp.results.record.ownership import (
     METRICS_FILE,
     PREDICTIONS_FILE,
     RESULT_FILE,
-    discard,
-    set_aside,
+    ForeignFileError,
 )
-from nnexp.results.record.metrics import EPOCH_KEYS, MetricsLog, read_metrics
 from nnexp.results.record.result import (
     RESULT_METRICS,
     DatasetSummary,
@@ -27,6 +27,7 @@ __all__ = [
     "RESULT_FILE",
     "RESULT_METRICS",
     "DatasetSummary",
+    "ForeignFileError",
     "MetricsLog",
     "RunResult",
     "discard",

@@ -1,14 +1,12 @@
-"""A run's folder: what its files are called, and what an earlier run has left in it."""
+"""A run's folder: reading its files, and what an earlier run has left in it."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from nnexp.errors import DataError
-
-METRICS_FILE = "metrics.jsonl"
-RESULT_FILE = "result.json"
-PREDICTIONS_FILE = "predictions.npz"
+from nnexp.results.record.ownership import RESULT_FILE, own_files
 
 
 def read_bytes(path: Path) -> bytes:
@@ -21,12 +19,9 @@ def read_bytes(path: Path) -> bytes:
 
 def discard(folder: Path) -> None:
     """Delete what a run that never had a result has left in ``folder``: it is to be run again."""
-    if (folder / RESULT_FILE).exists():
-        return
-    for pattern in (METRICS_FILE, f"{PREDICTIONS_FILE}*", "events.out.tfevents.*",
-                    "checkpoints/*.pt*"):  # fmt: skip
-        for path in folder.glob(pattern):
-            path.unlink()
+    if not (folder / RESULT_FILE).exists():
+        for name in own_files(folder):
+            (folder / name).unlink()
 
 
 def set_aside(folder: Path) -> Path | None:
@@ -34,11 +29,12 @@ def set_aside(folder: Path) -> Path | None:
 
     The next run then finds the folder empty of results, and nothing that was written is lost. None
     if there was nothing to move. ``result.json`` goes first: a folder that still has it is whole.
+
+    Raises:
+        ForeignFileError: a file that the next run would replace is not nnexp's. Nothing was moved.
+        OSError: the files cannot be moved.
     """
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    ours = (RESULT_FILE, METRICS_FILE, PREDICTIONS_FILE, "checkpoints")
-    leftovers = [name for name in ours if name in names]
-    leftovers += [name for name in names if name.startswith("events.out.tfevents.")]
+    leftovers = own_files(folder) if folder.is_dir() else []
     if not leftovers:
         return None
     number = 1
@@ -46,5 +42,8 @@ def set_aside(folder: Path) -> Path | None:
         number += 1
     place.mkdir(parents=True)
     for name in leftovers:
+        (place / name).parent.mkdir(exist_ok=True)
         (folder / name).rename(place / name)
+    with contextlib.suppress(OSError):  # somebody may have more in it
+        (folder / "checkpoints").rmdir()
     return place

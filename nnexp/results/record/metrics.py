@@ -7,7 +7,8 @@ from pathlib import Path
 
 from nnexp.errors import DataError
 from nnexp.results.files import Journal
-from nnexp.results.record.folder import METRICS_FILE, read_bytes
+from nnexp.results.record.folder import read_bytes
+from nnexp.results.record.ownership import METRICS_FILE
 from nnexp.results.strict_json import to_json, to_object
 
 EPOCH_KEYS = (

@@ -11,7 +11,8 @@ from typing import Any
 from nnexp.errors import DataError
 from nnexp.results.contract import check_values
 from nnexp.results.files import write_atomically
-from nnexp.results.record.folder import RESULT_FILE, read_bytes
+from nnexp.results.record.folder import read_bytes
+from nnexp.results.record.ownership import RESULT_FILE
 from nnexp.results.record.versions import installed_versions
 from nnexp.results.strict_json import to_object, to_readable_json
 from nnexp.results.typed import ADDED, from_fields, require

@@ -1,0 +1,182 @@
+"""The folder that a run or a sweep is about to write to: nobody else's, even at the same moment.
+
+Hydra names folders by the clock's seconds, and makes them if they are not there. Here a folder is
+claimed by making it, which a file system lets one of several do, on one machine or on many; who
+comes second takes ``<name>-2``. One that a user names is locked as long as the program runs.
+
+Hydra loads this file whenever the program starts.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from nnexp.errors import ConfigError
+
+if sys.platform != "win32":
+    import fcntl
+
+LOCK_FILE = ".nnexp.lock"
+_SECONDS = ("%S", "%s", "%T", "%X", "%c", "%r", "%f")  # of strftime: a name of its own each time
+
+log = logging.getLogger(__name__)
+
+
+class Refused(BaseException):
+    """Carries ``error`` past Hydra, which makes a warning of an exception in a callback."""
+
+    def __init__(self, error: ConfigError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class ClaimCallback(Callback):
+    """Claims ``hydra.run.dir`` or ``hydra.sweep.dir`` before anything is written."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Of a single run."""
+        _claim(config, "hydra.run.dir")
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Of a sweep, whatever launches its jobs; a dry run writes nothing."""
+        if not config.hydra.launcher.get("dry_run"):
+            _claim(config, "hydra.sweep.dir")
+
+
+def _claim(config: DictConfig, key: str) -> None:
+    try:
+        folder = _folder(config, key)
+    except Exception:  # such as an interpolation that leads nowhere: for Hydra to tell
+        return
+    made: list[Path] = []
+    try:
+        if not _make_new(config, key, folder, made):
+            _make(folder, made)
+        folder = _folder(config, key)
+        lock = _locked(folder / LOCK_FILE, key, folder)
+    except OSError:  # Hydra will meet it too, and tell
+        lock = None
+    atexit.register(_let_go, folder.absolute() / LOCK_FILE, lock, [p.absolute() for p in made])
+
+
+def _make_new(config: DictConfig, key: str, folder: Path, made: list[Path]) -> bool:
+    """Make a folder that is named by the second, as ``<name>-2`` if there is one already.
+
+    Hydra keeps what ``${now:...}`` came to, for all jobs of a sweep and in every process that they
+    are launched in; the name is changed there. False where the name is another kind of name.
+    """
+    kept: dict[Any, str] = OmegaConf.get_cache(config)["now"]
+    of_clock = {
+        arguments: text
+        for arguments, text in kept.items()
+        if text in str(folder) and any(sign in str(arguments) for sign in _SECONDS)
+    }
+    if not of_clock:
+        return False
+    first = folder
+    for number in itertools.count(2):
+        _make(folder.parent, made)
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            kept.update({arguments: f"{text}-{number}" for arguments, text in of_clock.items()})
+            folder = _folder(config, key)
+            continue
+        break
+    made.append(folder)
+    if folder != first:
+        log.info("%s is taken; this writes to %s", first, folder)
+    return True
+
+
+def _folder(config: DictConfig, key: str) -> Path:
+    singleton = HydraConfig.instance()
+    before = singleton.cfg
+    try:
+        singleton.cfg = config  # type: ignore[assignment]  # for ${hydra:...}
+        text = OmegaConf.select(config, key)
+    finally:
+        singleton.cfg = before
+    if text is None:
+        raise ValueError(key)
+    return Path(str(text))
+
+
+def _make(folder: Path, made: list[Path]) -> None:
+    """With those above it; ``made`` gets the new ones."""
+    for place in reversed([folder, *folder.parents]):
+        with contextlib.suppress(FileExistsError):
+            place.mkdir()
+            made.append(place)
+    if not folder.is_dir():
+        raise NotADirectoryError(str(folder))
+
+
+# ── locks ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _locked(path: Path, key: str, folder: Path) -> int | None:
+    """Lock the file until this process ends, however it ends; its descriptor.
+
+    None where the file system has no locks.
+
+    Raises:
+        Refused: another process has it.
+        OSError: there can be no such file.
+    """
+    if sys.platform == "win32":
+        return None
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = os.read(descriptor, 200).decode("utf-8", "replace").strip()
+            os.close(descriptor)
+            raise Refused(
+                ConfigError(
+                    f"{key}={folder}: another program writes there{who and f' ({who})'}; give "
+                    "each a folder of its own"
+                )
+            ) from None
+        except OSError as error:
+            log.warning("%s cannot be locked: %s", path, error.strerror)
+            os.close(descriptor)
+            return None
+        if _is_same(descriptor, path):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            return descriptor
+        os.close(descriptor)  # whoever had it has deleted it meanwhile
+
+
+def _is_same(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _let_go(path: Path, lock: int | None, made: list[Path]) -> None:
+    """Leave no lock behind, and no folder of those made that nobody has written to."""
+    with contextlib.suppress(OSError):
+        if lock is not None:
+            path.unlink()
+            os.close(lock)
+    for folder in reversed(made):
+        try:
+            folder.rmdir()
+        except OSError:
+            return
