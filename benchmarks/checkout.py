@@ -2,10 +2,14 @@
 
 Python looks for modules in a script's own folder, not in the one above. Processes that
 multiprocessing starts have the same path; others are given ``environment()``.
+
+MKL is asked for the mode that nnexp's own program asks for, before a peer multiplies: it cannot be
+changed later, and nnexp chooses its threads by it. No peer is slower in it.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -14,6 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 if str(ROOT) not in sys.path[:2]:
     sys.path.insert(1, str(ROOT))  # after the script's folder, before whatever is installed
+
+prepare = importlib.import_module("nnexp.environment").prepare
+prepare()
 
 
 def environment() -> dict[str, str]:

@@ -17,11 +17,11 @@ from collections.abc import Callable
 
 import torch
 
+import checkout  # noqa: F401
 from learners.engine import group_of, last_losses, structure_of
 from learners.work import Work, random_data
 from nnexp.blas import LIBRARIES, VARIABLE, description, library
 from nnexp.devices import threads
-from nnexp.environment import prepare
 from nnexp.models.matmul import matmul
 from nnexp.sweep.group_size import runs_in_cache
 
@@ -94,7 +94,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7, help="turns of each library")
     rounds = parser.parse_args().rounds
-    prepare()
     own = library()
     names = []
     for name in LIBRARIES:

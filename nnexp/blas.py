@@ -75,7 +75,12 @@ def library() -> str:
 
 def ignores_threads() -> bool:
     """Whether products of float32 on the CPU have the same bits with any number of threads."""
-    return library() == "mkl" and bool((_mkl_mode() or 0) & _STRICT)
+    if library() != "mkl":
+        return False
+    mode = _mkl_mode()
+    if mode is None:  # by what it was asked for, which others than Intel's processors do not have
+        return processor().is_intel and os.environ["MKL_CBWR"].upper().endswith(",STRICT")
+    return bool(mode & _STRICT)
 
 
 def description(device: torch.device, dtype: torch.dtype) -> str:
@@ -97,7 +102,6 @@ def check_mode() -> None:
 
     MKL reads its mode at its first call and keeps it.
     """
-    prepare()
     if library() == "mkl" and (mode := _mkl_mode()) is not None and mode & _BRANCH <= 1:
         _warn_of_mode()
 
@@ -119,8 +123,12 @@ def _mode_name(mode: int) -> str:
 
 
 def _mkl_mode() -> int | None:
-    """MKL's mode of reproducibility as ``mkl_cbwr_get`` has it; None where torch has no MKL, or
-    hides the function. To ask fixes the mode, as a product does."""
+    """The mode of reproducibility that MKL is in, as ``mkl_cbwr_get`` returns it; None where torch
+    has no MKL, or hides the function.
+
+    Asking fixes the mode, as a product does, so it is set first.
+    """
+    prepare()
     get = _mkl_cbwr_get()
     return None if get is None else int(get(_ALL))
 
@@ -159,9 +167,9 @@ def openblas_threads(count: int) -> Iterator[None]:
 def _openblas() -> Any:
     """threadpoolctl's controller of the OpenBLAS that NumPy's wheels bring; None where NumPy was
     built otherwise."""
-    package = Path(np.__file__).parent
+    package = Path(np.__file__).resolve().parent  # as the loader has it, behind links
     folders = {package.parent / "numpy.libs", package / ".dylibs"}
     for found in ThreadpoolController().lib_controllers:
-        if found.internal_api == "openblas" and Path(found.filepath).parent in folders:
+        if found.internal_api == "openblas" and Path(found.filepath).resolve().parent in folders:
             return found
     return None

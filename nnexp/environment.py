@@ -61,10 +61,10 @@ def prepare() -> None:
     """Set what the environment leaves open; child processes inherit it.
 
     - ``OMP_WAIT_POLICY=PASSIVE``: threads that wait for each other sleep. Where something else had
-      the cores, spinning has made a step take 100 times as long. Read by OpenMP when torch is
-      loaded.
-    - ``MKL_CBWR``: a reproducible mode of MKL, see :func:`reproducible_mode`. Read by MKL at its
-      first call; ``nnexp.models.matmul.check_mode`` warns where that was too early.
+      the cores, spinning has made a step take 100 times as long. OpenMP reads it when torch is
+      loaded; later it only reaches processes that are started. Results do not depend on it.
+    - ``MKL_CBWR``: a reproducible mode of MKL, see :func:`reproducible_mode`. MKL reads it at its
+      first call; ``nnexp.blas.check_mode`` warns where that came before.
 
     An empty value counts as none.
     """

@@ -51,7 +51,9 @@ def _train(job: Job) -> None:
     precision = resolve_precision(config.trainer.precision, device)
     dataset = load(config.dataset)
     structure = structure_of(config, dataset.num_features, dataset.num_classes)
-    num_threads = resolve_threads(config.trainer, structure.flops_per_row())
+    num_threads = 1
+    if device.type == "cpu":
+        num_threads = resolve_threads(config.trainer, structure.flops_per_row())
 
     def baselines(job: Job) -> dict[str, dict[str, Any]]:
         return compare(job.config, dataset, device)

@@ -39,7 +39,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_there_are_scripts() -> None:
-    assert {"cuda.py", "knn.py", "single_run.py", "sweep.py"} <= {*SCRIPTS}
+    assert {"cuda.py", "knn.py", "matmul.py", "single_run.py", "sweep.py"} <= {*SCRIPTS}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from engine_cases import make_config, make_run, make_table, same_bits, train
@@ -19,7 +20,7 @@ from nnexp.blas import by_openblas, description, ignores_threads, library
 from nnexp.data.features import Floats
 from nnexp.devices import resolve_threads, threads
 from nnexp.engine import Group
-from nnexp.environment import Processor, available_cores
+from nnexp.environment import Processor, available_cores, processor
 from nnexp.errors import ConfigError
 from nnexp.models.matmul import OpenBlasMatmul, TorchMatmul, matmul
 from nnexp.models.structure import Structure
@@ -30,6 +31,7 @@ has_openblas = pytest.mark.skipif(
     blas._openblas() is None, reason="this NumPy has no OpenBLAS of its own"
 )
 has_mkl = pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="torch without MKL")
+shows_mode = pytest.mark.skipif(blas._mkl_mode() is None, reason="this MKL hides its mode")
 BOTH = ("mkl", pytest.param("openblas", marks=has_openblas))
 
 
@@ -222,7 +224,25 @@ def test_whoever_trains_gets_a_reproducible_mode_of_mkl(value: str) -> None:
 
 
 @has_mkl
-@pytest.mark.skipif(blas._mkl_mode() is None, reason="this MKL hides its mode")
+@shows_mode
+@pytest.mark.skipif(not processor().is_intel, reason="strict modes are for Intel's processors")
+def test_whoever_asks_for_threads_gets_the_strict_mode() -> None:
+    """The first thing that a run asks of MKL, before there is a group; nothing was prepared."""
+    code = (
+        "import torch; from nnexp.config.schema import TrainerConfig; "
+        "from nnexp.devices import resolve_threads; "
+        "from nnexp.blas import check_mode, description; "
+        "print(resolve_threads(TrainerConfig(batch_size=128), 3210240)); check_mode(); "
+        "print(description(torch.device('cpu'), torch.float32))"
+    )
+    done = python("-c", code, NNEXP_MATMUL="mkl")
+    threads, mode = done.stdout.split("\n")[:2]
+    assert (int(threads), done.stderr) == (available_cores(), "")
+    assert mode in ("MKL AVX512,STRICT", "MKL AVX2,STRICT")
+
+
+@has_mkl
+@shows_mode
 def test_asking_too_late_is_loud() -> None:
     code = TRAIN.format(
         folder=str(FOLDER), before="torch.bmm(torch.ones(2, 64, 64), torch.ones(2, 64, 64))"
@@ -243,6 +263,7 @@ def test_too_late_is_no_matter_where_mkl_does_not_multiply() -> None:
 
 
 @has_mkl
+@shows_mode
 @pytest.mark.parametrize("value", ["AUTO", "COMPATIBLE"])
 def test_the_mode_that_mkl_is_in(value: str) -> None:
     """By a function that MKL does not document under this name: torch 2.11 to 2.13 have it."""
@@ -251,8 +272,7 @@ def test_the_mode_that_mkl_is_in(value: str) -> None:
         "print(description(torch.device('cpu'), torch.float32), ignores_threads(), sep=', ')"
     )
     done = python("-c", code, NNEXP_MATMUL="mkl", MKL_CBWR=value)
-    known = f"MKL {value}" if sys.platform == "linux" else "MKL"
-    assert done.stdout.strip() == f"{known}, False"
+    assert done.stdout.strip() == f"MKL {value}, False"
 
 
 # ── which library, how many threads ───────────────────────────────────────────────────────────
@@ -291,6 +311,18 @@ def test_the_library_follows_from_the_processor_and_what_is_installed(
     elif fast == "openblas" and blas._openblas() is None:
         pytest.skip("this NumPy has no OpenBLAS of its own")
     assert library() == (wanted or (fast if present else "mkl"))
+
+
+@has_openblas
+def test_openblas_is_found_behind_a_link(tmp_path: Path) -> None:
+    """As of a virtual environment that is reached by another name."""
+    packages = Path(np.__file__).resolve().parents[1]
+    link = tmp_path / "packages"
+    link.symlink_to(packages)
+    code = "import numpy; from nnexp.blas import _openblas; print(numpy.__file__, _openblas())"
+    done = python("-c", code, PYTHONPATH=os.pathsep.join([str(link), str(FOLDER.parent)]))
+    assert done.stdout.startswith(f"{link}{os.sep}"), done.stderr
+    assert "None" not in done.stdout
 
 
 def test_a_library_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,11 +374,36 @@ def test_a_run_holds_the_threads_of_openblas(
     assert seen == {count}
 
 
-@pytest.mark.parametrize("chosen", BOTH, indirect=True)
-def test_a_large_run_uses_threads_where_its_bits_stay(chosen: str) -> None:
+@pytest.mark.parametrize(
+    ("chosen", "mode", "vendor", "variable", "strict"),
+    [
+        ("mkl", 0x1000C, "GenuineIntel", "", True),
+        ("mkl", 0x1000A, "GenuineIntel", "", True),
+        ("mkl", 2, "GenuineIntel", "AVX512,STRICT", False),  # which came too late
+        ("mkl", 2, "AuthenticAMD", "", False),
+        ("mkl", 1, "GenuineIntel", "", False),
+        ("mkl", None, "GenuineIntel", "AVX512,STRICT", True),  # an MKL that hides its mode
+        ("mkl", None, "GenuineIntel", "AVX2", False),
+        ("mkl", None, "AuthenticAMD", "AVX2,STRICT", False),
+        pytest.param("openblas", 0x1000C, "GenuineIntel", "", False, marks=has_openblas),
+    ],
+    indirect=["chosen"],
+)
+def test_a_large_run_uses_threads_where_its_bits_stay(
+    chosen: str,
+    mode: int | None,
+    vendor: str,
+    variable: str,
+    strict: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Solo and in a sweep, whose runs must come out the same."""
+    monkeypatch.setattr(blas, "_mkl_mode", lambda: mode)
+    monkeypatch.setattr(blas, "processor", lambda: Processor(vendor))
+    monkeypatch.setattr("nnexp.devices.available_cores", lambda: 6)
+    monkeypatch.setenv("MKL_CBWR", variable)
     config = make_config(Structure(784, (512, 256), 10), batch_size=128).trainer
     flops = Structure(784, (512, 256), 10).flops_per_row()
-    solo = available_cores() if ignores_threads() else 1
-    assert resolve_threads(config, flops) == solo
+    assert ignores_threads() == strict
+    assert resolve_threads(config, flops) == (6 if strict else 1)
     assert resolve_threads(config, flops, batched=True) == 1

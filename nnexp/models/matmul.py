@@ -22,7 +22,12 @@ class Matmul(ABC):
     Args:
         transpose_a: multiply with the transposed matrices of ``a``, which is then [R, J, I].
         transpose_b: likewise [R, K, J].
+
+    Attributes:
+        writes_apart: gaps between the runs of ``out`` cost nothing.
     """
+
+    writes_apart = False
 
     def __init__(self, *, transpose_a: bool = False, transpose_b: bool = False) -> None:
         self._transpose_a, self._transpose_b = transpose_a, transpose_b
@@ -63,9 +68,10 @@ def _torch_product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None) -> No
 class OpenBlasMatmul(Matmul):
     """By NumPy's OpenBLAS, on the CPU.
 
-    The caller holds the number of threads, and silences NumPy's warnings of overflow, as runs that
-    diverge overflow: ``quiet``.
+    The caller holds the number of threads, and multiplies inside of ``multiplying``.
     """
+
+    writes_apart = True
 
     def __init__(self, *, transpose_a: bool = False, transpose_b: bool = False) -> None:
         super().__init__(transpose_a=transpose_a, transpose_b=transpose_b)
@@ -108,6 +114,9 @@ def matmul(like: Tensor, *, transpose_a: bool = False, transpose_b: bool = False
     return kind(transpose_a=transpose_a, transpose_b=transpose_b)
 
 
-def quiet() -> contextlib.AbstractContextManager[object]:
-    """Keep NumPy from warning of overflow and NaN inside."""
-    return np.errstate(over="ignore", invalid="ignore", under="ignore", divide="ignore")
+def multiplying(like: Tensor) -> contextlib.AbstractContextManager[object]:
+    """In which products of tensors as ``like`` are made: runs that diverge overflow, of which NumPy
+    would warn."""
+    if by_openblas(like):
+        return np.errstate(over="ignore", invalid="ignore", under="ignore", divide="ignore")
+    return contextlib.nullcontext()

@@ -13,17 +13,15 @@ P numbers in a run's row of the flat buffers.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from nnexp.blas import by_openblas
 from nnexp.models.activations import ACTIVATIONS
 from nnexp.models.dropout import Dropout
-from nnexp.models.matmul import matmul, quiet
+from nnexp.models.matmul import matmul, multiplying
 from nnexp.models.norms import Affine, BatchNorm, LayerNorm, Norm
 from nnexp.models.structure import Structure, parameter_layout, statistics_layout
 
@@ -45,7 +43,8 @@ class Linear:
         self.bias_grad = bias_grad
         self._make_products()
         size = weight.shape[1] * weight.shape[2]
-        direct = size > _BATCHED_GRADIENT or weight.is_cuda or by_openblas(weight)
+        apart = weight.is_cuda or self._gradient_of_weight.writes_apart
+        direct = size > _BATCHED_GRADIENT or apart
         whole = weight_grad.dtype == weight.dtype and direct
         self._gradient = weight_grad if whole else weight.new_empty(weight.shape)
 
@@ -206,8 +205,6 @@ class MLP:
         self.grads = torch.zeros_like(params if trains else params[:1, :1]).expand_as(params)
         self.dtype = dtype
         self._cast = params if dtype == params.dtype else params.to(dtype)
-        # Runs that diverge overflow, of which NumPy would warn.
-        self._quiet = quiet if by_openblas(self._cast) else contextlib.nullcontext
         cast, true = (parameter_layout(structure).views(flat) for flat in (self._cast, params))
         grads = parameter_layout(structure).views(self.grads)
         running = statistics_layout(structure).views(stats)
@@ -254,7 +251,7 @@ class MLP:
         int64 tensor [1] on the device; None evaluates, with the running statistics of batch norm
         and without dropout.
         """
-        with self._quiet():
+        with multiplying(self._cast):
             return self._forward(x, rows, step)
 
     def _forward(self, x: Tensor, rows: int, step: int | Tensor | None) -> Tensor:
@@ -278,7 +275,7 @@ class MLP:
         wanted = [
             self._hidden[i - 1].buffers(inputs[i - 1]).grad if i else None for i in range(last + 1)
         ]
-        with self._quiet():
+        with multiplying(self._cast):
             self._output.backward(inputs[last], grad.to(self.dtype), wanted[last])
             for i in range(last - 1, -1, -1):
                 self._hidden[i].backward(inputs[i], self._rows, wanted[i])
