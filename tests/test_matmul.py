@@ -181,11 +181,11 @@ ENVIRONMENTS: list[dict[str, str]] = [
     ids=[" ".join(f"{k}={v}" for k, v in e.items()) or "as it is" for e in ENVIRONMENTS],
 )
 def test_random_runs_solo_and_batched(number: int, variables: dict[str, str]) -> None:
-    """Forty random networks for each setting of the libraries, in a process of its own."""
+    """Twenty-five random networks for each setting of the libraries, in a process of its own."""
     if variables.get("NNEXP_MATMUL") == "openblas" and blas._openblas() is None:
         pytest.skip("this NumPy has no OpenBLAS of its own")
     done = python(
-        str(FOLDER / "company_cases.py"), "--first", str(100 * number), "--cases", "40", **variables
+        str(FOLDER / "company_cases.py"), "--first", str(100 * number), "--cases", "25", **variables
     )
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
 

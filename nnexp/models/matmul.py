@@ -6,7 +6,9 @@ Axes: R runs; I, J, K of the product [R, I, J] x [R, J, K].
 from __future__ import annotations
 
 import contextlib
+import functools
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -114,9 +116,11 @@ def matmul(like: Tensor, *, transpose_a: bool = False, transpose_b: bool = False
     return kind(transpose_a=transpose_a, transpose_b=transpose_b)
 
 
-def multiplying(like: Tensor) -> contextlib.AbstractContextManager[object]:
-    """In which products of tensors as ``like`` are made: runs that diverge overflow, of which NumPy
-    would warn."""
-    if by_openblas(like):
-        return np.errstate(over="ignore", invalid="ignore", under="ignore", divide="ignore")
-    return contextlib.nullcontext()
+def multiplying(like: Tensor) -> Callable[[], contextlib.AbstractContextManager[object]]:
+    """Makes the context in which products of tensors as ``like`` are made: runs that diverge
+    overflow, of which NumPy would warn."""
+    if not by_openblas(like):
+        return contextlib.nullcontext
+    return functools.partial(
+        np.errstate, over="ignore", invalid="ignore", under="ignore", divide="ignore"
+    )

@@ -41,6 +41,7 @@ class Linear:
         self.weight_grad = weight_grad
         self.bias = None if bias is None else self._broadcast(bias)
         self.bias_grad = bias_grad
+        self._transposed = weight.transpose(1, 2)
         self._make_products()
         size = weight.shape[1] * weight.shape[2]
         apart = weight.is_cuda or self._gradient_of_weight.writes_apart
@@ -53,13 +54,13 @@ class Linear:
         return bias.unsqueeze(1)
 
     def _make_products(self) -> None:
-        self._sums = matmul(self.weight, transpose_b=True)
+        self._sums = matmul(self.weight)
         self._gradient_of_weight = matmul(self.weight, transpose_a=True)
         self._gradient_of_x = matmul(self.weight)
 
     def forward(self, x: Tensor, out: Tensor) -> None:
         """Write the sums to ``out``."""
-        self._sums(x, self.weight, out, self.bias)
+        self._sums(x, self._transposed, out, self.bias)
 
     def backward(self, x: Tensor, grad: Tensor, out: Tensor | None) -> None:
         """Keep the parameters' gradients; write that of ``x`` to ``out`` if it is wanted."""
@@ -205,6 +206,7 @@ class MLP:
         self.grads = torch.zeros_like(params if trains else params[:1, :1]).expand_as(params)
         self.dtype = dtype
         self._cast = params if dtype == params.dtype else params.to(dtype)
+        self._multiplying = multiplying(self._cast)
         cast, true = (parameter_layout(structure).views(flat) for flat in (self._cast, params))
         grads = parameter_layout(structure).views(self.grads)
         running = statistics_layout(structure).views(stats)
@@ -251,7 +253,7 @@ class MLP:
         int64 tensor [1] on the device; None evaluates, with the running statistics of batch norm
         and without dropout.
         """
-        with multiplying(self._cast):
+        with self._multiplying():
             return self._forward(x, rows, step)
 
     def _forward(self, x: Tensor, rows: int, step: int | Tensor | None) -> Tensor:
@@ -275,7 +277,7 @@ class MLP:
         wanted = [
             self._hidden[i - 1].buffers(inputs[i - 1]).grad if i else None for i in range(last + 1)
         ]
-        with multiplying(self._cast):
+        with self._multiplying():
             self._output.backward(inputs[last], grad.to(self.dtype), wanted[last])
             for i in range(last - 1, -1, -1):
                 self._hidden[i].backward(inputs[i], self._rows, wanted[i])
