@@ -69,11 +69,13 @@ def _job(composed: DictConfig) -> float | None:
     # As typed: a reference such as ${seed} is no concern of the arm's name.
     overrides = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
     arm = arm_name(composed, cast(list[str], overrides))
+    direction = None
     try:
         try:
             if hydra_config.mode == RunMode.RUN and hydra_config.launcher.get("dry_run"):
                 raise ConfigError("hydra.launcher.dry_run=true: a plan is made for sweeps, with -m")
             if hydra_config.mode == RunMode.MULTIRUN:
+                direction = searched(hydra_config.sweeper)
                 refuse_unexpanded(hydra_config, cast(list[str], overrides))
             config = to_config(composed)
             if hydra_config.mode == RunMode.MULTIRUN:
@@ -94,10 +96,10 @@ def _job(composed: DictConfig) -> float | None:
                 raise
             _exit(error)  # Hydra would put a line of its own above the error's
         _note_end(error, int(hydra_config.job.num), cast(list[str], overrides))
-        return value_for(objective_of(composed), None)
+        return value_for(objective_of(composed), None, direction)
     add_completed()
-    value = value_for(config.objective, result.metrics)
-    if hydra_config.mode == RunMode.MULTIRUN and (direction := searched(hydra_config.sweeper)):
+    value = value_for(config.objective, result.metrics, direction)
+    if direction is not None:
         logging.getLogger("nnexp").info(
             "objective, to %s: %s=%.6g", direction, config.objective, value
         )

@@ -73,7 +73,7 @@ def cuda_problem() -> str | None:
 
 @functools.cache
 def _tell_once(problem: str) -> None:
-    log.warning("trainer.device=auto: the CPU is used, for CUDA cannot be: %s", problem)
+    log.warning("trainer.device=auto: CUDA is unavailable (%s); using the CPU", problem)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from nnexp.models.structure import Layout, Structure, parameter_layout, statisti
 from nnexp.results.checkpoints import load_checkpoint, save_checkpoint
 
 FORMAT = 1
+ADDED = ("pixels",)
+"""Keys that the first checkpoints do not have."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def load_network(path: str | Path) -> TrainedNetwork:
         tuple(content["feature_names"]),
         content["shift"],
         content["scale"],
-        content.get("pixels", False),  # checkpoints did not have it at first
+        content.get("pixels", False),
     )
 
 

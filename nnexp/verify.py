@@ -136,7 +136,7 @@ _KINDS = {
     "identical": "identical in every bit",
     "agrees": "within the tolerance in every epoch",
     "drifts apart": "within it at first and apart later",
-    "diverges alone as well": "diverging both times",
+    "diverges solo as well": "diverging both times",
     "differs": "different",
 }
 

@@ -150,11 +150,11 @@ def test_what_becomes_of_an_experiments_values_is_told(tmp_path: Path) -> None:
     assert notes(*mine) == []
     assert notes(*mine, "optimizer=sgd") == [
         "experiment=mine sets optimizer.lr, optimizer.weight_decay beside optimizer=adam; "
-        "optimizer=sgd is trained with the same"
+        "these values also apply to optimizer=sgd"
     ]
     assert notes(*mine, "optimizer=sgd", "optimizer.lr=0.1") == [
-        "experiment=mine sets optimizer.weight_decay beside optimizer=adam; optimizer=sgd is "
-        "trained with the same"
+        "experiment=mine sets optimizer.weight_decay beside optimizer=adam; these values also "
+        "apply to optimizer=sgd"
     ]
 
 

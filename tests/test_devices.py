@@ -105,7 +105,7 @@ def test_why_cuda_cannot_be_used(
         assert caplog.messages == []
         assert resolve_device("auto") == CPU
         assert caplog.messages == [
-            f"trainer.device=auto: the CPU is used, for CUDA cannot be: {why}"
+            f"trainer.device=auto: CUDA is unavailable ({why}); using the CPU"
         ]
     finally:
         cuda_problem.cache_clear()

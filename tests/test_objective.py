@@ -30,7 +30,7 @@ _METRICS = {"val/loss": 0.25, "val/acc": 0.875}
 
 # A sweeper that searches, as far as its launcher and its user can see.
 _SEARCHER = """
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -42,21 +42,22 @@ from hydra.plugins.sweeper import Sweeper
 class SearcherConf:
     _target_: str = "hydra_plugins.searcher.Searcher"
     direction: Any = "minimize"
+    jobs: list[str] = field(default_factory=lambda: [f"optimizer.lr={r}" for r in (0.1, 1e30, -1)])
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="searcher", node=SearcherConf)
 
 
 class Searcher(Sweeper):
-    def __init__(self, direction):
-        pass
+    def __init__(self, direction, jobs):
+        self.jobs = jobs
 
     def setup(self, *, hydra_context, task_function, config):
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments):
-        jobs = [[*arguments, f"optimizer.lr={lr}"] for lr in (0.1, 1e30, -1)]
+        jobs = [[*arguments, job] for job in self.jobs]
         returns = self.launcher.launch(jobs, initial_job_idx=0)
         print("returned", *(repr(done.return_value) for done in returns))
 """
@@ -83,6 +84,15 @@ def test_what_a_job_hands_back(
     objective: str | None, metrics: dict[str, float | None] | None, value: float
 ) -> None:
     assert value_for(objective, metrics) == value
+
+
+@pytest.mark.parametrize("objective", [None, "val/loss", "val/acc"])
+@pytest.mark.parametrize(("direction", "worst"), [("minimize", math.inf), ("maximize", -math.inf)])
+def test_the_worst_value_goes_by_the_direction_of_the_search(
+    objective: str | None, direction: str, worst: float
+) -> None:
+    assert value_for(objective, None, direction) == worst
+    assert value_for("val/acc", _METRICS, direction) == 0.875
 
 
 @pytest.mark.parametrize(
@@ -176,6 +186,34 @@ def test_a_search_is_given_the_objective_and_the_worst_for_what_failed(
     value = read_result(tmp_path / "out" / "0").metrics[objective]
     assert f"returned {value!r} {worst} {worst}\n" in output
     assert f"objective, to {direction}: {objective}" in output
+
+
+@pytest.mark.parametrize(
+    ("launcher", "bad", "problem"),
+    [
+        ("fused", "optimizer.lr=abc", "optimizer.lr=abc: "),
+        ("fused", "objective=val/los", "objective=val/los: must be one of "),
+        ("basic", "objective=val/los", "objective=val/los: must be one of "),
+    ],
+)
+@pytest.mark.parametrize(
+    ("objective", "direction", "worst"),
+    [("val/loss", "minimize", "inf"), ("val/acc", "maximize", "-inf")],
+)
+def test_a_job_that_is_refused_is_never_the_best_trial(
+    tmp_path: Path, launcher: str, bad: str, problem: str, objective: str, direction: str,
+    worst: str,
+) -> None:  # fmt: skip
+    """Hydra's own launcher ends at a job that does not compose, and hands nothing back."""
+    code, output, errors = search(
+        tmp_path, "hydra/sweeper=searcher", f"hydra/launcher={launcher}",
+        f"hydra.sweeper.direction={direction}", f"objective={objective}",
+        f'hydra.sweeper.jobs=["optimizer.lr=0.1","{bad}"]',
+    )  # fmt: skip
+    assert code == 1
+    assert problem in errors[0]
+    value = read_result(tmp_path / "out" / "0").metrics[objective]
+    assert f"returned {value!r} {worst}\n" in output
 
 
 @pytest.mark.parametrize("launcher", ["fused", "basic"])

@@ -109,7 +109,7 @@ def test_the_first_results_are_read_too(tmp_path: Path) -> None:
     }  # fmt: skip
     svm = result.baselines["svm"]
     assert (svm["val/clipped_loss"], svm["test/clipped_loss"]) == (0.3, 0.25)
-    assert (svm["val/loss"], svm["test/loss"]) == (None, None)
+    assert not {"val/loss", "test/loss"} & svm.keys()
 
 
 def test_a_run_that_failed_early_has_a_result(tmp_path: Path) -> None:

@@ -146,13 +146,29 @@ def test_columns_that_have_names_are_the_networks() -> None:
         (frame[["height", "width"]], "its columns are in another order"),
         (frame[["height"]], "it lacks column 'width'"),
         (frame.assign(depth=1), "it has other columns too"),
-        (pandas.DataFrame(frame.to_numpy()), "it lacks column 'width'"),
+        (pandas.DataFrame(frame.to_numpy(), columns=[1, 2]), "it lacks column 'width'"),
+        (pandas.DataFrame(frame.to_numpy(), columns=["0", "1"]), "it lacks column 'width'"),
     ]:
         with pytest.raises(DataError) as caught:
             network.predict(other)
         assert str(caught.value).startswith(start + problem + "; ")
     with pytest.raises(DataError, match="row 1, column 'height': <NA> is no real number"):
         network.predict(frame.astype("Float64").replace(3.5, pandas.NA))
+
+
+def test_columns_without_names_are_taken_in_order() -> None:
+    """Unless the network's features are called as pandas numbers them."""
+    pandas = pytest.importorskip("pandas")
+    network = a_network()
+    frame = pandas.DataFrame([[2.0, 3.0], [1.0, 3.5]])
+    assert network.predict(frame) == network.predict(frame.to_numpy())
+    with pytest.raises(DataError, match=r"features must be \[B, 2\], .* got \[2, 3\]"):
+        network.predict(frame.assign(more=1).set_axis(range(3), axis=1))
+    numbered = a_network(feature_names=("0", "1"))
+    assert numbered.predict(frame) == network.predict(frame)
+    for names, problem in [(("1", "0"), "in another order"), (("1", "2"), "it lacks column '2'")]:
+        with pytest.raises(DataError, match=problem):
+            a_network(feature_names=names).predict(frame)
 
 
 # ── networks that have no answer ──────────────────────────────────────────────────────────────
@@ -239,7 +255,7 @@ def test_a_network_of_images_takes_pixels_as_they_are(tmp_path: Path) -> None:
     network = load_network(tmp_path / "run" / "checkpoints" / "best.pt")
     rows = pixels.reshape(60, 12)
     assert network.predict(rows) == network.predict(rows.astype(float).tolist())
-    rest = "is no pixel: they are whole numbers from 0 to 255 here, as in the data set, not scaled"
+    rest = "is not a valid pixel value (integers 0 to 255)"
     for value, shown in [(0.5, "0.5"), (-1.0, "-1"), (256.0, "256")]:
         wrong = rows.astype(float)
         wrong[3, 5] = value

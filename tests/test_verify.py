@@ -18,6 +18,7 @@ import torch
 from nnexp.errors import ConfigError, DataError
 from nnexp.results.checkpoints import load_checkpoint, save_checkpoint
 from nnexp.results.record import read_result, write_result
+from nnexp.results.record.result import BASELINE_KEYS
 from nnexp.verification.again import compared
 from nnexp.verification.differences import differences, largest
 from nnexp.verification.picks import Recorded, find_runs, picked
@@ -146,6 +147,98 @@ def test_other_versions_and_devices_are_told(sweep: Path) -> None:
         f"recorded with torch 1.0, now {result.versions['torch']}: differences are to be expected",
         "recorded on cuda (NVIDIA X), now on cpu: differences are to be expected",
     ]
+
+
+def make_old(run: Path) -> None:
+    """Rewrite a run's files to what they were before losses were exact, matmul and pixels."""
+    result = json.loads((run / "result.json").read_text())
+    del result["matmul"]
+    for values, splits in [
+        (result["metrics"], ["test"]),
+        *((baseline, ["val", "test"]) for baseline in result["baselines"].values()),
+    ]:
+        for split in splits:
+            values[f"{split}/loss"] = values.pop(f"{split}/clipped_loss")
+    (run / "result.json").write_text(json.dumps(result))
+    for path in (run / "checkpoints").iterdir():
+        content = load_checkpoint(path)
+        del content["pixels"]
+        save_checkpoint(path, content)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0 (X)"])
+def test_a_sweep_of_an_earlier_version_is_identical(
+    sweep: Path, device: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = read_result(sweep / "0")
+    assert before.baselines
+    assert before.metrics["test/loss"] != before.metrics["test/clipped_loss"]
+    write_result(sweep / "0", dataclasses.replace(before, device=device))
+    make_old(sweep / "0")
+    old = read_result(sweep / "0")
+    assert old.baselines == before.baselines
+    assert old.metrics == {**before.metrics, "test/loss": None}
+    assert verify(sweep / "0", 1, 0.0)
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1].split()[-3:] == ["0", "0", "identical"]
+    assert lines[2] == (
+        "the record does not say which library computed its matrix products, now "
+        f"{before.matmul}: another one would explain differences"
+    )
+    assert "recorded before the exact test/loss, pixels existed: not compared" in lines
+
+
+def test_what_an_earlier_version_recorded_is_compared(sweep: Path) -> None:
+    """Its clipped losses, under their old name, and a diverged run that has none."""
+    for number in (0, 2):
+        make_old(sweep / str(number))
+    diverged = compared(the_run(sweep, 2))
+    assert the_run(sweep, 2).result.status == "diverged"
+    assert diverged.identical
+    path = sweep / "0" / "result.json"
+    result = json.loads(path.read_text())
+    clipped = result["metrics"]["test/loss"]
+    result["metrics"]["test/loss"] += 0.25
+    name, baseline = next(iter(result["baselines"].items()))
+    val_loss, baseline["val/loss"] = baseline["val/loss"], 9.0
+    path.write_text(json.dumps(result))
+    assert [(d.place, d.alone) for d in compared(the_run(sweep, 0)).metrics] == [
+        ("result.json, metrics, test/clipped_loss", str(clipped)),
+        (f"result.json, baselines, {name}, val/clipped_loss", str(val_loss)),
+    ]
+
+
+def test_the_first_records_are_compared_too(sweep: Path) -> None:
+    """Those of before predictions were kept."""
+    make_old(sweep / "0")
+    path = sweep / "0" / "result.json"
+    result = json.loads(path.read_text())
+    for key in ("config", "calibration"):
+        del result[key]
+    del result["dataset"]["official_test"], result["metrics"]["test/brier"]
+    knn = result["baselines"]["knn"]
+    added = {*BASELINE_KEYS, "val/loss", "test/loss"} - {"val/acc", "test/acc", "seconds"}
+    result["baselines"]["knn"] = {
+        **{key: value for key, value in knn.items() if key not in added},
+        "val/acc by k": {str(tried["k"]): tried["val/acc"] for tried in knn["tried"]},
+    }
+    path.write_text(json.dumps(result))
+    (sweep / "0" / "predictions.npz").unlink()
+    comparison = compared(the_run(sweep, 0))
+    assert comparison.identical
+    note = comparison.notes[-1]
+    assert note.startswith("recorded before calibration, official_test, the exact test/loss, test/")
+    assert note.endswith(", pixels, predictions.npz existed: not compared")
+
+
+def test_what_is_null_in_a_record_of_this_version_is_a_difference(sweep: Path) -> None:
+    result = read_result(sweep / "0")
+    write_result(
+        sweep / "0", dataclasses.replace(result, metrics={**result.metrics, "test/loss": None})
+    )
+    comparison = compared(the_run(sweep, 0))
+    assert [d.place for d in comparison.metrics] == ["result.json, metrics, test/loss"]
+    assert comparison.notes == []
 
 
 def test_a_config_that_was_changed_is_told(sweep: Path) -> None:

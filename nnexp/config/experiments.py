@@ -57,7 +57,7 @@ def _kept(
         if left and meant != chosen:
             yield (
                 f"experiment={name} sets {', '.join(left)} beside {group}={meant}; "
-                f"{group}={chosen} is trained with the same"
+                f"these values also apply to {group}={chosen}"
             )
 
 

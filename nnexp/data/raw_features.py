@@ -26,7 +26,8 @@ def raw_features(raw: ArrayLike | Tensor, names: Sequence[str], *, pixels: bool)
 
     Args:
         raw: a tensor on any device, an array, a table of pandas or a list of rows.
-        names: of the features, D of them. Columns of a table that have names must have these.
+        names: of the features, D of them. Columns of a table that have names must have these;
+            pandas numbers those that have none from 0.
         pixels: whether the data set's features are bytes. Pixels scaled to [0, 1] would otherwise
             pass for an image that is all black.
 
@@ -47,10 +48,7 @@ def raw_features(raw: ArrayLike | Tensor, names: Sequence[str], *, pixels: bool)
     require(values.isfinite(), values, names, "is not a finite number")
     if pixels:
         are_bytes = (values >= 0) & (values <= _WHITE) & (values == values.floor())
-        require(
-            are_bytes, values, names, "is no pixel: they are whole numbers from 0 to 255 here, as "
-            "in the data set, not scaled",
-        )  # fmt: skip
+        require(are_bytes, values, names, "is not a valid pixel value (integers 0 to 255)")
     return values
 
 
@@ -79,8 +77,9 @@ def _check_names(raw: Any, names: Sequence[str]) -> None:
     if columns is None:
         return
     given = [str(column) for column in columns]
-    if given == list(names):
-        return
+    numbered = all(type(column) is int for column in columns) and set(given).isdisjoint(names)
+    if given == list(names) or (numbered and list(columns) == list(range(len(given)))):
+        return  # the second is a table whose columns have no names
     if sorted(given) == sorted(names):
         problem = "its columns are in another order"
     else:

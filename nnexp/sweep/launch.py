@@ -218,7 +218,8 @@ class _Launched:
         job_return.working_dir = str(Path.cwd())
         job_return.task_name = JobRuntime.instance().get("name")
         job_return.status = JobStatus.COMPLETED
-        job_return.return_value = value_for(self._jobs.objectives.get(num), metrics)
+        direction = searched(self._config.hydra.sweeper)  # also of a job that did not compose
+        job_return.return_value = value_for(self._jobs.objectives.get(num), metrics, direction)
         if num in self._started and self._is_listened_to("on_job_end"):
             tree = self._composer.compose(overrides, num)
             self._callbacks.on_job_end(config=tree, job_return=job_return)

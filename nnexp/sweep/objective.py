@@ -26,18 +26,23 @@ def objective_of(composed: DictConfig) -> str | None:
     return found if found in OBJECTIVES else None
 
 
-def value_for(objective: str | None, metrics: Mapping[str, float | None] | None) -> float:
+def value_for(
+    objective: str | None, metrics: Mapping[str, float | None] | None, direction: str | None = None
+) -> float:
     """Return what a job hands back to its sweeper.
 
     Args:
-        objective: None for a config that names none, and was refused.
-        metrics: of ``result.json``; None for a run that failed or diverged, which is the worst
-            that can be, infinite in the direction that nobody wants.
+        objective: None for a config that did not compose, or names no valid objective.
+        metrics: of ``result.json``; None for a run that failed or diverged, which gets the worst
+            value there is: infinite, in the direction opposite to the search's.
+        direction: of the search, see :func:`searched`; None: the objective's own.
     """
     value = None if metrics is None or objective is None else metrics[objective]
     if value is not None and not math.isnan(value):
         return value
-    return -math.inf if objective is not None and OBJECTIVES[objective] == "maximize" else math.inf
+    if direction is None and objective is not None:
+        direction = OBJECTIVES[objective]
+    return -math.inf if direction == "maximize" else math.inf
 
 
 def searched(sweeper: Any) -> str | None:

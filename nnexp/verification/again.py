@@ -26,8 +26,11 @@ from nnexp.results.record import (
     RunResult,
     read_metrics,
     read_result,
+    unrecorded,
+    without,
 )
 from nnexp.run import run
+from nnexp.trained import ADDED
 from nnexp.verification.agreement import Agreement, Epochs, agreement
 from nnexp.verification.differences import Difference, differences, largest_amount
 from nnexp.verification.picks import REPEATABLE, Recorded
@@ -37,6 +40,8 @@ _CHECKPOINTS = "checkpoints"
 # Where and in what company a run was computed, and its config, of which checkpoints tell; the rest
 # of its result must be the same.
 _CIRCUMSTANCES = ("schema", "group_size", "device", "threads", "matmul", "versions", "config")
+# What earlier versions called test/loss is clipped, and is compared as such.
+_NAMES: dict[tuple[str, ...], str] = {("metrics", "test/loss"): "the exact test/loss"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +90,8 @@ def compared(recorded: Recorded) -> Comparison:
     ]
     with tempfile.TemporaryDirectory(prefix="nnexp-verify-") as name:
         ours = _trained(told.config, Path(name).resolve(), recorded.result.arm, told.cwd)
+    notes += _circumstances(theirs.result, ours.result)
+    notes += _leave_out_unrecorded(recorded.folder, theirs, ours)
     return Comparison(
         metrics=[
             *_of_epochs(theirs.epochs, ours.epochs),
@@ -92,7 +99,7 @@ def compared(recorded: Recorded) -> Comparison:
             *differences(theirs.predictions, ours.predictions, PREDICTIONS_FILE),
         ],
         weights=list(differences(theirs.checkpoints, ours.checkpoints, _CHECKPOINTS)),
-        notes=notes + list(_circumstances(theirs.result, ours.result)),
+        notes=notes,
         on_cuda=any(files.result.device != "cpu" for files in (theirs, ours)),
         trainings=((theirs.epochs, theirs.result), (ours.epochs, ours.result)),
     )
@@ -154,6 +161,35 @@ def _outcome(result: RunResult) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if key not in _CIRCUMSTANCES}
 
 
+def _leave_out_unrecorded(folder: Path, theirs: _Files, ours: _Files) -> list[str]:
+    """Drop from both what the version that recorded the run did not write; a line that names it."""
+    keys = unrecorded(folder)
+    before = ours.result
+    theirs.result, ours.result = without(theirs.result, keys), without(before, keys)
+    fields = dataclasses.asdict(before)
+    dropped = [
+        _NAMES.get(path, path[-1])
+        for path in keys
+        if path[0] not in _CIRCUMSTANCES and _has(fields, path)
+    ]
+    for name, checkpoint in ours.checkpoints.items():
+        for key in ADDED:
+            if name in theirs.checkpoints and key not in theirs.checkpoints[name]:
+                del checkpoint[key]
+                dropped.append(key)
+    if ("calibration",) in keys and not theirs.predictions and ours.predictions:
+        ours.predictions = {}  # of the same version
+        dropped.append(PREDICTIONS_FILE)
+    names = ", ".join(dict.fromkeys(dropped))
+    return [f"recorded before {names} existed: not compared"] if dropped else []
+
+
+def _has(fields: Any, path: tuple[str, ...]) -> bool:
+    for key in path:
+        fields = fields.get(key) if isinstance(fields, dict) else None
+    return fields is not None
+
+
 def _circumstances(recorded: RunResult, alone: RunResult) -> Iterator[str]:
     """Lines on what else has changed since, so that differences are no surprise."""
     for package, version in recorded.versions.items():
@@ -161,7 +197,12 @@ def _circumstances(recorded: RunResult, alone: RunResult) -> Iterator[str]:
         if here != version:
             yield f"recorded with {package} {version}, now {here}: differences are to be expected"
     devices = [re.sub(r"^cuda:\d+", "cuda", str(r.device)) for r in (recorded, alone)]
-    if None not in (recorded.matmul, alone.matmul) and recorded.matmul != alone.matmul:
+    if recorded.matmul is None and alone.matmul is not None:
+        yield (
+            "the record does not say which library computed its matrix products, now "
+            f"{alone.matmul}: another one would explain differences"
+        )
+    elif alone.matmul is not None and recorded.matmul != alone.matmul:
         yield (
             f"recorded with matrix products by {recorded.matmul}, now {alone.matmul}: "
             "differences are to be expected"

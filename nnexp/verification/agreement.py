@@ -74,7 +74,7 @@ class Agreement:
         if self.facts:
             return "differs"
         if self.both_diverged:
-            return "diverges alone as well"
+            return "diverges solo as well"
         if self.parting is None:
             return "agrees"
         if min(required, self.epochs) <= self.until < self.epochs:

@@ -17,6 +17,8 @@ from nnexp.results.record.result import (
     RunResult,
     precedence,
     read_result,
+    unrecorded,
+    without,
     write_result,
 )
 
@@ -35,5 +37,7 @@ __all__ = [
     "read_metrics",
     "read_result",
     "set_aside",
+    "unrecorded",
+    "without",
     "write_result",
 ]

@@ -49,6 +49,8 @@ _ADDED = {
     "baselines": dict.fromkeys(set(BASELINE_KEYS) - {"val/acc", "test/acc", "seconds"}),
 }
 """Keys that the first results do not have, and what is read in their place."""
+_REPLACED = ("val/acc by k",)
+"""Keys of baselines that the first results have alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +152,45 @@ def read_result(folder: Path) -> RunResult:
         raise DataError(f"{path}: {error}") from error
 
 
+def unrecorded(folder: Path) -> list[tuple[str, ...]]:
+    """Return the keys that the ``result.json`` of ``folder``, by an earlier version, lacks.
+
+    Each is the path to a key that :func:`read_result` fills in, or to one that has been replaced
+    since.
+
+    Raises:
+        DataError: as ``read_result``.
+    """
+    result = read_result(folder)
+    fields = to_object((folder / RESULT_FILE).read_bytes())
+    found: list[tuple[str, ...]] = [
+        (f.name,) for f in dataclasses.fields(result) if f.name not in fields
+    ]
+    found += [
+        ("dataset", f.name)
+        for f in dataclasses.fields(result.dataset)
+        if f.name not in fields["dataset"]
+    ]
+    metrics = _with_clipped(fields["metrics"], ("test",))
+    found += [("metrics", key) for key in RESULT_METRICS if key not in metrics]
+    for name, values in fields["baselines"].items():
+        baseline = _with_clipped(values, ("val", "test"))
+        found += [("baselines", name, key) for key in BASELINE_KEYS if key not in baseline]
+        found += [("baselines", name, key) for key in _REPLACED if key in baseline]
+    return found
+
+
+def without(result: RunResult, keys: Iterable[tuple[str, ...]]) -> RunResult:
+    """Return ``result`` as if nothing had been recorded for ``keys``, paths of ``unrecorded``."""
+    fields = dataclasses.asdict(result)
+    for *outer, key in keys:
+        inner: dict[str, Any] = fields
+        for part in outer:
+            inner = inner.get(part, {})
+        inner.pop(key, None)
+    return RunResult(**{**fields, "dataset": DatasetSummary(**fields["dataset"])})
+
+
 def precedence(result: RunResult) -> int:
     """Which of several results of one run counts: the least; of equals the newest.
 
@@ -165,7 +206,10 @@ def _result_from(fields: dict[str, Any]) -> RunResult:
     result: RunResult = from_fields(RunResult, fields)
     if result.status not in STATUSES:
         raise ValueError(f"status {result.status!r} is none of {', '.join(STATUSES)}")
-    metrics = _completed("metrics", _with_clipped(result.metrics, ("test",)), RESULT_METRICS)
+    metrics = _with_clipped(result.metrics, ("test",))
+    if "test/loss" in result.metrics:
+        metrics.setdefault("test/loss", None)
+    metrics = _completed("metrics", metrics, RESULT_METRICS)
     seconds = _completed("seconds", result.seconds, RESULT_SECONDS)
     baselines = {
         name: _completed("baselines", _with_clipped(baseline, ("val", "test")), BASELINE_KEYS, name)
@@ -177,12 +221,12 @@ def _result_from(fields: dict[str, Any]) -> RunResult:
 
 def _with_clipped(values: dict[str, Any], splits: Iterable[str]) -> dict[str, Any]:
     """What was called ``loss`` at first, of networks on the test rows and of baselines, is the
-    clipped log-loss. The exact one is then not known."""
+    clipped log-loss, and is renamed. The exact one is then not known."""
     renamed = dict(values)
     for split in splits:
         exact, clipped = f"{split}/loss", f"{split}/clipped_loss"
         if exact in values and clipped not in values:
-            renamed[clipped], renamed[exact] = values[exact], None
+            renamed[clipped] = renamed.pop(exact)
     return renamed
 
 
