@@ -20,6 +20,7 @@ from nnexp.config import experiments
 from nnexp.config.arm import arm_name, identity
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.messages import told
+from nnexp.ended_elsewhere import note_ends_elsewhere
 from nnexp.environment import prepare
 from nnexp.errors import ConfigError, DivergedError
 from nnexp.failures import (
@@ -33,7 +34,7 @@ from nnexp.failures import (
     log_traceback,
     note_full_errors,
 )
-from nnexp.output_folder import Refused
+from nnexp.output_folder import FolderInUse
 from nnexp.program import refuse_undecodable, restart_in_utf8
 from nnexp.report.callback import report_what_is_left
 from nnexp.results.failure import record_failure
@@ -60,7 +61,7 @@ def _job(composed: DictConfig) -> float | None:
 
     For a run that fails or diverges in a sweep that is the worst there is, so that the sweep goes
     on; ``main`` reports both at its end. Where a launcher trains in other processes, Hydra brings
-    the error home, and the report's callback counts the runs that diverged.
+    the error home, and ``note_ends_elsewhere`` counts the runs that diverged.
     """
     allow_any_text()  # a launcher's process may be no child of this program's
     make_logs_utf8()
@@ -155,9 +156,10 @@ def main() -> None:
             start_server()
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
         job()
+        note_ends_elsewhere()
     except BrokenPipeError:
         _hang_up()
-    except Refused as refused:
+    except FolderInUse as refused:
         if full_errors():
             raise refused.error from None
         _exit(refused.error)
@@ -166,6 +168,7 @@ def main() -> None:
         _tell(*ended, "terminated" if isinstance(stop, Terminated) else "interrupted")
         sys.exit(143 if isinstance(stop, Terminated) else 130)
     except Exception as error:
+        note_ends_elsewhere()
         report_what_is_left()
         if full_errors():
             raise

@@ -2,7 +2,8 @@
 
 Hydra names folders by the clock's seconds, and makes them if they are not there. Here a folder is
 claimed by making it, which a file system lets one of several do, on one machine or on many; who
-comes second takes ``<name>-2``. One that a user names is locked as long as the program runs.
+comes second takes ``<name>-2``. One that a user names is locked as long as the program runs, or one
+of its workers.
 
 Hydra loads this file whenever the program starts.
 """
@@ -13,28 +14,28 @@ import atexit
 import contextlib
 import itertools
 import logging
-import os
-import socket
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from nnexp.errors import ConfigError
+from nnexp.locks import HeldError, lock, unlock
 
-if sys.platform != "win32":
-    import fcntl
+if TYPE_CHECKING:
+    from nnexp.results.record.earlier import Stamps
 
 LOCK_FILE = ".nnexp.lock"
 _SECONDS = ("%S", "%s", "%T", "%X", "%c", "%r", "%f")  # of strftime: a name of its own each time
 
+_before: dict[Path, tuple[Path, Stamps]] = {}  # runs in the folders of sweeps, when claimed
+
 log = logging.getLogger(__name__)
 
 
-class Refused(BaseException):
+class FolderInUse(BaseException):
     """Carries ``error`` past Hydra, which makes a warning of an exception in a callback."""
 
     def __init__(self, error: ConfigError) -> None:
@@ -53,6 +54,30 @@ class ClaimCallback(Callback):
         """Of a sweep, whatever launches its jobs; a dry run writes nothing."""
         if not config.hydra.launcher.get("dry_run"):
             _claim(config, "hydra.sweep.dir")
+            with contextlib.suppress(Exception):  # a folder that cannot be is for Hydra to tell
+                _look_into(_folder(config, "hydra.sweep.dir"))
+
+
+def runs_before(sweep: Path) -> Stamps:
+    """The runs that were in a sweep's folder before it began; now, if nobody has claimed it."""
+    if sweep.absolute() in _before:
+        return _before[sweep.absolute()][1]
+    return _stamps(sweep)
+
+
+def claimed_sweeps() -> list[tuple[Path, Stamps]]:
+    """The folders of this program's sweeps, with the runs that were in them before."""
+    return list(_before.values())
+
+
+def _look_into(sweep: Path) -> None:
+    _before[sweep.absolute()] = sweep, _stamps(sweep)
+
+
+def _stamps(sweep: Path) -> Stamps:
+    from nnexp.results.record.earlier import stamps
+
+    return stamps(sweep)
 
 
 def _claim(config: DictConfig, key: str) -> None:
@@ -65,10 +90,17 @@ def _claim(config: DictConfig, key: str) -> None:
         if not _make_new(config, key, folder, made):
             _make(folder, made)
         folder = _folder(config, key)
-        lock = _locked(folder / LOCK_FILE, key, folder)
+        held = lock(folder / LOCK_FILE)
+    except HeldError as error:
+        who = f" ({error})" if str(error) else ""
+        raise FolderInUse(
+            ConfigError(
+                f"{key}={folder} is in use by another process{who}; choose a different folder"
+            )
+        ) from None
     except OSError:  # Hydra will meet it too, and tell
-        lock = None
-    atexit.register(_let_go, folder.absolute() / LOCK_FILE, lock, [p.absolute() for p in made])
+        held = None
+    atexit.register(_let_go, folder.absolute() / LOCK_FILE, held, [p.absolute() for p in made])
 
 
 def _make_new(config: DictConfig, key: str, folder: Path, made: list[Path]) -> bool:
@@ -124,57 +156,11 @@ def _make(folder: Path, made: list[Path]) -> None:
         raise NotADirectoryError(str(folder))
 
 
-# ── locks ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def _locked(path: Path, key: str, folder: Path) -> int | None:
-    """Lock the file until this process ends, however it ends; its descriptor.
-
-    None where the file system has no locks.
-
-    Raises:
-        Refused: another process has it.
-        OSError: there can be no such file.
-    """
-    if sys.platform == "win32":
-        return None
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            who = os.read(descriptor, 200).decode("utf-8", "replace").strip()
-            os.close(descriptor)
-            raise Refused(
-                ConfigError(
-                    f"{key}={folder}: another program writes there{who and f' ({who})'}; give "
-                    "each a folder of its own"
-                )
-            ) from None
-        except OSError as error:
-            log.warning("%s cannot be locked: %s", path, error.strerror)
-            os.close(descriptor)
-            return None
-        if _is_same(descriptor, path):
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-            return descriptor
-        os.close(descriptor)  # whoever had it has deleted it meanwhile
-
-
-def _is_same(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _let_go(path: Path, lock: int | None, made: list[Path]) -> None:
+def _let_go(path: Path, held: int | None, made: list[Path]) -> None:
     """Leave no lock behind, and no folder of those made that nobody has written to."""
     with contextlib.suppress(OSError):
-        if lock is not None:
-            path.unlink()
-            os.close(lock)
+        if held is not None:
+            unlock(path, held)
     for folder in reversed(made):
         try:
             folder.rmdir()

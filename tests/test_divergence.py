@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from record_cases import a_result
 
-from nnexp import failures
-from nnexp.results.record import read_result
+from nnexp import failures, output_folder
+from nnexp.ended_elsewhere import note_ends_elsewhere
+from nnexp.results.record import read_result, write_result
 
 _SMALL = ["dataset=iris", "model=shallow", "baseline=none", "trainer.epochs=2", "optimizer=sgd",
           "trainer.pictures=false"]  # fmt: skip
@@ -84,8 +86,9 @@ def test_some_diverge_and_some_do_not(tmp_path: Path, launcher: list[str]) -> No
 
 @pytest.mark.parametrize("launcher", _LAUNCHERS, ids=_NAMES)
 def test_where_all_diverge_there_is_nothing_to_compare(tmp_path: Path, launcher: list[str]) -> None:
+    """Also without the report's callback, which has no part in the exit code."""
     code, _, errors = sweep(
-        tmp_path, *_SMALL, *launcher, "optimizer.lr=1e30", "seed=0,1", "report.enabled=false"
+        tmp_path, *_SMALL, *launcher, "optimizer.lr=1e30", "seed=0,1", "~hydra.callbacks.report"
     )
     assert code == 1
     (line,) = errors
@@ -102,6 +105,24 @@ def test_an_error_beside_them_stays_an_error(tmp_path: Path, launcher: list[str]
     assert any("optimizer.lr=-1.0: must be at least 0" in line for line in lines)
     assert any(line.startswith("nnexp: 1 of 3 runs diverged: job 1 ") for line in lines)
     assert statuses(tmp_path) == ["completed", "diverged", "failed"]
+
+
+def test_ends_in_other_processes_are_noted_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of this sweep alone, and once."""
+    monkeypatch.setattr(failures, "_ends", failures._Ends())
+    monkeypatch.setattr(output_folder, "_before", {})
+    write_result(tmp_path / "7", a_result(status="diverged", error="earlier"))
+    output_folder._look_into(tmp_path)
+    for num, status in enumerate(["completed", "diverged", "failed", "interrupted"]):
+        write_result(tmp_path / str(num), a_result(status=status, seed=num, error="nan"))
+    for _ in range(2):
+        note_ends_elsewhere()
+        assert list(failures.divergence_lines()) == [
+            "1 of 3 runs diverged: job 1 deep_adam seed=1: nan"
+        ]
+        assert not list(failures.failure_lines())
 
 
 def test_where_learning_is_required_a_diverged_run_fails(tmp_path: Path) -> None:

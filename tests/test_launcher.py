@@ -32,6 +32,7 @@ from hydra.version import VersionBase
 from packaging.version import Version
 
 from hydra_plugins.nnexp_fused import FusedLauncher, FusedSweeper
+from nnexp.locks import SharedLock
 from nnexp.results.record import read_result
 from nnexp.sweep import processes, worker
 
@@ -269,7 +270,7 @@ def test_the_environment_of_jobs_holds_in_the_workers(monkeypatch: pytest.Monkey
     monkeypatch.delenv("NNEXP_TOLD", raising=False)
     ours, its = multiprocessing.Pipe()
     monkeypatch.setattr(worker, "work", lambda pipe, _: pipe.send(os.environ["NNEXP_TOLD"]))
-    processes.serve(its, Path(), {"NNEXP_TOLD": "yes"})
+    processes.serve(its, Path(), {"NNEXP_TOLD": "yes"}, SharedLock())
     assert ours.recv() == "yes"
     monkeypatch.delenv("NNEXP_TOLD")
 

@@ -16,8 +16,8 @@ import pytest
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
-from nnexp import output_folder
-from nnexp.output_folder import LOCK_FILE, ClaimCallback, Refused
+from nnexp import locks
+from nnexp.output_folder import LOCK_FILE, ClaimCallback, FolderInUse
 from nnexp.results.record import read_result
 
 QUICK = ["dataset=iris", "model=linear", "trainer.epochs=2", "trainer.pictures=false"]
@@ -103,9 +103,9 @@ def test_two_programs_do_not_write_to_one_folder(tmp_path: Path) -> None:
             assert code == 1
             assert out == ""
             assert errors.startswith(
-                f"nnexp: hydra.{key}.dir=run: another program writes there (process {first.pid} on "
+                f"nnexp: hydra.{key}.dir=run is in use by another process (PID {first.pid} on "
             )
-            assert errors.endswith("); give each a folder of its own\n")
+            assert errors.endswith("); choose a different folder\n")
         assert {path.name for path in (tmp_path / "run").iterdir()} == before
     finally:
         first.send_signal(signal.SIGKILL)
@@ -150,7 +150,7 @@ def test_the_name_changes_for_whoever_composes_with_it(claim: Claim) -> None:
 def test_a_day_is_no_name_of_its_own(claim: Claim) -> None:
     """Somebody who collects a day's runs in a folder goes on doing so, one program at a time."""
     config = claim("a/${now:%Y}")
-    with pytest.raises(Refused, match="another program writes there"):
+    with pytest.raises(FolderInUse, match="is in use by another process"):
         claim("a/${now:%Y}")
     assert [path.name for path in Path("a").iterdir()] == [Path(config.hydra.run.dir).name]
 
@@ -167,7 +167,7 @@ def test_where_nothing_can_be_locked_it_goes_on(
     def flock(*_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(output_folder.fcntl, "flock", flock)
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
     claim("a")
     assert caplog.messages == [f"a/{LOCK_FILE} cannot be locked: No locks available"]
 

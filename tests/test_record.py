@@ -14,13 +14,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from record_cases import KNN, a_result, an_epoch, python, strict
 from tensorboard.compat.proto.event_pb2 import Event
 
 from nnexp.errors import DataError
+from nnexp.results.checkpoints import save_checkpoint
 from nnexp.results.failure import record_failure
 from nnexp.results.files import write_atomically
+from nnexp.results.predictions import Predictions, write_predictions
 from nnexp.results.record import (
     DatasetSummary,
     ForeignFileError,
@@ -365,16 +369,80 @@ def test_what_is_somebody_elses_stays(tmp_path: Path, act: Callable[[Path], obje
     assert left == theirs
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "result.json",
-        "metrics.jsonl",
-        "predictions.npz",
-        "checkpoints/best.pt",
-        "checkpoints/last.pt",
-    ],
-)
+def zeros(content: bytes) -> bytes:
+    return bytes(len(content))
+
+
+def zeros_at_the_end(content: bytes) -> bytes:
+    return content[: len(content) // 2].ljust(len(content), b"\0")
+
+
+def cut_off(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def nothing(_: bytes) -> bytes:
+    return b""
+
+
+def leave_a_whole_run(folder: Path) -> None:
+    """With a checkpoint and predictions that can be read."""
+    leave_a_run(folder, 1)
+    for name in ("best.pt", "last.pt"):
+        save_checkpoint(folder / "checkpoints" / name, {"weights": torch.arange(2000.0)})
+    write_predictions(
+        folder,
+        Predictions(
+            probabilities=np.full((30, 2), 0.5, np.float32),
+            labels=np.zeros(30, np.int32),
+            rows=np.arange(30, dtype=np.int32),
+        ),
+    )
+
+
+OF_A_RUN = [
+    "result.json", "metrics.jsonl", "predictions.npz", "checkpoints/best.pt",
+    "checkpoints/last.pt",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("beside", ["its other files", "Hydra's", "nothing"])
+@pytest.mark.parametrize("name", OF_A_RUN)
+@pytest.mark.parametrize("damage", [zeros, zeros_at_the_end, cut_off, nothing])
+def test_what_a_loss_of_power_has_damaged_is_set_aside(
+    tmp_path: Path, name: str, damage: Callable[[bytes], bytes], beside: str
+) -> None:
+    leave_a_whole_run(tmp_path)
+    damaged = damage((tmp_path / name).read_bytes())
+    if beside != "its other files":
+        for path in list(tmp_path.rglob("*.*")):
+            path.unlink()
+    if beside == "Hydra's":
+        (tmp_path / ".hydra").mkdir()
+    (tmp_path / name).write_bytes(damaged)
+    before = {path.relative_to(tmp_path): c for path, c in contents(tmp_path).items() if c}
+    if beside == "nothing" and not (name == "metrics.jsonl" and damage is not zeros):
+        with pytest.raises(ForeignFileError, match=name):
+            set_aside(tmp_path)
+        assert (tmp_path / name).read_bytes() == damaged
+        return
+    place = tmp_path / "previous" / "1"
+    assert set_aside(tmp_path) == place
+    assert {path.relative_to(place): c for path, c in contents(place).items() if c} == before
+    assert (place / name).read_bytes() == damaged
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("name", ["checkpoints/best.pt", "predictions.npz"])
+def test_another_programs_whole_archive_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / ".hydra").mkdir()
+    leave_a_run(tmp_path, 1)
+    torch.save({"weights": torch.arange(20.0)}, tmp_path / name)
+    with pytest.raises(ForeignFileError, match=name):
+        set_aside(tmp_path)
+
+
+@pytest.mark.parametrize("name", OF_A_RUN)
 @pytest.mark.parametrize("content", [b"mine", b'{"epoch": 3, "loss": 1}\n', b'{"accuracy": 1}'])
 def test_what_would_be_replaced_and_is_not_ours_is_refused(
     tmp_path: Path, name: str, content: bytes

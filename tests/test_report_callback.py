@@ -175,9 +175,15 @@ def test_the_callback_is_light() -> None:
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("room", ["results", "comparison", "report"])
-def test_rooms_below_the_sweep_know_nothing_of_it(room: str) -> None:
+@pytest.mark.parametrize(
+    ("room", "above"),
+    [
+        ("results", "nnexp.sweep"), ("comparison", "nnexp.sweep"), ("report", "nnexp.sweep"),
+        ("results", "nnexp.report"), ("comparison", "nnexp.report"),
+    ],
+)  # fmt: skip
+def test_rooms_know_nothing_of_those_above(room: str, above: str) -> None:
     """Not inside a function either: imports point one way."""
     files = list((Path(nnexp.__file__).parent / room).rglob("*.py"))
     assert files
-    assert [path.name for path in files if "nnexp.sweep" in path.read_text("utf-8")] == []
+    assert [path.name for path in files if f"{above}." in path.read_text("utf-8")] == []

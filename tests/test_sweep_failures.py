@@ -23,6 +23,7 @@ from hydra import compose, initialize_config_dir
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.errors import DataError, NnexpError
 from nnexp.job import Job
+from nnexp.results.checkpoints import load_checkpoint
 from nnexp.results.record import RunResult, read_metrics, read_result
 from nnexp.sweep import group, messages, processes, server
 from nnexp.sweep.keys import wanted_baselines
@@ -381,6 +382,42 @@ def test_workers_end_when_the_program_is_killed(
     assert {num: found[num].status for num in found} == {
         **dict.fromkeys(ended, "completed"), **dict.fromkeys(going, "interrupted"),
     }  # fmt: skip
+
+
+def test_a_sweep_in_the_folder_of_a_killed_one_waits_for_its_workers(
+    tmp_path: Path, endless: subprocess.Popen[str]
+) -> None:
+    """They write to the end of their epoch, and would write over what the new one has."""
+    workers = workers_of(endless)
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    endless.kill()
+    endless.wait()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")}
+    second = started(tmp_path, *_SMALL, "seed=range(100,112)", "hydra.launcher.workers=2")
+    try:
+        assert second.stdout is not None
+        told = f"waiting for the worker processes of PID {endless.pid} on "
+        while told not in second.stdout.readline():
+            assert second.poll() is None
+        time.sleep(0.5)
+        now = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")}
+        assert now == before
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        _, errors = second.communicate(timeout=120)
+    assert (second.returncode, errors) == (0, "")
+    found = results(tmp_path)
+    assert {num: (r.seed, r.status) for num, r in found.items()} == {
+        num: (100 + num, "completed") for num in range(12)
+    }
+    for num in range(12):
+        folder = tmp_path / "out" / str(num)
+        assert len(read_metrics(folder)) == 2
+        assert load_checkpoint(folder / "checkpoints" / "best.pt")
+        assert len(list(folder.glob("events.out.tfevents.*"))) == 1
+    wait_for(lambda: not processes_of(endless.pid), 15)
 
 
 def test_whoever_asks_twice_does_not_wait(tmp_path: Path, endless: subprocess.Popen[str]) -> None:

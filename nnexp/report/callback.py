@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from nnexp.failures import have_ended
+from nnexp.output_folder import runs_before
 
 if TYPE_CHECKING:
-    from nnexp.report.earlier import Stamps
     from nnexp.report.runs import Runs
+    from nnexp.results.record.earlier import Stamps
 
 
 class ReportCallback(Callback):
@@ -38,10 +38,8 @@ class ReportCallback(Callback):
         """Remember what began, and what the folder holds: there may be an earlier sweep in it."""
         self._config = config
         if not config.hydra.launcher.get("dry_run"):
-            from nnexp.report.earlier import stamps
-
             with contextlib.suppress(Exception):  # a folder that cannot be is for Hydra to tell
-                self._before = stamps(Path(str(config.hydra.sweep.dir)))
+                self._before = runs_before(Path(str(config.hydra.sweep.dir)))
         _sweeps.append(self)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -54,15 +52,13 @@ class ReportCallback(Callback):
         if config is None or config.hydra.launcher.get("dry_run"):
             return
         from nnexp.report.arms import print_arms, print_places
-        from nnexp.report.earlier import stamps
+        from nnexp.results.record.earlier import stamps
 
         folder = Path(str(config.hydra.sweep.dir))
         runs = None
         try:
             now = stamps(folder)
             own = {run for run, stamp in now.items() if self._before.get(run) != stamp}
-            if not have_ended():
-                _note_ends(own)
             runs = _trained(config, own, now.keys() - own)
             if runs is None or not is_wanted(config):
                 return
@@ -94,30 +90,10 @@ def is_wanted(config: DictConfig) -> bool:
     )
 
 
-def _note_ends(own: Set[Path]) -> None:
-    """Note how the runs of these folders ended in other processes, as of Joblib's launcher."""
-    from nnexp.errors import DataError
-    from nnexp.failures import add_completed, add_divergence, add_failed_elsewhere
-    from nnexp.results.record import read_result
-
-    for place, run in enumerate(sorted(own, key=lambda run: (len(run.name), run.name))):
-        try:
-            result = read_result(run)
-        except DataError:  # the report says so
-            continue
-        if result.status == "diverged":
-            num = int(run.name) if run.name.isdecimal() else place
-            add_divergence(num, [result.arm, f"seed={result.seed}"], result.error or "")
-        elif result.status == "completed":
-            add_completed()
-        elif result.status == "failed":
-            add_failed_elsewhere()
-
-
 def _trained(config: DictConfig, own: Set[Path], earlier: Set[Path]) -> Runs | None:
     """The sweep's runs, if one of them was trained. Those before it are kept, and left out."""
-    from nnexp.report.earlier import set_aside_earlier, tell_of_moved
     from nnexp.report.runs import read_runs
+    from nnexp.results.record.earlier import set_aside_earlier, tell_of_moved
 
     folder = Path(str(config.hydra.sweep.dir))
     if not own:
@@ -125,7 +101,8 @@ def _trained(config: DictConfig, own: Set[Path], earlier: Set[Path]) -> Runs | N
     runs = read_runs([folder], own)
     if not any(record.result.status in ("completed", "diverged") for record in runs.records):
         return None
-    moved = set_aside_earlier(config, earlier)
+    subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[call-overload, index]
+    moved = set_aside_earlier(folder, subdir, earlier)
     if moved:
         tell_of_moved(moved)
         runs = read_runs([folder], own)

@@ -12,8 +12,8 @@ from pathlib import Path
 from nnexp.comparison.records import RunRecord
 from nnexp.errors import DataError
 from nnexp.paths import short
-from nnexp.report.earlier import NOT_RUNS
 from nnexp.results.record import METRICS_FILE, RESULT_FILE, precedence, read_result
+from nnexp.results.record.earlier import may_hold_runs
 
 _MOST_NAMED = 5
 
@@ -104,7 +104,7 @@ def _walk(folder: Path, found: _Found) -> None:
     below = [
         entry.name
         for entry in listed
-        if entry.name not in NOT_RUNS and entry.is_dir(follow_symlinks=False)
+        if may_hold_runs(entry.name, names) and entry.is_dir(follow_symlinks=False)
     ]
     for name in sorted(below, key=_order):
         _walk(folder / name, found)

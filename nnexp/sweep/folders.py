@@ -12,7 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from nnexp.errors import ConfigError
-from nnexp.report.earlier import set_aside_earlier, stamps
+from nnexp.output_folder import runs_before
+from nnexp.results.record.earlier import set_aside_earlier
 from nnexp.sweep.trees import plain, selected
 
 
@@ -27,7 +28,7 @@ class Folders:
         self._config = config
         self.sweep = Path(str(config.hydra.sweep.dir))
         self._claimed: dict[Path, int] = {}
-        self._before = list(stamps(self.sweep))
+        self._before = list(runs_before(self.sweep))
 
     def claim(self, folder: Path, num: int) -> None:
         """This folder is the job's.
@@ -37,7 +38,7 @@ class Folders:
         """
         other = self._claimed.setdefault(folder, num)
         if other != num:
-            subdir = plain(self._config.hydra.sweep._get_node("subdir"))
+            subdir = self._subdir()
             raise ConfigError(
                 f"hydra.sweep.subdir={subdir}: jobs {other} and {num} would both write to {folder}"
             )
@@ -59,9 +60,12 @@ class Folders:
 
     def set_aside_earlier(self) -> list[Path]:
         """Move the records of those that would be taken for jobs of this sweep; which they were."""
-        moved = set_aside_earlier(self._config, self.earlier())
+        moved = set_aside_earlier(self.sweep, self._subdir(), self.earlier())
         self._before = [folder for folder in self._before if folder not in moved]
         return moved
+
+    def _subdir(self) -> object:
+        return plain(self._config.hydra.sweep._get_node("subdir"))
 
     def _likely(self, num: int, overrides: Sequence[str]) -> str:
         """``hydra.sweep.subdir`` by what the overrides say themselves; the number if that is too

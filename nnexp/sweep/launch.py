@@ -26,7 +26,7 @@ from omegaconf import DictConfig
 from nnexp.environment import available_cores
 from nnexp.report.arms import print_arms, print_failed, print_places
 from nnexp.report.callback import ReportCallback, is_wanted
-from nnexp.report.earlier import tell_of_moved
+from nnexp.results.record.earlier import tell_of_moved
 from nnexp.sweep.composition import Composer
 from nnexp.sweep.folders import Folders
 from nnexp.sweep.job_return import LazyJobReturn

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from nnexp.config.messages import told
+from nnexp.locks import SharedLock
 from nnexp.streams import allow_any_text
 from nnexp.sweep.messages import Ready, Stop, Unable, Warned
 from nnexp.sweep.server import start_server, worker_context
@@ -134,7 +135,7 @@ class Crew:
         start_server()  # it may have died as well
         mine, its = worker_context().Pipe()
         process = worker_context().Process(
-            target=serve, args=(its, self._folder, self._environment), daemon=True
+            target=serve, args=(its, self._folder, self._environment, SharedLock()), daemon=True
         )
         try:
             process.start()
@@ -162,8 +163,9 @@ class Crew:
         return {place for place, deaths in self._deaths.items() if deaths >= _DEATHS}
 
 
-def serve(pipe: Connection, folder: Path, environment: Mapping[str, str]) -> None:
-    """What a worker process does. It ends with what it cannot go on after."""
+def serve(pipe: Connection, folder: Path, environment: Mapping[str, str], _: SharedLock) -> None:
+    """What a worker process does. It ends with what it cannot go on after, and has the lock on the
+    sweep's folder until then."""
     os.environ.update(environment)  # the server of the workers is older than the config
     allow_any_text()
     try:

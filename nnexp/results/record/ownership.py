@@ -22,6 +22,8 @@ WRITER = "nnexp"
 """Who wrote an event file, as its first event says."""
 
 _MADE_AT_ONCE = (f"{PREDICTIONS_FILE}.tmp", *(f"{name}.tmp" for name in CHECKPOINTS))
+_PAGE = 4096  # bytes of a file that are lost together
+_ZIP = b"PK\x03\x04"  # how checkpoints and predictions begin
 _FIRST_EVENT = 100  # bytes, at most, of the one that tells the writer
 
 
@@ -33,26 +35,32 @@ def own_files(folder: Path) -> list[str]:
     """What nnexp has written into a run's folder and a next run would write again, as paths in it.
 
     ``result.json`` comes first. Event files of others are left out: ours have names of their own.
+    What a loss of power has damaged is nnexp's where Hydra's or other files of nnexp lie beside it.
 
     Raises:
         ForeignFileError: a file of one of these names is somebody else's.
         OSError: the folder cannot be read.
     """
-    found = []
+    found, others = [], []
     for name, is_ours in _KINDS.items():
         path = folder / name
         if not path.is_file():
             if path.exists():
                 raise ForeignFileError(f"{path}: is a folder, where nnexp writes a file")
             continue
-        if not is_ours(path):
-            raise ForeignFileError(
-                f"{path}: is damaged, or was not written by nnexp, which would replace it; give "
-                "another folder, or move it"
-            )
         found.append(name)
+        if not is_ours(path):
+            others.append(name)
+    events = own_events(folder)
+    is_of_a_run = len(found) > len(others) or events or (folder / ".hydra").is_dir()
+    for name in others:
+        if not (is_of_a_run and _is_damaged(folder / name)):
+            raise ForeignFileError(
+                f"{folder / name}: is damaged, or was not written by nnexp, which would replace "
+                "it; give another folder, or move it"
+            )
     found += [name for name in _MADE_AT_ONCE if (folder / name).is_file()]
-    return found + own_events(folder)
+    return found + events
 
 
 def own_events(folder: Path) -> list[str]:
@@ -100,7 +108,33 @@ def _is_checkpoint(path: Path) -> bool:
 def _is_event_file(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(_FIRST_EVENT)
-    return not start or WRITER.encode() in start.partition(b"brain.Event:")[2]
+    return not start.strip(b"\0") or WRITER.encode() in start.partition(b"brain.Event:")[2]
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether a file that is not ours as it stands can have been: it is empty, begins with zeros,
+    or begins as ours do and is broken off. What is whole and of another kind is somebody's."""
+    with path.open("rb") as file:
+        start = file.read(_PAGE)
+    if not start.strip(b"\0"):
+        return True
+    match path.suffix:
+        case ".json":
+            return _is_broken_json(path.read_bytes(), b'{\n  "schema": ')
+        case ".jsonl":
+            return _is_broken_json(start.partition(b"\n")[0], b'{"epoch": ')
+        case _:
+            return start.startswith(_ZIP) and not zipfile.is_zipfile(path)
+
+
+def _is_broken_json(text: bytes, beginning: bytes) -> bool:
+    if not (text.startswith(beginning) or beginning.startswith(text.rstrip(b"\0"))):
+        return False
+    try:
+        to_object(text)
+    except ValueError:
+        return True
+    return False
 
 
 _KINDS: dict[str, Callable[[Path], bool]] = {

@@ -6,20 +6,19 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-
-from omegaconf import DictConfig, OmegaConf
 
 from nnexp.errors import DataError
 from nnexp.paths import short
-from nnexp.results.record import METRICS_FILE, RESULT_FILE, set_aside
+from nnexp.results.record.folder import set_aside
+from nnexp.results.record.ownership import METRICS_FILE, RESULT_FILE
 
 Stamps = dict[Path, tuple[tuple[int, int, int], ...]]
 """Of a run's folder: which files its record is, so that another record has another stamp."""
 
-NOT_RUNS = frozenset({"previous", "report", "checkpoints", ".hydra", ".git"})
-
+_NOT_RUNS = frozenset({"previous", "report", "checkpoints"})
+_VENV = "pyvenv.cfg"
 _MOST_NAMED = 6
 
 log = logging.getLogger(__name__)
@@ -37,9 +36,9 @@ def stamps(folder: Path) -> Stamps:
         if Path(place) != folder and "multirun.yaml" in files:
             folders.clear()
             continue
-        folders[:] = [name for name in folders if name not in NOT_RUNS]
+        folders[:] = [name for name in folders if may_hold_runs(name, files)]
         records = []
-        for name in (RESULT_FILE, METRICS_FILE):
+        for name in {RESULT_FILE, METRICS_FILE}.intersection(files):
             with contextlib.suppress(OSError):
                 stat = os.stat(os.path.join(place, name))  # noqa: PTH116, PTH118  # may be many
                 records.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
@@ -48,7 +47,17 @@ def stamps(folder: Path) -> Stamps:
     return found
 
 
-def set_aside_earlier(config: DictConfig, folders: Iterable[Path]) -> list[Path]:
+def may_hold_runs(name: str, beside: Collection[str]) -> bool:
+    """Whether runs are looked for in the subfolder ``name``: not in hidden ones, nor in a virtual
+    environment, nor in what nnexp keeps beside a run.
+
+    Args:
+        beside: the names of the files in the same folder.
+    """
+    return not (name.startswith(".") or name in _NOT_RUNS or _VENV in beside)
+
+
+def set_aside_earlier(sweep: Path, subdir: object, folders: Iterable[Path]) -> list[Path]:
     """Move the records of those of ``folders`` aside that bear a number of this sweep's jobs, and
     are another sweep's; which they were.
 
@@ -56,13 +65,12 @@ def set_aside_earlier(config: DictConfig, folders: Iterable[Path]) -> list[Path]
     and what is not of a sweep, stays.
 
     Args:
-        config: of this sweep, with its ``hydra`` node.
+        sweep: the folder of this sweep.
+        subdir: its ``hydra.sweep.subdir``, not resolved.
     """
-    subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[call-overload, index]
-    sweep = Path(str(config.hydra.sweep.dir)).absolute()
     moved = []
     for folder in folders:
-        is_numbered = folder.absolute().parent == sweep and folder.name.isdecimal()
+        is_numbered = folder.absolute().parent == sweep.absolute() and folder.name.isdecimal()
         if subdir != "${hydra.job.num}" or not is_numbered or not _is_of_a_sweep(folder):
             continue
         with contextlib.suppress(OSError, DataError):  # it is left out of the report, and told
