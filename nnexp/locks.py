@@ -101,8 +101,8 @@ def _was_killed(holder: str) -> bool:
     if found is None or found[2] != socket.gethostname():
         return False
     number = int(found[1])
-    if number == os.getpid():  # used again, as in a container that was restarted
-        return True
+    if number == os.getpid():  # this program twice, or its number used again in a new container
+        return _held is None
     try:
         os.kill(number, 0)
     except ProcessLookupError:
