@@ -150,7 +150,7 @@ def _pieces(group: Group, training: Iterator[Any]) -> tuple[float, dict[str, flo
         (assembly.mlp, "forward"),
         (assembly, "_loss"),
         (assembly.mlp, "backward"),
-        *((optimizer, "step") for _, optimizer in assembly._optimizers),
+        *((optimizer, "step") for _, optimizer in assembly._updates),
     ]
     with contextlib.ExitStack() as stack:
         for owner, name in owners:

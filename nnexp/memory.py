@@ -12,14 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnexp.config.schema import (
-    AdagradConfig,
-    AdamConfig,
-    Config,
-    OptimizerConfig,
-    RMSpropConfig,
-    SGDConfig,
-)
+from nnexp.config.schema import Config
 from nnexp.models.structure import Structure, parameter_layout, statistics_layout
 
 EVALUATED_ROWS = {"cpu": 256, "cuda": 8192}  # of a run at once
@@ -60,7 +53,7 @@ def needs_of(
     """
     is_half = config.trainer.precision == "bfloat16"
     size = parameter_layout(structure).size
-    state = optimizer_buffers(config.optimizer)
+    state = len(config.optimizer.state_names())
     # Parameters, gradients, best parameters, state and scratch of the optimizer; in the end the
     # weights that predict.
     flats = 5 + state
@@ -102,20 +95,6 @@ def fits(table_bytes: int, free: int | None) -> bool:
             already.
     """
     return free is None or table_bytes <= _SHARE_OF_TABLE * free
-
-
-def optimizer_buffers(config: OptimizerConfig) -> int:
-    """How many numbers an optimizer keeps for each parameter from step to step."""
-    match config:
-        case SGDConfig():
-            return int(config.momentum > 0)
-        case AdagradConfig():
-            return 1
-        case AdamConfig():  # AdamW as well
-            return 2 + config.amsgrad
-        case RMSpropConfig():
-            return 1 + config.centered + (config.momentum > 0)
-    raise TypeError(f"no optimizer of the kind {type(config).__name__}")
 
 
 def _heights(rows: int, at_once: int, drop_last: bool = False) -> list[int]:

@@ -19,21 +19,21 @@ from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
 from nnexp.config.schema import (
-    AdagradConfig,
-    AdamConfig,
-    AdamWConfig,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
     BundledConfig,
     Config,
-    ConstantConfig,
-    CosineConfig,
+    Constant,
+    Cosine,
     EarlyStoppingConfig,
-    ExponentialConfig,
+    Exponential,
     ModelConfig,
-    OptimizerConfig,
-    RMSpropConfig,
-    SchedulerConfig,
-    SGDConfig,
-    StepConfig,
+    Optimizer,
+    RMSprop,
+    Scheduler,
+    StepDecay,
     TrainerConfig,
 )
 from nnexp.engine import Epoch, Group, Run
@@ -58,24 +58,24 @@ def one_thread() -> Iterator[None]:
 # ── configs and data ──────────────────────────────────────────────────────────────────────────
 
 
-def sgd(lr: float = 0.1, **options: Any) -> SGDConfig:
-    return SGDConfig(name="sgd", lr=lr, **options)
+def sgd(lr: float = 0.1, **options: Any) -> SGD:
+    return SGD(name="sgd", lr=lr, **options)
 
 
-def adagrad(lr: float = 0.05, **options: Any) -> AdagradConfig:
-    return AdagradConfig(name="adagrad", lr=lr, **options)
+def adagrad(lr: float = 0.05, **options: Any) -> Adagrad:
+    return Adagrad(name="adagrad", lr=lr, **options)
 
 
-def adam(lr: float = 0.01, **options: Any) -> AdamConfig:
-    return AdamConfig(name="adam", lr=lr, **options)
+def adam(lr: float = 0.01, **options: Any) -> Adam:
+    return Adam(name="adam", lr=lr, **options)
 
 
-def adamw(lr: float = 0.01, **options: Any) -> AdamWConfig:
-    return AdamWConfig(name="adamw", lr=lr, **options)
+def adamw(lr: float = 0.01, **options: Any) -> AdamW:
+    return AdamW(name="adamw", lr=lr, **options)
 
 
-def rmsprop(lr: float = 0.003, **options: Any) -> RMSpropConfig:
-    return RMSpropConfig(name="rmsprop", lr=lr, **options)
+def rmsprop(lr: float = 0.003, **options: Any) -> RMSprop:
+    return RMSprop(name="rmsprop", lr=lr, **options)
 
 
 _MODEL_OPTIONS = {field.name for field in fields(ModelConfig)}
@@ -84,8 +84,8 @@ _STOPPING_OPTIONS = {field.name for field in fields(EarlyStoppingConfig)}
 
 def make_config(
     structure: Structure,
-    optimizer: OptimizerConfig | None = None,
-    scheduler: SchedulerConfig | None = None,
+    optimizer: Optimizer | None = None,
+    scheduler: Scheduler | None = None,
     *,
     seed: int = 0,
     **options: Any,
@@ -105,7 +105,7 @@ def make_config(
             **model,
         ),
         optimizer=optimizer or adam(),
-        scheduler=scheduler or ConstantConfig(name="constant"),
+        scheduler=scheduler or Constant(name="constant"),
         dataset=BundledConfig(name="none"),
         trainer=TrainerConfig(
             **{"epochs": 3, "batch_size": 16, **options},
@@ -118,7 +118,7 @@ def nine_runs(structure: Structure, **shared: object) -> list[Config]:
     """All that may differ in a group differs: fates, lengths, optimizers, seeds, options."""
     hidden = bool(structure.hidden)
     some, more = (0.2, 0.5) if hidden else (0.0, 0.0)
-    cosine = CosineConfig(name="cosine", warmup_epochs=0.5)
+    cosine = Cosine(name="cosine", warmup_epochs=0.5)
     return [
         make_config(structure, adam(), seed=0, **{"epochs": 4, **shared}),
         make_config(structure, sgd(1e6), seed=1, epochs=4, **shared),  # diverges
@@ -259,23 +259,23 @@ class Reference(nn.Module):
         return {n: t.grad if what == "grads" else t.detach() for n, t in tensors.items()}
 
 
-TORCH_OPTIMIZERS: dict[type[OptimizerConfig], type[torch.optim.Optimizer]] = {
-    SGDConfig: torch.optim.SGD,
-    AdagradConfig: torch.optim.Adagrad,
-    AdamConfig: torch.optim.Adam,
-    AdamWConfig: torch.optim.AdamW,
-    RMSpropConfig: torch.optim.RMSprop,
+TORCH_OPTIMIZERS: dict[type[Optimizer], type[torch.optim.Optimizer]] = {
+    SGD: torch.optim.SGD,
+    Adagrad: torch.optim.Adagrad,
+    Adam: torch.optim.Adam,
+    AdamW: torch.optim.AdamW,
+    RMSprop: torch.optim.RMSprop,
 }
 
 
-def torch_optimizer(config: OptimizerConfig, params: Any) -> torch.optim.Optimizer:
+def torch_optimizer(config: Optimizer, params: Any) -> torch.optim.Optimizer:
     """torch's optimizer under the config's own option names."""
     options = {f.name: getattr(config, f.name) for f in fields(config) if f.name != "name"}
     return TORCH_OPTIMIZERS[type(config)](params, **options)
 
 
 def torch_scheduler(
-    config: SchedulerConfig, optimizer: torch.optim.Optimizer, steps_per_epoch: int, epochs: int
+    config: Scheduler, optimizer: torch.optim.Optimizer, steps_per_epoch: int, epochs: int
 ) -> LRScheduler:
     """torch's scheduler, stepped after every optimizer step, behind its LinearLR warm-up.
 
@@ -285,11 +285,11 @@ def torch_scheduler(
     left = max(epochs * steps_per_epoch - warmup, 1)
     main: LRScheduler
     match config:
-        case CosineConfig(eta_min=low):
+        case Cosine(eta_min=low):
             main = lr_scheduler.CosineAnnealingLR(optimizer, T_max=left, eta_min=low)
-        case StepConfig(step_size=size, gamma=gamma):
+        case StepDecay(step_size=size, gamma=gamma):
             main = lr_scheduler.StepLR(optimizer, size * steps_per_epoch, gamma)
-        case ExponentialConfig(gamma=gamma):
+        case Exponential(gamma=gamma):
             main = lr_scheduler.StepLR(optimizer, steps_per_epoch, gamma)
         case _:
             main = lr_scheduler.ConstantLR(optimizer, factor=1.0)

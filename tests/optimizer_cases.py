@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from engine_cases import adagrad, adam, adamw, rmsprop, sgd
 
-from nnexp.config.schema import OptimizerConfig
+from nnexp.config.schema import Optimizer
 
-PLAIN: list[OptimizerConfig] = [
+PLAIN: list[Optimizer] = [
     sgd(0.1),
     sgd(0.1, momentum=0.9),
     sgd(0.1, momentum=0.9, dampening=0.4),
@@ -35,7 +35,7 @@ DECAYED = [type(config)(**{**vars(config), "weight_decay": 0.1}) for config in P
 CONFIGS = PLAIN + DECAYED
 
 
-def name_of(config: OptimizerConfig) -> str:
+def name_of(config: Optimizer) -> str:
     defaults = type(config)(name=config.name, lr=config.lr)
     said = {k: v for k, v in vars(config).items() if v != vars(defaults)[k]}
     return "-".join([config.name, *(f"{k}={v}" for k, v in said.items())])

@@ -16,7 +16,7 @@ import nnexp.config
 from nnexp.config import experiments
 from nnexp.config.arm import arm_name
 from nnexp.config.compose import CONF, register, to_config
-from nnexp.config.schema import SCHEMAS, AdamWConfig, Config, SGDConfig
+from nnexp.config.schema import SCHEMAS, SGD, AdamW, Config
 from nnexp.errors import ConfigError
 
 
@@ -117,7 +117,7 @@ def test_what_suits_images_does_not_come_with_a_table(experiment: str) -> None:
 
 def test_what_the_command_line_says_counts_beside_an_experiment() -> None:
     config = config_of("experiment=deep_adam", "optimizer=sgd", "optimizer.lr=0.1")
-    assert (type(config.optimizer), config.optimizer.lr) == (SGDConfig, 0.1)
+    assert (type(config.optimizer), config.optimizer.lr) == (SGD, 0.1)
     assert config_of("experiment=deep_adam", "optimizer.lr=0.1").optimizer.lr == 0.1
 
 
@@ -159,9 +159,9 @@ def test_what_becomes_of_an_experiments_values_is_told(tmp_path: Path) -> None:
 
 
 def test_choices_become_their_own_types() -> None:
-    assert type(config_of("optimizer=sgd").optimizer) is SGDConfig
+    assert type(config_of("optimizer=sgd").optimizer) is SGD
     adamw = config_of("optimizer=adamw", "optimizer.betas=[0.8,0.9]").optimizer
-    assert type(adamw) is AdamWConfig
+    assert type(adamw) is AdamW
     assert adamw.betas == [0.8, 0.9]
     assert adamw.weight_decay == 0.01
 

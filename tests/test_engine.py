@@ -36,9 +36,9 @@ from nnexp.config.schema import (
     ACTIVATIONS,
     NORMS,
     Config,
-    CosineConfig,
-    ExponentialConfig,
-    StepConfig,
+    Cosine,
+    Exponential,
+    StepDecay,
 )
 from nnexp.data.features import Floats
 from nnexp.devices import Precision
@@ -68,7 +68,7 @@ WHOLE_RUNS = {
     "plain sgd, linear model": (Structure(8, (), 4), sgd(0.1), None, {}),
     "sgd, nesterov, cosine with warm-up, clipped": (
         Structure(8, (16, 16), 4, "tanh"), sgd(0.2, momentum=0.9, nesterov=True, weight_decay=1e-3),
-        CosineConfig(name="cosine", eta_min=1e-3, **WARM), {"grad_clip": 0.7},
+        Cosine(name="cosine", eta_min=1e-3, **WARM), {"grad_clip": 0.7},
     ),
     "adam, batch norm, dropout, smoothing": (
         # The gradient of a bias before batch norm is 0 but for rounding; eps keeps Adam from
@@ -78,12 +78,12 @@ WHOLE_RUNS = {
     ),
     "adamw, layer norm, residual, exponential": (
         Structure(8, (12, 12, 12), 4, "gelu", "layer", residual=True), adamw(0.01, amsgrad=True),
-        ExponentialConfig(name="exponential", gamma=0.7), {"dropout": 0.1, "drop_last": True},
+        Exponential(name="exponential", gamma=0.7), {"dropout": 0.1, "drop_last": True},
     ),
     "adagrad, step with warm-up, no bias": (
         Structure(8, (33,), 4, "silu", bias=False),
         adagrad(0.05, lr_decay=0.01, initial_accumulator_value=0.1),
-        StepConfig(name="step", step_size=2, gamma=0.3, **WARM), {"init": "xavier"},
+        StepDecay(name="step", step_size=2, gamma=0.3, **WARM), {"init": "xavier"},
     ),
     "rmsprop, smoothing, clipped, one batch": (
         Structure(8, (20, 5), 4, "elu"), rmsprop(0.003, momentum=0.5, centered=True), None,
@@ -95,7 +95,7 @@ WHOLE_RUNS = {
     ),
     "everything at once": (
         Structure(8, (16, 16), 4, "leaky_relu", "batch", residual=True),
-        adam(0.01, betas=[0.8, 0.99], weight_decay=1e-3), CosineConfig(name="cosine", **WARM),
+        adam(0.01, betas=[0.8, 0.99], weight_decay=1e-3), Cosine(name="cosine", **WARM),
         {"dropout": 0.2, "label_smoothing": 0.1, "grad_clip": 1.0, "drop_last": True},
     ),
 }  # fmt: skip
@@ -255,7 +255,7 @@ def test_what_the_nine_runs_do() -> None:
 
 def test_records_count_what_was_done() -> None:
     config = make_config(
-        SMALL, adam(), ExponentialConfig(name="e", gamma=0.5), epochs=5, batch_size=16, eval_every=2
+        SMALL, adam(), Exponential(name="e", gamma=0.5), epochs=5, batch_size=16, eval_every=2
     )
     (records,) = train(group_of([config], SMALL, train_rows=67))
     assert [r.epoch for r in records] == [1, 2, 3, 4, 5]
@@ -349,7 +349,7 @@ def test_predict_beside_others_and_before_training() -> None:
 def test_divergence_is_one_runs_own() -> None:
     """It is named and set aside at once; what it had found before is kept."""
     sound = [make_config(SMALL, adam(), seed=seed, epochs=5) for seed in (0, 1)]
-    ramp = CosineConfig(name="cosine", warmup_epochs=4.0, warmup_start_factor=1e-9)
+    ramp = Cosine(name="cosine", warmup_epochs=4.0, warmup_start_factor=1e-9)
     broken = make_config(SMALL, sgd(1e9), ramp, seed=2, epochs=5)
     group = group_of([sound[0], broken, sound[1]], SMALL)
     records = train(group)
@@ -424,7 +424,7 @@ def test_batch_norm_refuses_a_batch_of_one_row() -> None:
 def test_going_on_from_states_is_training_on(pause: int) -> None:
     """Bit for bit, with runs that have stopped, diverged or finished before and after the pause."""
     structure = Structure(8, (10, 7), 4, norm="batch")
-    ramp = CosineConfig(name="cosine", warmup_epochs=2.0)
+    ramp = Cosine(name="cosine", warmup_epochs=2.0)
     configs = [
         make_config(structure, adam(0.03, amsgrad=True), ramp, seed=0, epochs=6, dropout=0.2),
         make_config(structure, sgd(momentum=0.9, dampening=0.5), seed=1, epochs=6),
@@ -519,7 +519,7 @@ def test_golden_curve() -> None:
     """Pinned: a refactoring keeps every loss of this short run."""
     structure = Structure(8, (16, 16), 4, norm="batch", residual=True, bias=False)
     config = make_config(
-        structure, adam(0.01), CosineConfig(name="cosine", warmup_epochs=1.0), seed=0, epochs=8,
+        structure, adam(0.01), Cosine(name="cosine", warmup_epochs=1.0), seed=0, epochs=8,
         batch_size=16, dropout=0.1, label_smoothing=0.05, grad_clip=1.0,
     )  # fmt: skip
     (records,) = train(group_of([config], structure))

@@ -34,7 +34,7 @@ from engine_cases import (
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nnexp.config.schema import NORMS, Config, CosineConfig
+from nnexp.config.schema import NORMS, Config, Cosine
 from nnexp.data.features import Floats
 from nnexp.devices import Precision
 from nnexp.engine import Group, Run
@@ -70,7 +70,7 @@ def test_replayed_steps_have_the_same_bits(name: str) -> None:
     """With a schedule, dropout and a last batch of another size."""
     configs = [
         make_config(
-            SMALL, replace(OPTIMIZERS[name], lr=lr), CosineConfig(name="cosine", warmup_epochs=1),
+            SMALL, replace(OPTIMIZERS[name], lr=lr), Cosine(name="cosine", warmup_epochs=1),
             seed=seed, dropout=0.2, epochs=4,
         )
         for seed, lr in enumerate((0.01, 0.02, 0.05))

@@ -13,7 +13,7 @@ import torch
 from engine_cases import adagrad, adam, adamw, make_config, rmsprop, sgd
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from nnexp.config.schema import NORMS, OptimizerConfig
+from nnexp.config.schema import NORMS, Optimizer
 from nnexp.data.features import Features, Floats, Pixels
 from nnexp.devices import Precision
 from nnexp.engine import Group, Run
@@ -59,7 +59,7 @@ def no_values(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize("kind", ["floats", "pixels"])
 def test_an_epoch_stays_on_the_device(
-    optimizer: OptimizerConfig,
+    optimizer: Optimizer,
     norm: str,
     dtype: torch.dtype,
     kind: str,

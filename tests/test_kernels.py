@@ -36,13 +36,13 @@ from optimizer_cases import CONFIGS, name_of
 from torch import Tensor
 
 import nnexp.kernels
-from nnexp.config.schema import OptimizerConfig
+from nnexp.config.schema import Optimizer
 from nnexp.data.features import Floats
 from nnexp.engine import Group
 from nnexp.models import loss
 from nnexp.models.loss import TrainingLoss
 from nnexp.models.structure import Structure
-from nnexp.optimizers import Optimizer, choose, make_optimizers, passes
+from nnexp.optim import Update, choose, make_updates, passes
 
 pytest.importorskip("triton")
 
@@ -100,7 +100,7 @@ def test_gathered_pixels_are_numpys(device: torch.device, columns: int) -> None:
 NUMBERS, STEPS, EPOCH = 1100, 4, 2  # P, two blocks of a kernel; steps; steps an epoch
 
 
-def cousin(config: OptimizerConfig) -> OptimizerConfig:
+def cousin(config: Optimizer) -> Optimizer:
     """The same passes with other numbers throughout."""
     values = dict(vars(config))
     values["lr"] *= 2
@@ -119,17 +119,17 @@ def cousin(config: OptimizerConfig) -> OptimizerConfig:
 
 
 def optimise(
-    configs: list[OptimizerConfig],
+    configs: list[Optimizer],
     device: torch.device,
     as_index: Callable[[int], int | Tensor] = int,
     rows: slice = slice(None),
-) -> tuple[Optimizer, dict[str, Tensor]]:
+) -> tuple[Update, dict[str, Tensor]]:
     """Some steps of the runs in ``rows`` of the buffers: parameters and state of the last one."""
     stream = torch.Generator().manual_seed(6)
     params = torch.randn(3, NUMBERS, generator=stream).to(device)
     grads = torch.randn(STEPS, 3, NUMBERS, generator=stream).to(device)
     buffer = torch.zeros_like(params)
-    ((_, optimizer),) = make_optimizers(configs, params[rows], buffer[rows])
+    ((_, optimizer),) = make_updates(configs, params[rows], buffer[rows])
     rates = torch.tensor([[c.lr for c in configs]], dtype=torch.float64)
     rates = rates * torch.linspace(1, 0.5, STEPS, dtype=torch.float64)[:, None]
     for step in range(STEPS):
@@ -157,13 +157,13 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     return choose_them
 
 
-def is_kernel(optimizer: Optimizer) -> bool:
+def is_kernel(optimizer: Update) -> bool:
     return type(optimizer).__module__ == "nnexp.optimizers.one_pass"
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=name_of)
 def test_optimizers_equal_the_passes(
-    config: OptimizerConfig, device: torch.device, kernels: Callable[[bool], None]
+    config: Optimizer, device: torch.device, kernels: Callable[[bool], None]
 ) -> None:
     """Two runs with hyperparameters of their own, rows of larger buffers.
 
@@ -193,7 +193,7 @@ one_each = pytest.mark.parametrize("config", ONE_EACH, ids=name_of)
 
 @one_each
 def test_company_and_the_kind_of_index_change_no_bit(
-    config: OptimizerConfig, device: torch.device, kernels: Callable[[bool], None]
+    config: Optimizer, device: torch.device, kernels: Callable[[bool], None]
 ) -> None:
     kernels(True)
     together = optimise([cousin(config), config, cousin(config)], device)[1]
@@ -208,7 +208,7 @@ def test_company_and_the_kind_of_index_change_no_bit(
 
 @one_each
 def test_without_eps_numbers_without_gradient_stay(
-    config: OptimizerConfig, device: torch.device, kernels: Callable[[bool], None]
+    config: Optimizer, device: torch.device, kernels: Callable[[bool], None]
 ) -> None:
     """The padding of flat rows; and what is not a number is passed on."""
     kernels(True)
@@ -216,7 +216,7 @@ def test_without_eps_numbers_without_gradient_stay(
     if "eps" in values:
         values["eps"] = 0.0
     params, grads = torch.ones(1, 64, device=device), torch.zeros(1, 64, device=device)
-    ((_, optimizer),) = make_optimizers([type(config)(**values)], params, grads)
+    ((_, optimizer),) = make_updates([type(config)(**values)], params, grads)
     assert is_kernel(optimizer)
     optimizer.prepare(0, torch.full((2, 1), config.lr, dtype=torch.float64))
     for step in range(2):
@@ -411,7 +411,7 @@ def test_kernels_compile_without_a_gpu(tmp_path: Path) -> None:
 def test_kernels_work_on_this_device() -> None:
     assert nnexp.kernels.available(torch.device("cuda"))
     params = torch.zeros(1, 64, device="cuda")
-    ((_, optimizer),) = make_optimizers([adam()], params, params.clone())
+    ((_, optimizer),) = make_updates([adam()], params, params.clone())
     assert is_kernel(optimizer)
 
 
@@ -424,7 +424,7 @@ def test_one_captured_step_serves_every_step() -> None:
     for captured in (False, True):
         params = torch.ones(2, 2048, device="cuda")
         grads = torch.zeros_like(params)
-        ((_, optimizer),) = make_optimizers([config, cousin(config)], params, grads)
+        ((_, optimizer),) = make_updates([config, cousin(config)], params, grads)
         rates = torch.rand(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
         graph = torch.cuda.CUDAGraph()
         stream = torch.Generator(device="cuda").manual_seed(7)
@@ -454,7 +454,7 @@ def test_places_beyond_32_bits() -> None:
     runs, numbers = 3, 2**30 - 64
     params, grads = torch.zeros(2, runs, numbers, device="cuda").unbind()
     grads[2, -1], grads[2, 0], grads[0, 5] = 3.0, 5.0, 7.0
-    ((_, optimizer),) = make_optimizers([sgd(1.0)] * runs, params, grads)
+    ((_, optimizer),) = make_updates([sgd(1.0)] * runs, params, grads)
     optimizer.prepare(0, torch.ones(1, runs, dtype=torch.float64))
     optimizer.step(0)
     assert (params[2, -1], params[2, 0], params[0, 5]) == (-3, -5, -7)

@@ -23,14 +23,14 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nnexp.config.schema import OptimizerConfig
+from nnexp.config.schema import Optimizer
 from nnexp.data.features import Floats
 from nnexp.devices import Precision
 from nnexp.engine import Group
-from nnexp.memory import KEEP_INPUT, needs_of, optimizer_buffers
+from nnexp.memory import KEEP_INPUT, needs_of
 from nnexp.models.activations import ACTIVATIONS
 from nnexp.models.structure import Structure
-from nnexp.optimizers import make_optimizers
+from nnexp.optim import make_updates
 
 
 class Allocated(TorchDispatchMode):
@@ -82,7 +82,7 @@ DEEP = Structure(64, (128, 128), 10)
 )  # fmt: skip
 def test_a_run_takes_what_it_is_said_to_take(
     structure: Structure,
-    optimizer: OptimizerConfig,
+    optimizer: Optimizer,
     rows: int,
     options: dict[str, Any],
     num_runs: int,
@@ -130,9 +130,9 @@ def test_a_run_takes_what_it_is_said_to_take(
      adamw(amsgrad=True), rmsprop(), rmsprop(centered=True), rmsprop(momentum=0.5),
      rmsprop(momentum=0.5, centered=True)],
 )  # fmt: skip
-def test_what_optimizers_keep(optimizer: OptimizerConfig) -> None:
-    ((_, made),) = make_optimizers([optimizer], torch.ones(1, 32), torch.ones(1, 32))
-    assert optimizer_buffers(optimizer) == len(made.state)
+def test_what_optimizers_keep(optimizer: Optimizer) -> None:
+    ((_, made),) = make_updates([optimizer], torch.ones(1, 32), torch.ones(1, 32))
+    assert len(optimizer.state_names()) == len(made.state)
 
 
 def test_what_the_engine_does() -> None:

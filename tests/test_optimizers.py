@@ -19,9 +19,9 @@ from engine_cases import (
 from optimizer_cases import CONFIGS, DECAYED, PLAIN, name_of
 from torch import Tensor
 
-from nnexp.config.schema import OptimizerConfig
-from nnexp.optimizers import choose, make_optimizers, passes
-from nnexp.optimizers.fused import Fused
+from nnexp.config.schema import Optimizer
+from nnexp.optim import choose, make_updates, passes
+from nnexp.optim.fused import Fused
 
 SIZE, STEPS, EPOCH = 96, 50, 10  # numbers a run, steps, steps an epoch
 
@@ -35,7 +35,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_the_way_follows_from_a_runs_own_size(way: str) -> None:
     params = first_params(1)
-    ((_, optimizer),) = make_optimizers([adam()], params, params.clone())
+    ((_, optimizer),) = make_updates([adam()], params, params.clone())
     assert isinstance(optimizer, Fused) == (way == "fused")
 
 
@@ -47,7 +47,7 @@ def test_rows_that_stay_in_cache(most: int, monkeypatch: pytest.MonkeyPatch) -> 
     for number in (most, len(configs)):
         monkeypatch.setattr(choose, "_CACHED_NUMBERS", number * SIZE)
         params = first_params(len(configs))
-        made = make_optimizers(configs, params, params.clone())
+        made = make_updates(configs, params, params.clone())
         assert [rows.stop - rows.start for rows, _ in made][:-1] == [number] * (len(made) - 1)
         optimise(configs, params, grads)
         ends.append(params)
@@ -68,7 +68,7 @@ def gradients(steps: int = STEPS, runs: int = 2) -> Tensor:
     return grads
 
 
-def rates_of(configs: Sequence[OptimizerConfig], steps: int = STEPS) -> Tensor:
+def rates_of(configs: Sequence[Optimizer], steps: int = STEPS) -> Tensor:
     """[S, R] float64: a learning rate that changes at every step."""
     shape = 1 + 0.5 * torch.sin(torch.arange(steps, dtype=torch.float64))
     return shape[:, None] * torch.tensor([c.lr for c in configs], dtype=torch.float64)
@@ -83,14 +83,14 @@ def on_device(index: int) -> Tensor:
 
 
 def optimise(
-    configs: Sequence[OptimizerConfig],
+    configs: Sequence[Optimizer],
     params: Tensor,
     grads: Tensor,
     as_index: Callable[[int], int | Tensor] = int,
 ) -> list[dict[str, Tensor]]:
     """Change ``params`` [R, P] by all steps, an epoch at a time; the states of the runs."""
     buffer = torch.zeros_like(params)
-    optimizers = make_optimizers(configs, params, buffer)
+    optimizers = make_updates(configs, params, buffer)
     rates = rates_of(configs, len(grads))
     for first in range(0, len(grads), EPOCH):
         steps = slice(first, first + EPOCH)
@@ -108,7 +108,7 @@ def optimise(
 
 
 @every_config
-def test_equals_torch_optim(config: OptimizerConfig) -> None:
+def test_equals_torch_optim(config: Optimizer) -> None:
     """Parameters and state after 50 steps on the same gradients, torch computing in float64.
 
     The tolerance is float32 rounding: a number moves by up to 50 lr, each step rounded.
@@ -141,7 +141,7 @@ def test_equals_torch_optim(config: OptimizerConfig) -> None:
 
 
 @every_config
-def test_float32_torch_is_no_closer(config: OptimizerConfig) -> None:
+def test_float32_torch_is_no_closer(config: Optimizer) -> None:
     """Rounding as torch's own: no farther from float64 than three times torch in float32."""
     grads = gradients()
     params = first_params(1)
@@ -190,11 +190,11 @@ def test_runs_of_mixed_optimizers_each_equal_themselves_alone() -> None:
     ],
     ids=lambda pair: pair[0].name,
 )
-def test_hyperparameters_of_one_group(pair: tuple[OptimizerConfig, OptimizerConfig]) -> None:
+def test_hyperparameters_of_one_group(pair: tuple[Optimizer, Optimizer]) -> None:
     """Runs that share passes are updated by one optimizer, each with its own numbers."""
     assert passes(pair[0]) == passes(pair[1])
     params, buffer = first_params(2), torch.zeros(2, SIZE)
-    assert len(make_optimizers(pair, params, buffer)) == 1
+    assert len(make_updates(pair, params, buffer)) == 1
     grads = gradients()
     optimise(pair, params, grads)
     for run, config in enumerate(pair):
@@ -210,7 +210,7 @@ def test_epochs_of_any_length_are_the_same_steps() -> None:
         ends = []
         for bounds in ([0, 50], [0, 20, 21, 50]):
             params, buffer = first_params(1), torch.zeros(1, SIZE)
-            ((_, optimizer),) = make_optimizers([config], params, buffer)
+            ((_, optimizer),) = make_updates([config], params, buffer)
             for first, stop in zip(bounds, bounds[1:], strict=False):  # noqa: RUF007
                 optimizer.prepare(first, rates_of([config])[first:stop])
                 for step in range(first, stop):
@@ -221,7 +221,7 @@ def test_epochs_of_any_length_are_the_same_steps() -> None:
 
 
 @every_config
-def test_the_index_of_a_step_may_lie_in_a_tensor(config: OptimizerConfig) -> None:
+def test_the_index_of_a_step_may_lie_in_a_tensor(config: Optimizer) -> None:
     """Bit for bit what plain numbers give, parameters and state."""
     configs = [config, type(config)(**{**vars(config), "lr": 2 * config.lr})]
     ends = []
@@ -236,12 +236,12 @@ def test_the_index_of_a_step_may_lie_in_a_tensor(config: OptimizerConfig) -> Non
 
 @pytest.mark.parametrize("config", PLAIN[:5] + DECAYED[-9:], ids=name_of)
 def test_epochs_of_one_length_find_their_table_where_it_was(
-    config: OptimizerConfig, monkeypatch: pytest.MonkeyPatch
+    config: Optimizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A CUDA graph captured in one epoch reads it in the next, at the same address."""
     monkeypatch.setattr(choose, "_LONG_ROW", SIZE + 1)
     params = first_params(1)
-    ((_, optimizer),) = make_optimizers([config], params, params.clone())
+    ((_, optimizer),) = make_updates([config], params, params.clone())
     rates = rates_of([config])
     optimizer.prepare(0, rates[:10])
     table = optimizer._table
@@ -255,7 +255,7 @@ def test_epochs_of_one_length_find_their_table_where_it_was(
 
 
 @pytest.mark.parametrize("config", [adam(eps=0.0), adagrad(eps=0.0), rmsprop(eps=0.0)], ids=name_of)
-def test_without_eps_numbers_without_gradient_stay(config: OptimizerConfig) -> None:
+def test_without_eps_numbers_without_gradient_stay(config: Optimizer) -> None:
     """The padding of flat rows is such: torch's 0 / 0 there would reach the clipped norm."""
     params, grads = first_params(1), gradients(runs=1)
     grads[:, :, SIZE // 2 :] = 0
@@ -269,11 +269,11 @@ def test_without_eps_numbers_without_gradient_stay(config: OptimizerConfig) -> N
 # ── known minima ──────────────────────────────────────────────────────────────────────────────
 
 
-def minimise(config: OptimizerConfig, function: Any, start: list[float], steps: int) -> Tensor:
+def minimise(config: Optimizer, function: Any, start: list[float], steps: int) -> Tensor:
     params, grads = torch.zeros(1, 32), torch.zeros(1, 32)
     point = params[0, : len(start)]
     point.copy_(torch.tensor(start))
-    ((_, optimizer),) = make_optimizers([config], params, grads)
+    ((_, optimizer),) = make_updates([config], params, grads)
     # The rate falls in a straight line, so that the last steps settle.
     fall = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1, None]
     optimizer.prepare(0, config.lr * fall)
@@ -301,9 +301,9 @@ def rosenbrock(point: Tensor) -> Tensor:
      (sgd(momentum=0.9, dampening=0.5), 0.03), (adagrad(), 1.0), (adam(), 0.1),
      (adam(amsgrad=True), 0.1), (adamw(weight_decay=0.0), 0.1), (rmsprop(), 0.05),
      (rmsprop(momentum=0.5), 0.02), (rmsprop(centered=True), 0.03)],
-    ids=lambda value: name_of(value) if isinstance(value, OptimizerConfig) else str(value),
+    ids=lambda value: name_of(value) if isinstance(value, Optimizer) else str(value),
 )  # fmt: skip
-def test_finds_the_minimum_of_a_quadratic(config: OptimizerConfig, lr: float) -> None:
+def test_finds_the_minimum_of_a_quadratic(config: Optimizer, lr: float) -> None:
     config = type(config)(**{**vars(config), "lr": lr})
     found = minimise(config, quadratic, [-1.0, 1.0], 500)
     torch.testing.assert_close(found, torch.tensor([3.0, -2.0]), rtol=0, atol=2e-3)
@@ -313,9 +313,9 @@ def test_finds_the_minimum_of_a_quadratic(config: OptimizerConfig, lr: float) ->
     ("config", "lr"),
     [(sgd(momentum=0.95), 0.0005), (sgd(momentum=0.95, nesterov=True), 0.0005),
      (adagrad(), 2.0), (adam(), 0.02), (adamw(weight_decay=0.0), 0.02), (rmsprop(), 0.005)],
-    ids=lambda value: name_of(value) if isinstance(value, OptimizerConfig) else str(value),
+    ids=lambda value: name_of(value) if isinstance(value, Optimizer) else str(value),
 )  # fmt: skip
-def test_follows_rosenbrocks_valley(config: OptimizerConfig, lr: float) -> None:
+def test_follows_rosenbrocks_valley(config: Optimizer, lr: float) -> None:
     config = type(config)(**{**vars(config), "lr": lr})
     found = minimise(config, rosenbrock, [-1.0, 1.0], 4000)
     torch.testing.assert_close(found, torch.ones(2), rtol=0, atol=0.05)

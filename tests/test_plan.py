@@ -13,10 +13,10 @@ from engine_cases import adagrad, adam, make_config, sgd
 
 from nnexp.config.schema import (
     BundledConfig,
-    CosineConfig,
+    Cosine,
     CSVConfig,
     DatasetConfig,
-    OptimizerConfig,
+    Optimizer,
 )
 from nnexp.memory import needs_of
 from nnexp.models.structure import Structure, parameter_layout
@@ -40,7 +40,7 @@ def prospect_of(kind: Kind = KIND, own_table: int = 0) -> Prospect:
 def entry_of(
     num: int,
     kind: Kind = KIND,
-    optimizer: OptimizerConfig | None = None,
+    optimizer: Optimizer | None = None,
     seed: int = 0,
     split: int = 0,
     **options: Any,
@@ -80,7 +80,7 @@ def test_runs_that_differ_in_all_that_may_differ_train_together() -> None:
         dataclasses.replace(
             entries[0],
             num=6,
-            config=dataclasses.replace(entries[0].config, scheduler=CosineConfig(name="cosine")),
+            config=dataclasses.replace(entries[0].config, scheduler=Cosine(name="cosine")),
         )
     )
     plan = make_plan(entries, [prospect_of()] * 7, num_workers=1, largest=None)
@@ -250,7 +250,7 @@ def test_tables_that_no_other_run_shares_bound_a_group() -> None:
 
 def test_runs_that_share_lie_side_by_side() -> None:
     """Of one split together first, then of one optimizer, whatever the order of the jobs."""
-    makers: list[Callable[[], OptimizerConfig]] = [sgd, adam]
+    makers: list[Callable[[], Optimizer]] = [sgd, adam]
     entries = [
         entry_of(num, optimizer=make(), split=split)
         for num, (make, split) in enumerate(itertools.product(makers, (0, 1, 2)))

@@ -9,29 +9,29 @@ from engine_cases import ignore_sequential_lr, torch_scheduler
 from torch.optim import lr_scheduler
 
 from nnexp.config.schema import (
-    ConstantConfig,
-    CosineConfig,
-    ExponentialConfig,
-    SchedulerConfig,
-    StepConfig,
+    Constant,
+    Cosine,
+    Exponential,
+    Scheduler,
+    StepDecay,
 )
-from nnexp.schedulers import learning_rates
+from nnexp.optim.schedules import learning_rates
 
 LR, EPOCHS = 0.3, 12
-SCHEDULERS: list[SchedulerConfig] = [
-    ConstantConfig(name="constant"),
-    CosineConfig(name="cosine"),
-    CosineConfig(name="cosine", eta_min=0.02),
-    StepConfig(name="step", step_size=3, gamma=0.1),
-    StepConfig(name="step", step_size=1, gamma=0.7),
-    StepConfig(name="step", step_size=100),
-    ExponentialConfig(name="exponential", gamma=0.95),
-    ExponentialConfig(name="exponential", gamma=1.1),
+SCHEDULERS: list[Scheduler] = [
+    Constant(name="constant"),
+    Cosine(name="cosine"),
+    Cosine(name="cosine", eta_min=0.02),
+    StepDecay(name="step", step_size=3, gamma=0.1),
+    StepDecay(name="step", step_size=1, gamma=0.7),
+    StepDecay(name="step", step_size=100),
+    Exponential(name="exponential", gamma=0.95),
+    Exponential(name="exponential", gamma=1.1),
 ]
 WARMUPS = [(0.0, 0.01), (1.0, 0.01), (2.5, 0.2), (3.0, 1.0), (12.0, 0.1), (20.0, 0.5)]
 
 
-def torch_rates(config: SchedulerConfig, steps_per_epoch: int) -> list[float]:
+def torch_rates(config: Scheduler, steps_per_epoch: int) -> list[float]:
     """torch's schedulers, stepped after every optimizer step."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR)
     scheduler = torch_scheduler(config, optimizer, steps_per_epoch, EPOCHS)
@@ -48,7 +48,7 @@ def torch_rates(config: SchedulerConfig, steps_per_epoch: int) -> list[float]:
 @pytest.mark.parametrize(("warmup_epochs", "start"), WARMUPS)
 @pytest.mark.parametrize("config", SCHEDULERS, ids=lambda c: c.name)
 def test_equals_torch(
-    config: SchedulerConfig, warmup_epochs: float, start: float, steps_per_epoch: int
+    config: Scheduler, warmup_epochs: float, start: float, steps_per_epoch: int
 ) -> None:
     options = {"warmup_epochs": warmup_epochs, "warmup_start_factor": start}
     config = type(config)(**{**vars(config), **options})
@@ -64,7 +64,7 @@ def test_equals_torch(
 def test_exponential_is_torchs_stepped_once_an_epoch() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR)
     scheduler = lr_scheduler.ExponentialLR(optimizer, gamma=0.9)
-    config = ExponentialConfig(name="exponential", gamma=0.9)
+    config = Exponential(name="exponential", gamma=0.9)
     rates = learning_rates(config, LR, np.arange(EPOCHS * 5), 5, EPOCHS).reshape(EPOCHS, 5)
     for epoch in range(EPOCHS):
         np.testing.assert_allclose(rates[epoch], optimizer.param_groups[0]["lr"], rtol=1e-12)
@@ -73,7 +73,7 @@ def test_exponential_is_torchs_stepped_once_an_epoch() -> None:
 
 
 @pytest.mark.parametrize("config", SCHEDULERS, ids=lambda c: c.name)
-def test_any_steps_can_be_asked_for(config: SchedulerConfig) -> None:
+def test_any_steps_can_be_asked_for(config: Scheduler) -> None:
     """A stretch of the steps, as after a resumption, has the numbers of the whole."""
     config = type(config)(**{**vars(config), "warmup_epochs": 1.5})
     whole = learning_rates(config, LR, np.arange(84), 7, EPOCHS)
@@ -85,11 +85,11 @@ def test_by_hand() -> None:
     """Four epochs of two steps; warm-up over one epoch, from half the rate."""
     warm = {"warmup_epochs": 1.0, "warmup_start_factor": 0.5}
 
-    def rates(config: SchedulerConfig) -> list[float]:
+    def rates(config: Scheduler) -> list[float]:
         return learning_rates(config, 1.0, np.arange(8), 2, 4).tolist()
 
-    assert rates(ConstantConfig(name="c", **warm)) == [0.5, 0.75, 1, 1, 1, 1, 1, 1]
-    halving = StepConfig(name="s", step_size=1, gamma=0.5, **warm)
+    assert rates(Constant(name="c", **warm)) == [0.5, 0.75, 1, 1, 1, 1, 1, 1]
+    halving = StepDecay(name="s", step_size=1, gamma=0.5, **warm)
     assert rates(halving) == [0.5, 0.75, 1, 1, 0.5, 0.5, 0.25, 0.25]
-    cosine = rates(CosineConfig(name="c", **warm))
+    cosine = rates(Cosine(name="c", **warm))
     assert cosine == pytest.approx([0.5, 0.75, 1, 0.9330127, 0.75, 0.5, 0.25, 0.0669873])

@@ -314,11 +314,11 @@ def test_kinds_of_a_group_are_told_apart(sweep: Path) -> None:
     trained_with = load_checkpoint(run / "checkpoints" / "last.pt")["config"]
     config = run / ".hydra" / "config.yaml"
     config.write_text(config.read_text().replace("name: adamw", "name: mine"))
-    assert type(recorded_config(run, {}).config.optimizer).__name__ == "AdamWConfig"
+    assert type(recorded_config(run, {}).config.optimizer).__name__ == "AdamW"
     shutil.rmtree(run / ".hydra")
     found = recorded_config(run, trained_with)
     assert dataclasses.asdict(found.config) == trained_with
-    assert type(found.config.optimizer).__name__ == "AdamWConfig"
+    assert type(found.config.optimizer).__name__ == "AdamW"
     assert type(found.config.dataset).__name__ == "CSVConfig"
     assert found.cwd is None
     unknown = {**trained_with, "optimizer": {**trained_with["optimizer"], "name": "mine"}}

@@ -11,10 +11,10 @@ from torch import Tensor
 from learners.epochs import Progress
 from learners.work import LEARNING_RATE, Data, Task, Work
 from nnexp.config.schema import (
-    AdamConfig,
+    Adam,
     BundledConfig,
     Config,
-    ConstantConfig,
+    Constant,
     ModelConfig,
     TrainerConfig,
 )
@@ -29,8 +29,8 @@ def config_of(work: Work, eval_every: int | None = None) -> Config:
     return Config(
         seed=0,
         model=ModelConfig(name="mlp", hidden=list(work.widths[1:-1]), dropout=work.dropout),
-        optimizer=AdamConfig(name="adam", lr=LEARNING_RATE),
-        scheduler=ConstantConfig(name="constant"),
+        optimizer=Adam(name="adam", lr=LEARNING_RATE),
+        scheduler=Constant(name="constant"),
         dataset=BundledConfig(name="benchmark"),
         trainer=TrainerConfig(
             epochs=work.epochs,

@@ -11,7 +11,9 @@ from typing import Any
 
 def options_of(schema: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Key and type of every field of a dataclass and of the dataclasses that its fields hold."""
-    for name, kind in typing.get_type_hints(schema).items():
+    kinds = typing.get_type_hints(schema)
+    for name in (field.name for field in dataclasses.fields(schema)):
+        kind = kinds[name]
         yield f"{prefix}{name}", kind
         inner, _ = without_none(kind)
         if dataclasses.is_dataclass(inner):

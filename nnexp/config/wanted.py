@@ -68,7 +68,7 @@ def nearest_option(key: str, siblings: Sequence[str]) -> str:
     options elsewhere of the same name.
     """
     group, _, name = key.rpartition(".")
-    kinds = [kind for kind in SCHEMAS.get(group, {}) if name in option_names(group, kind)]
+    kinds = [kind for kind in sorted(SCHEMAS.get(group, {})) if name in option_names(group, kind)]
     if kinds:
         choices = [f"{group}={example_of(kind)}" for kind in kinds]
         return f" ({' and '.join(choices)} {'have' if len(kinds) > 1 else 'has'} it)"

@@ -24,8 +24,8 @@ from nnexp.engine.step import Assembly
 from nnexp.models.loss import cross_entropy
 from nnexp.models.mlp import MLP
 from nnexp.models.structure import Structure
-from nnexp.optimizers import passes
-from nnexp.schedulers import learning_rates
+from nnexp.optim import passes
+from nnexp.optim.schedules import learning_rates
 
 _FLOAT32 = Precision(torch.float32)
 

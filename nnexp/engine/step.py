@@ -15,7 +15,7 @@ from nnexp.models.dropout import Dropout
 from nnexp.models.loss import TrainingLoss
 from nnexp.models.mlp import MLP
 from nnexp.models.structure import Structure
-from nnexp.optimizers import make_optimizers
+from nnexp.optim import make_updates
 
 
 class Assembly:
@@ -49,7 +49,7 @@ class Assembly:
             dropout,
             dtype,
         )
-        self._optimizers = make_optimizers(
+        self._updates = make_updates(
             [c.optimizer for c in configs], self.mlp.params, self.mlp.grads
         )
         smoothing = torch.tensor(
@@ -67,9 +67,9 @@ class Assembly:
         self._take_over()
 
     def prepare(self, first: int, rates: Tensor) -> None:
-        """Get ready for an epoch, as ``Optimizer.prepare``; rates are [S, R]."""
-        for rows, optimizer in self._optimizers:
-            optimizer.prepare(first, rates[:, rows])
+        """Get ready for an epoch, as ``Update.prepare``; rates are [S, R]."""
+        for rows, update in self._updates:
+            update.prepare(first, rates[:, rows])
 
     def step(
         self, rows: Tensor, labels: Tensor, size: int, index: int | Tensor, number: int | Tensor
@@ -88,8 +88,8 @@ class Assembly:
         grad, losses, rights = self._loss(logits, labels, size)
         self.mlp.backward(grad)
         self._clip_gradients()
-        for _, optimizer in self._optimizers:
-            optimizer.step(index)
+        for _, update in self._updates:
+            update.step(index)
         self.mlp.refresh()
         return losses, rights
 
@@ -110,11 +110,11 @@ class Assembly:
 
     def _take_over(self) -> None:
         """All else of the states is copied too, and the states see the buffers."""
-        for rows, optimizer in self._optimizers:
+        for rows, update in self._updates:
             for row, state in enumerate(self.states[rows]):
                 for name, value in state.optimizer.items():
-                    optimizer.state[name][row] = value
-                state.optimizer = {name: flats[row] for name, flats in optimizer.state.items()}
+                    update.state[name][row] = value
+                state.optimizer = {name: flats[row] for name, flats in update.state.items()}
         for row, state in enumerate(self.states):
             state.params, state.stats = self.mlp.params[row], self.mlp.stats[row]
             if state.best is not None:

@@ -1,6 +1,6 @@
 """Optimizers, each in one pass over parameters, gradients and state.
 
-The formulas and their order are those of ``nnexp.optimizers.batched``, where the sources stand.
+The formulas and their order are those of ``nnexp.optim``, where the sources stand.
 Square roots and quotients are rounded correctly, products and sums one by one, so these kernels are
 as exact as its passes. They differ from those where torch fuses a product and a sum: a step of
 ordinary gradients by 1e-6 of the parameters.

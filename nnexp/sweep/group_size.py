@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nnexp.memory import fits, needs_of, optimizer_buffers
+from nnexp.memory import fits, needs_of
 from nnexp.models.structure import Structure, parameter_layout
 from nnexp.sweep.tasks import Entry, Kind, Prospect
 
@@ -38,7 +38,7 @@ def most_memory(entries: Sequence[Entry], prospect: Prospect) -> int:
     kind = prospect.kind
     num_test = (prospect.data.num_test if prospect.data is not None else 0) or 0
     unlike = {  # one of those that take the same, of each
-        (optimizer_buffers(entry.config.optimizer), entry.config.model.dropout > 0): entry.config
+        (len(entry.config.optimizer.state_names()), entry.config.model.dropout > 0): entry.config
         for entry in entries
     }
     numbers = kind.num_train, kind.num_val, num_test

@@ -64,7 +64,7 @@ def _kind(group: str, options: Mapping[str, Any], choices: Mapping[str, Any]) ->
     the one that has just these options; the name decides between Adam and AdamW."""
     kinds = SCHEMAS[group]
     chosen = choices.get(f"schema/{group}@{group}")
-    if chosen in kinds:
+    if isinstance(chosen, str) and chosen in kinds:
         return kinds[chosen]
     fitting = {
         name: kind

@@ -33,28 +33,15 @@ from nnexp.config.schema.dataset import (
 )
 from nnexp.config.schema.groups import GLOBAL_GROUPS, GROUPS, SCHEMAS, tunable_keys
 from nnexp.config.schema.model import ACTIVATIONS, INITS, NORMS, ModelConfig
-from nnexp.config.schema.optimizer import (
-    AdagradConfig,
-    AdamConfig,
-    AdamWConfig,
-    OptimizerConfig,
-    RMSpropConfig,
-    SGDConfig,
-)
 from nnexp.config.schema.report import ReportConfig
-from nnexp.config.schema.scheduler import (
-    ConstantConfig,
-    CosineConfig,
-    ExponentialConfig,
-    SchedulerConfig,
-    StepConfig,
-)
 from nnexp.config.schema.trainer import (
     PRECISIONS,
     STOPPING_METRICS,
     EarlyStoppingConfig,
     TrainerConfig,
 )
+from nnexp.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from nnexp.optim.schedules import Constant, Cosine, Exponential, Scheduler, StepDecay
 
 __all__ = [
     "ACTIVATIONS",
@@ -68,21 +55,22 @@ __all__ = [
     "PRECISIONS",
     "SCALINGS",
     "SCHEMAS",
+    "SGD",
     "STOPPING_METRICS",
-    "AdagradConfig",
-    "AdamConfig",
-    "AdamWConfig",
+    "Adagrad",
+    "Adam",
+    "AdamW",
     "BaselinesConfig",
     "BoostingConfig",
     "BundledConfig",
     "CSVConfig",
     "Config",
-    "ConstantConfig",
-    "CosineConfig",
+    "Constant",
+    "Cosine",
     "DatasetConfig",
     "DrawnDatasetConfig",
     "EarlyStoppingConfig",
-    "ExponentialConfig",
+    "Exponential",
     "FittedConfig",
     "ForestConfig",
     "GeneratedConfig",
@@ -92,13 +80,12 @@ __all__ = [
     "LogisticRegressionConfig",
     "MajorityConfig",
     "ModelConfig",
-    "OptimizerConfig",
-    "RMSpropConfig",
+    "Optimizer",
+    "RMSprop",
     "ReportConfig",
-    "SGDConfig",
     "SVMConfig",
-    "SchedulerConfig",
-    "StepConfig",
+    "Scheduler",
+    "StepDecay",
     "TrainerConfig",
     "TunedConfig",
     "tunable_keys",

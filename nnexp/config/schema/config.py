@@ -10,10 +10,10 @@ from nnexp.config.fields import Problems, choice, ranged
 from nnexp.config.schema.baseline import BaselinesConfig
 from nnexp.config.schema.dataset import DatasetConfig
 from nnexp.config.schema.model import ModelConfig
-from nnexp.config.schema.optimizer import OptimizerConfig
 from nnexp.config.schema.report import ReportConfig
-from nnexp.config.schema.scheduler import SchedulerConfig
 from nnexp.config.schema.trainer import TrainerConfig
+from nnexp.optim.base import Optimizer
+from nnexp.optim.schedules import Scheduler
 
 OBJECTIVES = {"val/loss": "minimize", "val/acc": "maximize"}
 """What a search over configs may go by, and the direction in which it is better."""
@@ -24,10 +24,11 @@ class Config:
     """One run."""
 
     seed: int = ranged(0, ge=0)
+    imports: list[str] = field(default_factory=list)  # modules that register components
     objective: str = choice("val/loss", tuple(OBJECTIVES))  # at the best epoch, for a search
     model: ModelConfig = MISSING
-    optimizer: OptimizerConfig = MISSING
-    scheduler: SchedulerConfig = MISSING
+    optimizer: Optimizer = MISSING
+    scheduler: Scheduler = MISSING
     dataset: DatasetConfig = MISSING
     trainer: TrainerConfig = MISSING
     baseline: BaselinesConfig = field(default_factory=BaselinesConfig)

@@ -3,49 +3,32 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
+from nnexp import registry
 from nnexp.config.keys import options_of
 from nnexp.config.schema.dataset import BundledConfig, CSVConfig, GeneratedConfig, IDXConfig
 from nnexp.config.schema.model import ModelConfig
-from nnexp.config.schema.optimizer import (
-    AdagradConfig,
-    AdamConfig,
-    AdamWConfig,
-    RMSpropConfig,
-    SGDConfig,
-)
-from nnexp.config.schema.scheduler import (
-    ConstantConfig,
-    CosineConfig,
-    ExponentialConfig,
-    StepConfig,
-)
 from nnexp.config.schema.trainer import TrainerConfig
 
-SCHEMAS: dict[str, dict[str, type[Any]]] = {
-    "model": {"mlp": ModelConfig},
-    "optimizer": {
-        "sgd": SGDConfig,
-        "adagrad": AdagradConfig,
-        "adam": AdamConfig,
-        "adamw": AdamWConfig,
-        "rmsprop": RMSpropConfig,
-    },
-    "scheduler": {
-        "constant": ConstantConfig,
-        "cosine": CosineConfig,
-        "step": StepConfig,
-        "exponential": ExponentialConfig,
-    },
-    "dataset": {
-        "bundled": BundledConfig,
-        "generated": GeneratedConfig,
-        "idx": IDXConfig,
-        "csv": CSVConfig,
+registry.register("model", "mlp", ModelConfig)
+for _name, _schema in {
+    "bundled": BundledConfig,
+    "generated": GeneratedConfig,
+    "idx": IDXConfig,
+    "csv": CSVConfig,
+}.items():
+    registry.register("dataset", _name, _schema)
+
+SCHEMAS: dict[str, Mapping[str, type[Any]]] = {
+    **{
+        group: registry.components(group)
+        for group in ("model", "optimizer", "scheduler", "dataset")
     },
     "trainer": {"trainer": TrainerConfig},
 }
+"""By group the dataclass of each kind; they are views, to which a package of one's own may add."""
 
 GLOBAL_GROUPS = ("experiment", "debug")  # whose files speak of the whole config
 GROUPS = (*SCHEMAS, "baseline", *GLOBAL_GROUPS)
@@ -53,10 +36,14 @@ GROUPS = (*SCHEMAS, "baseline", *GLOBAL_GROUPS)
 _TUNABLE = ("model", "optimizer", "scheduler", "trainer")
 
 
-@functools.cache
 def tunable_keys() -> frozenset[str]:
     """The options of a network and of its training, ``optimizer.lr``, and their groups, which stand
     for all of theirs: ``optimizer``."""
+    return _tunable_keys(registry.version())
+
+
+@functools.lru_cache(maxsize=1)
+def _tunable_keys(_: int) -> frozenset[str]:
     schemas = [(group, schema) for group in _TUNABLE for schema in SCHEMAS[group].values()]
     keys = {key for group, schema in schemas for key, _ in options_of(schema, f"{group}.")}
     return frozenset(keys.union(_TUNABLE))

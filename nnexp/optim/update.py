@@ -1,6 +1,6 @@
-"""What every optimizer has: its runs' rows, their hyperparameters, the state.
+"""Carrying out an optimizer's update: its runs' rows, their hyperparameters, the state.
 
-Axes: r runs of one optimizer, P numbers a run, S steps of an epoch, h hyperparameters that change
+Axes: r runs of one optimizer, P elements a run, S steps of an epoch, h hyperparameters that change
 from step to step.
 """
 
@@ -9,10 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+from nnexp.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Added to squared gradients. No update sees it, for it is far below any eps and is rounded away
 # where a gradient exceeds 1e-13; but torch's square root takes 5 times as long where it meets a
@@ -20,15 +22,14 @@ from torch import Tensor
 FLOOR = 1e-34
 
 # With eps=0 a number that has never had a gradient, such as padding, stays: 0 / tiny is 0.
-SMALLEST_EPS = torch.finfo(torch.float32).tiny
+SMALLEST_EPS = 2.0**-126  # torch.finfo(torch.float32).tiny
 
 
-class Optimizer(ABC):
-    """The state of r runs and its update.
+class Update(ABC):
+    """The state of r runs of one optimizer, and the update of their parameters.
 
-    ``state`` holds the buffers by torch.optim's names, each [r, P]. Runs of one optimizer share
-    what decides which passes are made (``passes``), so a run's arithmetic is the same in any
-    company: one with weight decay is not beside one without.
+    ``state`` holds the buffers by torch.optim's names, each [r, P]. The runs agree on what decides
+    which passes are made (``Optimizer.shared``), so a run's arithmetic is the same in any batch.
     """
 
     def __init__(self, configs: Sequence[Any], params: Tensor, grads: Tensor) -> None:
@@ -38,12 +39,8 @@ class Optimizer(ABC):
         self.state: dict[str, Tensor] = {}
         self._table: Tensor | None = None
         self._floor = params.new_tensor(FLOOR)
-        self._decay = self._column("weight_decay") if configs[0].weight_decay else None
-
-    @staticmethod
-    def passes(config: Any) -> tuple[Any, ...]:
-        """What runs must have in common to be updated together."""
-        return (type(config).__name__, config.weight_decay > 0)
+        decays = getattr(configs[0], "weight_decay", 0)
+        self._decay = self._column("weight_decay") if decays else None
 
     @abstractmethod
     def prepare(self, first: int, rates: Tensor) -> None:
