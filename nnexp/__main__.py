@@ -36,6 +36,7 @@ from nnexp.failures import (
 )
 from nnexp.output_folder import FolderInUse
 from nnexp.program import refuse_undecodable, restart_in_utf8
+from nnexp.registry import import_components
 from nnexp.report.callback import report_what_is_left
 from nnexp.results.failure import record_failure
 from nnexp.streams import allow_any_text, make_logs_utf8
@@ -147,11 +148,12 @@ def main() -> None:
     note_full_errors()
     sys.argv[1:] = arranged(sys.argv[1:])
     signal.signal(signal.SIGTERM, _terminate)
-    register()
     prepare()
     logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
     try:
         refuse_undecodable(sys.argv[1:])
+        import_components(_imports(sys.argv[1:]))
+        register()
         if is_wanted(sys.argv):
             start_server()
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
@@ -193,8 +195,16 @@ def arranged(arguments: Sequence[str]) -> list[str]:
         if before in _VALUED_FLAGS or not is_override:
             flags.append(argument)
         elif not re.fullmatch(r"\+*(experiment|debug)=null", argument):
-            overrides.append(re.sub(r"^\+(experiment|debug)=", r"\1=", argument))
+            argument = re.sub(r"^\+(experiment|debug)=", r"\1=", argument)
+            overrides.append(re.sub(r"^\+*imports=([^\[].*)$", r"imports=[\1]", argument))
     return flags + overrides
+
+
+def _imports(arguments: Sequence[str]) -> list[str]:
+    """The modules of ``imports=[a,b]``: they must be there before Hydra composes a config."""
+    named = [re.fullmatch(r"\+*imports=\[?(.*?)\]?", text) for text in arguments]
+    texts = [match[1] for match in named if match]
+    return [name.strip(" '\"") for name in ",".join(texts).split(",") if name.strip()]
 
 
 def _terminate(*_: Any) -> NoReturn:

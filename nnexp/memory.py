@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 from nnexp.config.schema import Config
 from nnexp.models.structure import Structure, parameter_layout, statistics_layout
+from nnexp.registry import component
 
 EVALUATED_ROWS = {"cpu": 256, "cuda": 8192}  # of a run at once
-# Activations whose derivative is computed from what went in: that is kept beside what came out.
-KEEP_INPUT = frozenset({"gelu", "silu", "step"})
 _FLOAT32, _BFLOAT16, _INT64 = 4, 2, 8
 _SHARE_OF_TABLE = 0.5  # of what is free; the rest is for networks, activations and evaluation
 
@@ -64,7 +63,7 @@ def needs_of(
     heights = _heights(num_train, config.trainer.batch_size, config.trainer.drop_last)
     rows = sum(structure.padded_rows(height) for height in heights)
     highest = structure.padded_rows(max(heights))
-    drops = config.model.dropout > 0
+    drops = getattr(config.model, "dropout", 0) > 0
     batch = (
         rows * _kept(structure, is_half=is_half, drops=drops)
         + rows * _FLOAT32 * structure.num_features
@@ -108,7 +107,8 @@ def _kept(structure: Structure, *, is_half: bool, drops: bool) -> int:
     number = _BFLOAT16 if is_half else _FLOAT32
     kept = 0
     for layer, width in enumerate(structure.hidden):
-        flats = 2 + (structure.activation in KEEP_INPUT) + (drops or structure.skips(layer))
+        keeps_input = component("activation", structure.activation).saves_input
+        flats = 2 + keeps_input + (drops or structure.skips(layer))
         kept += flats * number * width
     return kept
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from nnexp.baselines import compare as of_baselines
 from nnexp.baselines.data import SPLITS, Data
 from nnexp.blas import description
-from nnexp.config.schema import Config
+from nnexp.config.schema import Config, ModelConfig
 from nnexp.data import Dataset
 from nnexp.data.placement import free_bytes, place
 from nnexp.devices import Precision, device_name
@@ -45,6 +45,7 @@ class Means:
 def structure_of(config: Config, num_features: int, num_classes: int) -> Structure:
     """The network that a config means for data of so many features and classes."""
     model = config.model
+    assert isinstance(model, ModelConfig)
     return Structure(
         num_features,
         tuple(model.hidden),

@@ -27,8 +27,7 @@ from nnexp.config.schema import Optimizer
 from nnexp.data.features import Floats
 from nnexp.devices import Precision
 from nnexp.engine import Group
-from nnexp.memory import KEEP_INPUT, needs_of
-from nnexp.models.activations import ACTIVATIONS
+from nnexp.memory import needs_of
 from nnexp.models.structure import Structure
 from nnexp.optim import make_updates
 
@@ -133,12 +132,6 @@ def test_a_run_takes_what_it_is_said_to_take(
 def test_what_optimizers_keep(optimizer: Optimizer) -> None:
     ((_, made),) = make_updates([optimizer], torch.ones(1, 32), torch.ones(1, 32))
     assert len(optimizer.state_names()) == len(made.state)
-
-
-def test_what_the_engine_does() -> None:
-    """Said twice, because the plan goes without torch."""
-    saving = {name for name, activation in ACTIVATIONS.items() if activation.saves_input}
-    assert saving == KEEP_INPUT
 
 
 def test_a_larger_run_takes_more() -> None:

@@ -12,6 +12,7 @@ from nnexp.config.schema import Config
 # Overrides that say nothing about what is compared: where and how it is computed and shown.
 _SILENT = (
     "seed",
+    "imports",
     "objective",
     "model",
     "optimizer",

@@ -18,6 +18,7 @@ from nnexp.config.messages import needs_a_kind, one_line
 from nnexp.config.schema import SCHEMAS, Config
 from nnexp.config.wanted import nearest_option
 from nnexp.errors import ConfigError
+from nnexp.registry import import_components
 
 _HERE = Path(__file__).resolve().parent
 
@@ -38,6 +39,23 @@ def register() -> None:
     for group, schemas in SCHEMAS.items():
         for name, schema in schemas.items():
             store.store(group=f"schema/{group}", name=name, node=schema, provider="nnexp")
+            if not schema.__module__.startswith("nnexp."):
+                _offer(store, group, name)
+
+
+def _offer(store: ConfigStore, group: str, name: str) -> None:
+    """Make ``<group>=<name>`` a choice: a component of another package has no file in ``conf/``."""
+    if (CONF / group / f"{name}.yaml").exists():
+        raise ConfigError(
+            f"{group} {name}: nnexp has {group}={name} already; register it by another name"
+        )
+    node: dict[str, Any] = {
+        "defaults": [{f"/schema/{group}@_here_": name}, "_self_"],
+        "name": name,
+    }
+    if group == "dataset":
+        node["split_seed"] = "${seed}"
+    store.store(group=group, name=name, node=node, provider="nnexp")
 
 
 def to_config(composed: DictConfig) -> Config:
@@ -47,6 +65,9 @@ def to_config(composed: DictConfig) -> Config:
         ConfigError: a key that no option has, a value that is missing, of the wrong type or out
             of range, or options that do not go together.
     """
+    imports = OmegaConf.select(composed, "imports", throw_on_resolution_failure=False)
+    if imports:
+        import_components(imports)
     config = _converted(composed)
     if config is None:
         config = _converted_in_full(composed)

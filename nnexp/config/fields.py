@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
+
+from omegaconf import MISSING
 
 from nnexp.errors import ConfigError, did_you_mean
 
@@ -33,9 +35,30 @@ def ranged(
     return _field(default, {"bounds": {k: v for k, v in bounds.items() if v is not None}})
 
 
-def choice(default: str, options: Sequence[str]) -> Any:
-    """A string field that takes one of ``options``."""
-    return _field(default, {"options": tuple(options)})
+def choice(default: str, options: Collection[str]) -> Any:
+    """A string field that takes one of ``options``, which may grow as components are registered."""
+    return _field(default, {"options": options})
+
+
+def field(
+    default: Any = MISSING,
+    *,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
+    options: Collection[str] = (),
+) -> Any:
+    """An option of a component, with what it may be.
+
+    Args:
+        default: a list or tuple is copied for each instance; without one a value is required.
+        gt, ge, lt, le: bounds of a number, or of every number of a list or tuple.
+        options: what a text may be.
+    """
+    bounds = {"gt": gt, "ge": ge, "lt": lt, "le": le}
+    known = {"bounds": {k: v for k, v in bounds.items() if v is not None}, "options": options}
+    return _field(default, {key: value for key, value in known.items() if value})
 
 
 def tuned(
@@ -56,8 +79,8 @@ def tuned(
 
 
 def _field(default: Any, metadata: dict[str, Any]) -> Any:
-    if isinstance(default, list):
-        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, list | tuple):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -96,11 +119,11 @@ def _problems(value: Any, metadata: Any) -> Iterator[str]:
     if value is None:
         return
     options = metadata.get("options")
-    for item in value if isinstance(value, list) else [value]:
+    for item in value if isinstance(value, list | tuple) else [value]:
         if options and item not in options:
             yield f"must be one of {', '.join(options)}{did_you_mean(str(item), options)}"
     bounds = metadata.get("bounds", {})
-    for number in value if isinstance(value, list) else [value]:
+    for number in value if isinstance(value, list | tuple) else [value]:
         if isinstance(number, float) and not math.isfinite(number):
             yield "must be a finite number"
         elif bounds and not isinstance(number, int | float):
@@ -118,7 +141,7 @@ def _problems(value: Any, metadata: Any) -> Iterator[str]:
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return "[" + ",".join(_show(item) for item in value) + "]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]

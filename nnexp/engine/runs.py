@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnexp.config.schema import Config, EarlyStoppingConfig
+from nnexp.config.schema import Config, EarlyStoppingConfig, ModelConfig
 from nnexp.models.init import initial_parameters, initial_statistics
 from nnexp.models.structure import Structure
 
@@ -64,6 +64,7 @@ class RunState:
     @classmethod
     def initial(cls, config: Config, structure: Structure) -> RunState:
         """Before the first step, on the CPU."""
+        assert isinstance(config.model, ModelConfig)
         params = initial_parameters(structure, config.model, config.seed)
         return cls(params, initial_statistics(structure))
 

@@ -38,7 +38,7 @@ class Assembly:
         self.states = states
         self._features = features
         device = states[0].params.device
-        rates = [c.model.dropout for c in configs]
+        rates = [getattr(c.model, "dropout", 0.0) for c in configs]
         dropout = None
         if any(rates):
             dropout = Dropout([c.seed for c in configs], rates, structure.hidden, device)

@@ -10,10 +10,7 @@ from torch import Tensor, nn
 from nnexp.config.schema import ModelConfig
 from nnexp.models.structure import Structure, parameter_layout, statistics_layout
 from nnexp.randomness import generator
-
-# torch.nn.init.calculate_gain knows no gain for these; each passes about half of its input, as
-# relu does. A step's straight-through gradient is that of a clipped identity.
-_GAIN_OF = {"elu": "relu", "gelu": "relu", "silu": "relu", "step": "linear"}
+from nnexp.registry import component
 
 
 def initial_parameters(structure: Structure, model: ModelConfig, seed: int) -> Tensor:
@@ -49,8 +46,8 @@ def _draw_weight(
             nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=stream)
         case "kaiming":
             draw = nn.init.kaiming_uniform_ if uniform else nn.init.kaiming_normal_
-            name = _GAIN_OF.get(structure.activation, structure.activation)
-            draw(weight, a=0.01, nonlinearity=name, generator=stream)  # type: ignore[arg-type]
+            name = component("activation", structure.activation).gain
+            draw(weight, a=0.01, nonlinearity=name, generator=stream)
         case "xavier":
             glorot = nn.init.xavier_uniform_ if uniform else nn.init.xavier_normal_
             glorot(weight, generator=stream)

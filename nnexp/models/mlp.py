@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nnexp.models.activations import ACTIVATIONS
 from nnexp.models.dropout import Dropout
 from nnexp.models.matmul import matmul, multiplying
 from nnexp.models.norms import Affine, BatchNorm, LayerNorm, Norm
 from nnexp.models.structure import Structure, parameter_layout, statistics_layout
+from nnexp.registry import component
 
 # On the CPU weights of at most so many numbers get their gradients from one product of all runs and
 # a copy; larger ones, run by run, where the copy would cost more than the calls. CUDA writes the
@@ -124,7 +124,7 @@ class HiddenLayer:
     ) -> None:
         self._linear = linear
         self._norm = norm
-        self._activation = ACTIVATIONS[activation]
+        self._activation = component("activation", activation)
         self._drops = drops
         self._skips = skips
         self._buffers: dict[int, _Buffers] = {}

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from nnexp.models.structure import Structure, parameter_layout, statistics_layout
+from nnexp.registry import component
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "elu": nn.ELU,
-    "selu": nn.SELU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-}
 _NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
 
@@ -30,6 +21,22 @@ class Step(nn.Module):
         """Any shape to the same shape."""
         straight = z.clamp(-1, 1)
         return straight + ((z > 0).to(z.dtype) - straight).detach()
+
+
+class FunctionLayer(nn.Module):
+    """An activation that is a function."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+        return self._function(z)
+
+    def extra_repr(self) -> str:
+        """The function's name."""
+        return getattr(self._function, "__name__", "")
 
 
 class Skip(nn.Module):
@@ -77,7 +84,7 @@ def _build(structure: Structure, dropout: float) -> nn.Module:
         parts["linear"] = nn.Linear(inputs, width, bias=structure.bias)
         if structure.norm != "none":
             parts["norm"] = _NORMS[structure.norm](width)
-        parts["activation"] = _ACTIVATIONS.get(structure.activation, Step)()
+        parts["activation"] = component("activation", structure.activation).module()
         if dropout:
             parts["dropout"] = nn.Dropout(dropout)
         layer = nn.Sequential(parts)

@@ -37,10 +37,11 @@ def most_memory(entries: Sequence[Entry], prospect: Prospect) -> int:
     """
     kind = prospect.kind
     num_test = (prospect.data.num_test if prospect.data is not None else 0) or 0
-    unlike = {  # one of those that take the same, of each
-        (len(entry.config.optimizer.state_names()), entry.config.model.dropout > 0): entry.config
-        for entry in entries
-    }
+    unlike = {}  # one of those that take the same, of each
+    for entry in entries:
+        config = entry.config
+        drops = getattr(config.model, "dropout", 0) > 0
+        unlike[len(config.optimizer.state_names()), drops] = config
     numbers = kind.num_train, kind.num_val, num_test
     return max(
         needs_of(config, kind.structure, kind.device, *numbers).total for config in unlike.values()

@@ -23,6 +23,7 @@ from nnexp.devices import current
 from nnexp.errors import is_lost_gpu
 from nnexp.failures import log_traceback
 from nnexp.out_of_memory import give_back
+from nnexp.registry import import_components
 from nnexp.results.run_log import RunLogs
 from nnexp.sweep import messages as say
 from nnexp.sweep.findings import Finding, Findings
@@ -46,6 +47,7 @@ def work(pipe: Connection, folder: Path) -> None:
         # A bar that torch.fx makes and never shows has a lock, by default one between processes,
         # of which a worker that is killed would leave a semaphore behind.
         importlib.import_module("tqdm").tqdm.set_lock(threading.RLock())
+    import_components()  # those that the main process was told to
     line = Line(pipe)
     worker = Worker(line, folder)
     for handler in worker.handlers:

@@ -17,6 +17,7 @@ from nnexp.config.compose import to_config
 from nnexp.config.messages import one_line
 from nnexp.config.schema import SCHEMAS, Config
 from nnexp.errors import ConfigError, DataError
+from nnexp.registry import import_components
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,7 @@ def recorded_config(folder: Path, trained_with: Mapping[str, Any]) -> RecordedCo
     values: Any = _loaded(path) if path.is_file() else OmegaConf.create(dict(trained_with))
     hydra = _loaded(path.with_name("hydra.yaml")) if path.is_file() else OmegaConf.create()
     choices = OmegaConf.select(hydra, "hydra.runtime.choices") or {}
+    import_components(values.get("imports") or ())
     tree = OmegaConf.structured(Config)
     try:
         for group in SCHEMAS:

@@ -32,7 +32,7 @@ from nnexp.config.schema.dataset import (
     IDXFile,
 )
 from nnexp.config.schema.groups import GLOBAL_GROUPS, GROUPS, SCHEMAS, tunable_keys
-from nnexp.config.schema.model import ACTIVATIONS, INITS, NORMS, ModelConfig
+from nnexp.config.schema.model import INITS, NORMS, ModelConfig
 from nnexp.config.schema.report import ReportConfig
 from nnexp.config.schema.trainer import (
     PRECISIONS,
@@ -40,6 +40,7 @@ from nnexp.config.schema.trainer import (
     EarlyStoppingConfig,
     TrainerConfig,
 )
+from nnexp.models.activations import ACTIVATIONS
 from nnexp.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from nnexp.optim.schedules import Constant, Cosine, Exponential, Scheduler, StepDecay
 

@@ -9,9 +9,9 @@ from omegaconf import MISSING
 from nnexp.config.fields import Problems, choice, ranged
 from nnexp.config.schema.baseline import BaselinesConfig
 from nnexp.config.schema.dataset import DatasetConfig
-from nnexp.config.schema.model import ModelConfig
 from nnexp.config.schema.report import ReportConfig
 from nnexp.config.schema.trainer import TrainerConfig
+from nnexp.models.base import Model
 from nnexp.optim.base import Optimizer
 from nnexp.optim.schedules import Scheduler
 
@@ -26,7 +26,7 @@ class Config:
     seed: int = ranged(0, ge=0)
     imports: list[str] = field(default_factory=list)  # modules that register components
     objective: str = choice("val/loss", tuple(OBJECTIVES))  # at the best epoch, for a search
-    model: ModelConfig = MISSING
+    model: Model = MISSING
     optimizer: Optimizer = MISSING
     scheduler: Scheduler = MISSING
     dataset: DatasetConfig = MISSING

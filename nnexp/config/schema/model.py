@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omegaconf import MISSING
-
 from nnexp.config.fields import Problems, choice, ranged
+from nnexp.models.activations import ACTIVATIONS
+from nnexp.models.base import Model
 
-ACTIVATIONS = (
-    "step", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu",
-)  # fmt: skip
 NORMS = ("none", "batch", "layer")
 INITS = ("default", "kaiming", "xavier", "orthogonal", "normal")
 
 
 @dataclass
-class ModelConfig:
+class ModelConfig(Model):
     """A multilayer perceptron: hidden layers of Linear, norm, activation, dropout; then Linear."""
 
-    name: str = MISSING
     hidden: list[int] = ranged([], ge=1)  # widths of the hidden layers; [] is a linear model
     activation: str = choice("relu", ACTIVATIONS)
     dropout: float = ranged(0.0, ge=0, lt=1)  # after every hidden layer
