@@ -1,7 +1,7 @@
-"""torch, imported when it is first used.
+"""torch and NumPy, imported when they are first used.
 
-Configs, plans and the command line go without torch, whose import takes longer than all they do. A
-component is one file with its options and its mathematics: such files import torch from here.
+Configs, plans and the command line go without them: importing torch takes longer than all they do.
+A component is one file with its options and its mathematics; such files import both from here.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+__all__ = ["np", "torch"]
 
 
 class _LazyModule(ModuleType):
@@ -21,6 +23,8 @@ class _LazyModule(ModuleType):
 
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch as torch
 else:
+    np = _LazyModule("numpy")
     torch = _LazyModule("torch")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from nnexp.baselines.labels import LABELS
+from nnexp.baselines.labels import labels
 from nnexp.engine import Epoch
 from nnexp.paths import short
 from nnexp.results.record import RunResult
@@ -66,13 +66,13 @@ def print_result(result: RunResult, folder: Path) -> None:
         chosen[name] = _chosen(baseline)
     for name, (val_acc, test_acc, seconds) in rows.items():
         numbers = (_number(val_acc, 4), _number(test_acc, 4), _number(seconds, 2))
-        table.add_row(LABELS.get(name, name), *numbers, chosen[name])
+        table.add_row(labels().get(name, name), *numbers, chosen[name])
     # Not through the console: names are no markup, and a path must not be wrapped.
     print(f"\n{result.arm} on {result.dataset.name}, seed {result.seed}")
     Console().print(table)
     for name, baseline in result.baselines.items():
         if baseline.get("skipped"):
-            print(f"left out     {LABELS.get(name, name)}: {baseline['skipped']}")
+            print(f"left out     {labels().get(name, name)}: {baseline['skipped']}")
     print(f"files        {short(folder)}")
     print(f"tensorboard  tensorboard --logdir {shlex.quote(short(_logdir(folder)))}")
 

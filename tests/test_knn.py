@@ -18,8 +18,8 @@ from torch import Tensor
 from nnexp.baselines import knn as knn_module
 from nnexp.baselines.choice import Choice
 from nnexp.baselines.data import Data, Rows
-from nnexp.baselines.knn import KNN, Votes, tuned_knn
 from nnexp.baselines.neighbors import nearest
+from nnexp.baselines.votes import KNN, Votes, tuned_knn
 from nnexp.config.schema import KNNConfig
 from nnexp.data import Dataset, ScaledTable
 from nnexp.errors import ConfigError

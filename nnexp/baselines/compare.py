@@ -7,29 +7,18 @@ import importlib
 import logging
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
-from nnexp.baselines.choice import Found, found_record, skipped_record
+from nnexp.baselines.choice import found_record, skipped_record
 from nnexp.baselines.data import Data
-from nnexp.baselines.fitted import Learner, SkippedError, tuned
-from nnexp.baselines.knn import tuned_knn
-from nnexp.baselines.labels import LABELS
-from nnexp.baselines.learners import SVM, Boosting, Forest, LogisticRegression, Majority
+from nnexp.baselines.fitted import SkippedError
+from nnexp.baselines.labels import labels
 from nnexp.baselines.neighbors import least_memory
 from nnexp.config.messages import told
-from nnexp.config.schema import BaselinesConfig, FittedConfig
+from nnexp.config.schema import BaselinesConfig
 from nnexp.errors import ConfigError, is_lost_gpu, is_out_of_memory
 
 log = logging.getLogger(__name__)
-
-_LEARNERS: dict[str, Callable[[Any, int], Learner]] = {
-    "majority": Majority,
-    "logistic_regression": LogisticRegression,
-    "svm": SVM,
-    "forest": Forest,
-    "boosting": Boosting,
-}
 
 
 def names(config: BaselinesConfig) -> list[str]:
@@ -59,17 +48,18 @@ def compute(name: str, config: BaselinesConfig, data: Data) -> dict[str, Any]:
     """
     check_baselines(config, len(data.rows["train"]))
     _import_scikit_learn(name)
+    label = labels()[name]
     began = time.perf_counter()
     try:
-        log.info("%s is tuned on the %d validation rows", LABELS[name], len(data.rows["val"]))
-        found = _found(name, config, data)
+        log.info("%s is tuned on the %d validation rows", label, len(data.rows["val"]))
+        found = getattr(config, name).find(data, name)
     except SkippedError as reason:
-        log.warning("%s is left out: %s", LABELS[name], reason)
+        log.warning("%s is left out: %s", label, reason)
         return skipped_record(str(reason))
     except Exception as error:  # the network's result is worth having without it
         if data.x.device.type == "cuda" and (is_out_of_memory(error) or is_lost_gpu(error)):
             raise
-        log.warning("%s failed: %s", LABELS[name], told(error))
+        log.warning("%s failed: %s", label, told(error))
         return skipped_record(told(error))
     return found_record(found, time.perf_counter() - began)
 
@@ -100,17 +90,6 @@ def check_baselines(config: BaselinesConfig, num_train: int) -> None:
             f"baseline.knn.memory_mb={knn.memory_mb}: must be at least {least} "
             f"for {num_train} training rows"
         )
-
-
-def _found(name: str, config: BaselinesConfig, data: Data) -> Found:
-    own = getattr(config, name)
-    if name == "knn":
-        return tuned_knn(own, data)
-    from threadpoolctl import threadpool_limits
-
-    options = own if isinstance(own, FittedConfig) else FittedConfig(None, None, None)
-    with threadpool_limits(1):
-        return tuned(_LEARNERS[name](own, data.seed), options, data, name)
 
 
 def _import_scikit_learn(name: str) -> None:

@@ -11,22 +11,22 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from nnexp.baselines.choice import Choice, Found, Settings, compact
+from nnexp.baselines.base import FittedConfig, Learner, Settings
+from nnexp.baselines.choice import Choice, Found, compact
 from nnexp.baselines.data import Arrays, Data
-from nnexp.config.schema import FittedConfig
 from nnexp.errors import DataError
 from nnexp.probabilities import Scores, scores
 
-Floats = npt.NDArray[np.floating[Any]]
+if TYPE_CHECKING:
+    from nnexp.baselines.base import Floats
 
 _Choice = Choice[tuple[Any, Any, float]]  # keeps a model, its calibration and the fit's seconds
 
@@ -36,45 +36,6 @@ _FITS_ON_ALL_ROWS = 3  # at most, where the settings were compared on fewer
 
 class SkippedError(Exception):
     """A baseline is left out; the message says why."""
-
-
-class Learner(ABC):
-    """One kind of model.
-
-    A fit may serve a group of settings: what boosting is after 25 iterations is known from a fit of
-    100. Every class has a training row.
-    """
-
-    note: str | None = None
-    """What a reader of its figures must know."""
-
-    @abstractmethod
-    def groups(self) -> list[list[Settings]]:
-        """All settings to try, in order, those of one fit together."""
-
-    @abstractmethod
-    def fit(self, group: Sequence[Settings], train: Arrays) -> Any:
-        """A model for all settings of a group."""
-
-    @abstractmethod
-    def outputs(
-        self, model: Any, group: Sequence[Settings], x: npt.NDArray[np.float32]
-    ) -> list[Floats]:
-        """What the model says of rows [M, D] under each of the settings: an array [M, ...] each."""
-
-    def calibration(self, outputs: Floats, y: npt.NDArray[np.int64]) -> Any:
-        """What is needed to make probabilities of outputs, learned from the validation rows."""
-        return None
-
-    def probabilities(self, outputs: Floats, calibration: Any) -> Floats:
-        """Of outputs [M, ...], for each class [M, C]."""
-        return outputs
-
-    def work(
-        self, settings: Settings, num_rows: int, num_features: int, num_classes: int
-    ) -> list[tuple[int, str]]:
-        """What the time of a fit grows with: numbers to be multiplied, each with what it counts."""
-        return [(num_rows, "rows"), (num_features, "features")]
 
 
 def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Found:

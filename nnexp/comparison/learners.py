@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnexp.baselines.labels import LABELS
+from nnexp.baselines.labels import labels
 from nnexp.comparison.config_keys import canonical, flatten, is_under
 from nnexp.comparison.naming import NAMING, NOT_THE_LEARNER, component_names, unique_names
 from nnexp.comparison.records import RunRecord
@@ -53,7 +53,7 @@ def find_learners(
     )
     baselines = _baselines(records, indices, flat)
     found = {learner.learner: learner for _, told in baselines for learner in told.values()}
-    places = list(LABELS)
+    places = list(labels())
     return Learners(
         networks=names,
         settings=_settings(names, flat, tuned),
@@ -110,7 +110,7 @@ def _baselines(
         mine = {i: config for i, other, config in told if other == name}
         unique = unique_names(
             {i: canonical(config) for i, config in mine.items()},
-            dict.fromkeys(mine, LABELS.get(name, name.replace("_", " "))),
+            dict.fromkeys(mine, labels().get(name, name.replace("_", " "))),
             mine,
         )
         learners |= {(i, name): learner for i, learner in unique.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnexp.baselines.labels import LABELS
+from nnexp.baselines.labels import labels
 from nnexp.comparison.options import Options
 from nnexp.comparison.placing import Placed
 from nnexp.comparison.summaries import best_by_validation
@@ -43,9 +43,9 @@ def find_reference(placed: Placed, options: Options) -> tuple[str | None, list[s
         return named[0], told
     networks = [entry for entry in alive.values() if entry.is_network]
     best = _best_over_tasks(placed)
-    told_name = LABELS.get(asked, asked)
-    hint = did_you_mean(asked, [*alive, *LABELS])
-    hint = "" if asked in LABELS else hint
+    told_name = labels().get(asked, asked)
+    hint = did_you_mean(asked, [*alive, *labels()])
+    hint = "" if asked in labels() else hint
     if best is None or len(networks) == 0:
         return None, [f"no run was compared with {told_name}{hint}: there are no verdicts"]
     return best, [

@@ -15,10 +15,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nnexp.config.fields import check
 from nnexp.config.messages import needs_a_kind, one_line
-from nnexp.config.schema import SCHEMAS, Config
+from nnexp.config.schema import SCHEMAS, Config, baselines_config
 from nnexp.config.wanted import nearest_option
 from nnexp.errors import ConfigError
-from nnexp.registry import import_components
+from nnexp.registry import components, import_components
 
 _HERE = Path(__file__).resolve().parent
 
@@ -35,7 +35,12 @@ def register() -> None:
     # Hydra copies its sources, and with them the whole store, for every list of choices and every
     # job of a sweep, 8 ms each. It need not: what a store hands out is a copy already.
     vars(store)["__deepcopy__"] = lambda memo: store
-    store.store(name="nnexp", node=Config, provider="nnexp")
+    whole = OmegaConf.structured(Config)
+    whole.baseline = OmegaConf.structured(baselines_config())
+    store.store(name="nnexp", node=whole, provider="nnexp")
+    for name, baseline in components("baseline").items():
+        if not baseline.__module__.startswith("nnexp."):
+            _offer_baseline(store, name, baseline)
     for group, schemas in SCHEMAS.items():
         for name, schema in schemas.items():
             store.store(group=f"schema/{group}", name=name, node=schema, provider="nnexp")
@@ -56,6 +61,14 @@ def _offer(store: ConfigStore, group: str, name: str) -> None:
     if group == "dataset":
         node["split_seed"] = "${seed}"
     store.store(group=group, name=name, node=node, provider="nnexp")
+
+
+def _offer_baseline(store: ConfigStore, name: str, baseline: type[Any]) -> None:
+    """Make ``baseline=<name>`` a choice, with the defaults of its fields."""
+    values = dataclasses.asdict(baseline())
+    store.store(
+        group="baseline", name=name, node=values, package=f"baseline.{name}", provider="nnexp"
+    )
 
 
 def to_config(composed: DictConfig) -> Config:

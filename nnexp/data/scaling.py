@@ -6,16 +6,19 @@ the table becomes float32 at the very end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from nnexp.data.columns import quoted
 from nnexp.data.types import Doubles, Indices, RawTable, Source
-from nnexp.errors import DataError
+from nnexp.errors import ConfigError, DataError
+from nnexp.registry import component
+from nnexp.scalers import blocks
 
-_BLOCK = 1 << 18  # numbers converted to float64 at a time, to stay in the cache
+if TYPE_CHECKING:
+    from nnexp.scalers import Fit
 
 
 def fill_missing(source: Source, train: Indices) -> RawTable:
@@ -55,9 +58,8 @@ def hangs_on_split(source: Source, scaling: str) -> bool:
 def fit(x: RawTable, source: Source, train: Indices, scaling: str) -> tuple[Doubles, Doubles]:
     """Shift [D] and scale [D] such that ``(x - shift) * scale`` is scaled on the training rows.
 
-    - none: the source's unit (pixels from 0 to 1), else unchanged;
-    - standard: mean 0 and standard deviation 1 (of the population, as scikit-learn's);
-    - minmax: from 0 to 1.
+    ``none`` multiplies by the source's unit, which brings pixels to [0, 1]; the others are in
+    ``nnexp.scalers``.
 
     A numeric column that is constant on the training rows is shifted to 0 and scaled by the unit.
     A column that says whether a cell holds a category is not scaled; where no training row holds
@@ -70,10 +72,12 @@ def fit(x: RawTable, source: Source, train: Indices, scaling: str) -> tuple[Doub
     for start, stop in source.one_hot:
         numeric[start:stop] = False
         scale[start:stop] = x[train, start:stop].any(axis=0)
-    if scaling != "none":
+    fit_columns = component("scaler", scaling).fit
+    if fit_columns is not None:
         with np.errstate(over="ignore", invalid="ignore"):
-            low, high = _extremes(x, train)
-            middle, spread = _moments(x, train) if scaling == "standard" else (low, high - low)
+            trained = x[train]
+            low, high = trained.min(axis=0), trained.max(axis=0)
+            middle, spread = _fitted(fit_columns, trained, scaling)
         _require_finite(np.isfinite(spread), source, f"dataset.scaling={scaling}")
         constant = (low == high) | (spread == 0)
         shift[numeric] = np.where(constant, low, middle)[numeric]
@@ -85,7 +89,7 @@ def apply(x: RawTable, shift: Doubles, scale: Doubles) -> npt.NDArray[np.float32
     """``(x - shift) * scale`` in float32 [M, D]; infinite where a number is too large for it."""
     table = np.empty(x.shape, dtype=np.float32)
     with np.errstate(over="ignore"):
-        for rows in _blocks(x):
+        for rows in blocks(x):
             np.multiply(x[rows] - shift, scale, out=table[rows], casting="same_kind")
     return table
 
@@ -107,24 +111,13 @@ def _require_finite(finite: npt.NDArray[np.bool_], source: Source, purpose: str)
         )
 
 
-def _blocks(x: RawTable) -> Iterator[slice]:
-    rows = max(1, _BLOCK // x.shape[1])
-    for start in range(0, len(x), rows):
-        yield slice(start, start + rows)
-
-
-def _extremes(x: RawTable, train: Indices) -> tuple[Doubles, Doubles]:
-    trained = x[train]
-    return trained.min(axis=0).astype(np.float64), trained.max(axis=0).astype(np.float64)
-
-
-def _moments(x: RawTable, train: Indices) -> tuple[Doubles, Doubles]:
-    """Mean [D] and standard deviation [D], in two passes."""
-    trained = x[train]
-    total, squares = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    for rows in _blocks(trained):
-        total += trained[rows].sum(axis=0, dtype=np.float64)
-    mean = total / len(trained)
-    for rows in _blocks(trained):
-        squares += np.square(trained[rows] - mean).sum(axis=0)
-    return mean, np.sqrt(squares / len(trained))
+def _fitted(fit_columns: Fit, trained: RawTable, scaling: str) -> tuple[Doubles, Doubles]:
+    """What a scaler of whatever package says of the training rows."""
+    found = tuple(np.asarray(part, dtype=np.float64) for part in fit_columns(trained))
+    shape = (trained.shape[1],)
+    if len(found) != 2 or any(part.shape != shape for part in found):
+        raise ConfigError(
+            f"dataset.scaling={scaling}: must return two arrays of shape {shape}, not "
+            f"{', '.join(str(part.shape) for part in found)}"
+        )
+    return found[0], found[1]

@@ -10,10 +10,10 @@ from omegaconf import MISSING
 
 from nnexp.config.fields import ranged
 from nnexp.errors import ConfigError
+from nnexp.lazy import np
 from nnexp.registry import register_class
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 SchedulerT = TypeVar("SchedulerT", bound="Scheduler")
@@ -62,8 +62,6 @@ class Constant(Scheduler):
         self, lr: float, steps: NDArray[np.int64], steps_per_epoch: int, num_steps: int
     ) -> NDArray[np.floating[Any]]:
         """See ``Scheduler.rates``."""
-        import numpy as np
-
         return np.full(len(steps), lr)
 
 
@@ -78,8 +76,6 @@ class Cosine(Scheduler):
         self, lr: float, steps: NDArray[np.int64], steps_per_epoch: int, num_steps: int
     ) -> NDArray[np.floating[Any]]:
         """See ``Scheduler.rates``."""
-        import numpy as np
-
         low = self.eta_min
         return low + (lr - low) * (1 + np.cos(np.pi * steps / num_steps)) / 2
 
@@ -130,8 +126,6 @@ def learning_rates(
         ConfigError: a scheduler of another package returns something else than finite rates of at
             least 0, one a step.
     """
-    import numpy as np
-
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
     num_steps = max(epochs * steps_per_epoch - warmup, 1)
     after = np.maximum(steps - warmup, 0)
@@ -144,8 +138,6 @@ def learning_rates(
 
 
 def _checked(schedule: Scheduler, rates: object, count: int) -> NDArray[np.float64]:
-    import numpy as np
-
     found = np.asarray(rates, dtype=np.float64)
     if found.shape != (count,):
         raise ConfigError(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from nnexp.baselines.labels import LABELS
+from nnexp.baselines.labels import labels
 from nnexp.comparison.records import RunRecord
 from nnexp.config.schema import ReportConfig
 from nnexp.errors import ConfigError
@@ -38,7 +38,9 @@ def named_reference(name: str | None) -> str | None:
     """A baseline's name in a config for its name in the tables or a config, in any case."""
     if name is None:
         return None
-    known = {label.casefold(): key for key, label in LABELS.items()} | {key: key for key in LABELS}
+    known = {label.casefold(): key for key, label in labels().items()} | {
+        key: key for key in labels()
+    }
     return known.get(name.strip().casefold(), name.strip())
 
 

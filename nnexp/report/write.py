@@ -98,12 +98,12 @@ def _compared(
 
 def _check_reference(asked: Asked, comparison: Comparison) -> None:
     """Somebody who types a name wants that one; a name in a config may be another sweep's."""
-    from nnexp.baselines.labels import LABELS
+    from nnexp.baselines.labels import labels
 
     name, found = asked.reference, comparison.reference or ""
     if name is None or name.casefold() in map(str.casefold, comparison.learners):
         return
-    if name in LABELS and found.startswith(LABELS[name]):
+    if found.startswith(labels().get(name, name)):
         return
     there = ", ".join(comparison.learners) or "none"
     near = nearest(name, comparison.learners)

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nnexp.config.compose import to_config
 from nnexp.config.messages import one_line
-from nnexp.config.schema import SCHEMAS, Config
+from nnexp.config.schema import SCHEMAS, Config, baselines_config
 from nnexp.errors import ConfigError, DataError
 from nnexp.registry import import_components
 
@@ -45,6 +45,7 @@ def recorded_config(folder: Path, trained_with: Mapping[str, Any]) -> RecordedCo
     choices = OmegaConf.select(hydra, "hydra.runtime.choices") or {}
     import_components(values.get("imports") or ())
     tree = OmegaConf.structured(Config)
+    tree.baseline = OmegaConf.structured(baselines_config())
     try:
         for group in SCHEMAS:
             options = values.get(group) or {}

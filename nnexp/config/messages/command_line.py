@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 
 from nnexp.config.messages.words import is_of_hydra, sentence_of
-from nnexp.config.schema import GLOBAL_GROUPS, GROUPS, SCHEMAS, BaselinesConfig
+from nnexp.config.schema import GLOBAL_GROUPS, GROUPS, SCHEMAS, baselines_config
 from nnexp.errors import did_you_mean
 
 
@@ -32,7 +32,11 @@ def missing_choice(error: MissingConfigException) -> str:
     wanted_file = (error.missing_cfg_file or "").removesuffix(".yaml")
     options = list(error.options or [])
     if not options and wanted_file.startswith("baseline/"):  # of a list Hydra tells no options
-        options = [*(option.name for option in dataclasses.fields(BaselinesConfig)), "all", "none"]
+        options = [
+            *(option.name for option in dataclasses.fields(baselines_config())),
+            "all",
+            "none",
+        ]
     if not options or "/" not in wanted_file:
         return sentence_of(error)
     group, _, name = wanted_file.rpartition("/")

@@ -7,22 +7,18 @@ defaults here serve configs that leave an option out.
 The classes are not frozen because OmegaConf cannot compose nested frozen dataclasses.
 """
 
-from nnexp.config.schema.baseline import (
-    BaselinesConfig,
-    BoostingConfig,
-    FittedConfig,
-    ForestConfig,
-    KNNConfig,
-    LogisticRegressionConfig,
-    MajorityConfig,
-    SVMConfig,
-    TunedConfig,
-)
+from nnexp.baselines.base import FittedConfig
+from nnexp.baselines.boosting import BoostingConfig
+from nnexp.baselines.forest import ForestConfig
+from nnexp.baselines.knn import KNNConfig
+from nnexp.baselines.logistic_regression import LogisticRegressionConfig
+from nnexp.baselines.majority import MajorityConfig
+from nnexp.baselines.svm import SVMConfig
+from nnexp.config.schema.baseline import BaselinesConfig, baselines_config
 from nnexp.config.schema.config import OBJECTIVES, Config
 from nnexp.config.schema.dataset import (
     BUNDLED,
     GENERATORS,
-    SCALINGS,
     BundledConfig,
     CSVConfig,
     DatasetConfig,
@@ -43,6 +39,7 @@ from nnexp.config.schema.trainer import (
 from nnexp.models.activations import ACTIVATIONS
 from nnexp.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from nnexp.optim.schedules import Constant, Cosine, Exponential, Scheduler, StepDecay
+from nnexp.scalers import SCALERS
 
 __all__ = [
     "ACTIVATIONS",
@@ -54,7 +51,7 @@ __all__ = [
     "NORMS",
     "OBJECTIVES",
     "PRECISIONS",
-    "SCALINGS",
+    "SCALERS",
     "SCHEMAS",
     "SGD",
     "STOPPING_METRICS",
@@ -88,6 +85,6 @@ __all__ = [
     "Scheduler",
     "StepDecay",
     "TrainerConfig",
-    "TunedConfig",
+    "baselines_config",
     "tunable_keys",
 ]

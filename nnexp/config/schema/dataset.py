@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from nnexp.config.fields import Problems, choice, ranged
+from nnexp.scalers import SCALERS
 
-SCALINGS = ("none", "standard", "minmax")
 BUNDLED = ("digits", "iris", "wine", "breast_cancer")
 GENERATORS = ("moons", "circles", "blobs", "xor", "spirals", "checkerboard")
 
@@ -18,7 +18,7 @@ class DatasetConfig:
     """What every data set has."""
 
     name: str = MISSING
-    scaling: str = choice("standard", SCALINGS)  # fitted on the training rows alone
+    scaling: str = choice("standard", SCALERS)  # fitted on the training rows alone
     num_train: int | None = ranged(None, ge=1)  # a nested stratified subset; null takes all rows
     train_fraction: float = ranged(1.0, gt=0, le=1)  # the same as a share of the training rows
     val_fraction: float = ranged(0.15, gt=0, lt=1)  # of the rows that are not official test rows

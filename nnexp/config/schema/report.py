@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from nnexp.config.fields import Problems, ranged
-from nnexp.config.schema.baseline import BaselinesConfig
+from nnexp.config.schema.baseline import baselines_config
 from nnexp.config.schema.groups import tunable_keys
 from nnexp.errors import did_you_mean
 
@@ -26,7 +26,7 @@ class ReportConfig:
             if key not in tunable_keys():
                 near = did_you_mean(key, tunable_keys())
                 yield "tuned", f"{key} is no option that can be tuned{near}"
-        baselines = [baseline.name for baseline in fields(BaselinesConfig)]
+        baselines = [baseline.name for baseline in fields(baselines_config())]
         if self.reference not in baselines and "·" not in self.reference:
             near = did_you_mean(self.reference, baselines)
             known = ", ".join(baselines)

@@ -1,0 +1,182 @@
+"""What a baseline is: settings that the validation rows choose from, and how one is fitted.
+
+Axes: ``M`` rows, ``D`` features, ``C`` classes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from nnexp.config.fields import ranged
+from nnexp.errors import ConfigError
+from nnexp.lazy import np
+from nnexp.registry import register_class
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from nnexp.baselines.choice import Found
+    from nnexp.baselines.data import Arrays, Data
+
+    Floats = npt.NDArray[np.floating[Any]]
+
+Settings = dict[str, Any]
+BaselineT = TypeVar("BaselineT", bound="Baseline")
+
+
+@dataclass
+class Baseline:
+    """Base of all baselines: a dataclass whose ``tuned`` fields list what is tried.
+
+    The validation rows choose among all combinations; the best is tested, once. A baseline of
+    another package defines ``estimator``.
+    """
+
+    label: ClassVar[str] = ""
+    """What reports call it."""
+
+    def __post_init__(self) -> None:
+        """One value is a list of one; what is listed twice is tried once."""
+        for option in fields(self):
+            if "tuned" in option.metadata:
+                value = getattr(self, option.name)
+                values = value if isinstance(value, list) else [value]
+                setattr(self, option.name, list(dict.fromkeys(values)))
+
+    def estimator(self, seed: int, **settings: Any) -> Any:
+        """Return an estimator as scikit-learn has them, with ``fit`` and ``predict_proba``.
+
+        Args:
+            seed: for what it draws at random, from 0 to 2**32 - 1.
+            settings: one of the values of each ``tuned`` field.
+        """
+        raise NotImplementedError
+
+    def learner(self, seed: int) -> Learner:
+        """How models are fitted and asked; ``seed`` is that of the split."""
+        return _EstimatorLearner(self, seed)
+
+    def find(self, data: Data, name: str) -> Found:
+        """Choose by the validation rows, then read the test rows. Raises as ``fitted.tuned``."""
+        from threadpoolctl import threadpool_limits
+
+        from nnexp.baselines.fitted import tuned
+
+        options = self if isinstance(self, FittedConfig) else FittedConfig(None, None, None)
+        with threadpool_limits(1):
+            return tuned(self.learner(data.seed), options, data, name)
+
+
+@dataclass
+class FittedConfig(Baseline):
+    """A baseline with bounds on sizes, never on time.
+
+    Rows are taken as dataset.num_train takes them: nested, stratified, drawn with split_seed.
+    """
+
+    max_rows: int | None = ranged(None, ge=1)  # trains on so many rows at most; null: on all
+    tune_rows: int | None = ranged(10_000, ge=1)  # compares settings on so many; null: on all
+    max_cells: int | None = ranged(50_000_000, ge=1)  # rows x features; what has more is left out
+
+
+def baseline(
+    name: str, *, label: str | None = None
+) -> Callable[[type[BaselineT]], type[BaselineT]]:
+    """Register a baseline, a dataclass derived from ``Baseline``, as ``baseline=<name>``.
+
+    Args:
+        label: what reports call it; by default the name, its underscores being blanks.
+
+    Raises:
+        ConfigError: the class is no such dataclass, lacks ``estimator``, or the name is taken.
+    """
+
+    def decorate(cls: type[BaselineT]) -> type[BaselineT]:
+        register_class("baseline", name, cls, Baseline, needs=("estimator", "learner", "find"))
+        cls.label = label or name.replace("_", " ")
+        return cls
+
+    return decorate
+
+
+class Learner(ABC):
+    """One kind of model.
+
+    A fit may serve a group of settings: what boosting is after 25 iterations is known from a fit of
+    100. Every class has a training row.
+    """
+
+    note: str | None = None
+    """What a reader of its figures must know."""
+
+    @abstractmethod
+    def groups(self) -> list[list[Settings]]:
+        """All settings to try, in order, those of one fit together."""
+
+    @abstractmethod
+    def fit(self, group: Sequence[Settings], train: Arrays) -> Any:
+        """A model for all settings of a group."""
+
+    @abstractmethod
+    def outputs(
+        self, model: Any, group: Sequence[Settings], x: npt.NDArray[np.float32]
+    ) -> list[Floats]:
+        """What the model says of rows [M, D] under each of the settings: an array [M, ...] each."""
+
+    def calibration(self, outputs: Floats, y: npt.NDArray[np.int64]) -> Any:
+        """What is needed to make probabilities of outputs, learned from the validation rows."""
+        return None
+
+    def probabilities(self, outputs: Floats, calibration: Any) -> Floats:
+        """Of outputs [M, ...], for each class [M, C]."""
+        return outputs
+
+    def work(
+        self, settings: Settings, num_rows: int, num_features: int, num_classes: int
+    ) -> list[tuple[int, str]]:
+        """What the time of a fit grows with: numbers to be multiplied, each with what it counts."""
+        return [(num_rows, "rows"), (num_features, "features")]
+
+
+class _EstimatorLearner(Learner):
+    """By an estimator of scikit-learn's kind."""
+
+    def __init__(self, options: Baseline, seed: int) -> None:
+        self._options, self._seed = options, random_state(seed)
+
+    def groups(self) -> list[list[Settings]]:
+        names = [field.name for field in fields(self._options) if "tuned" in field.metadata]
+        return [[settings] for settings in grid(self._options, *names)]
+
+    def fit(self, group: Sequence[Settings], train: Arrays) -> Any:
+        (settings,) = group
+        return self._options.estimator(self._seed, **settings).fit(train.x, train.y)
+
+    def outputs(
+        self, model: Any, group: Sequence[Settings], x: npt.NDArray[np.float32]
+    ) -> list[Floats]:
+        found = np.asarray(model.predict_proba(x), dtype=np.float64)
+        if found.ndim != 2 or len(found) != len(x):
+            raise ConfigError(
+                f"{type(model).__name__}: predict_proba must return [rows, classes], "
+                f"not {list(found.shape)} for {len(x)} rows"
+            )
+        return [found]
+
+
+def random_state(seed: int) -> int:
+    """A seed as scikit-learn takes it, of 32 bits."""
+    return seed % 2**32
+
+
+def grid(options: Any, *names: str) -> list[Settings]:
+    """Every combination of the values that are listed under the names, the last varying fastest."""
+    values = asdict(options)
+    return [
+        dict(zip(names, chosen, strict=True))
+        for chosen in itertools.product(*(values[name] for name in names))
+    ]
