@@ -36,6 +36,7 @@ def register() -> None:
     # job of a sweep, 8 ms each. It need not: what a store hands out is a copy already.
     vars(store)["__deepcopy__"] = lambda memo: store
     whole = OmegaConf.structured(Config)
+    whole.loss = MISSING
     whole.baseline = OmegaConf.structured(baselines_config())
     store.store(name="nnexp", node=whole, provider="nnexp")
     for name, baseline in components("baseline").items():

@@ -15,7 +15,7 @@ import yaml  # type: ignore[import-untyped]
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
-_GROUPS = ("model", "optimizer", "scheduler", "dataset", "trainer")
+_GROUPS = ("model", "optimizer", "scheduler", "loss", "dataset", "trainer")
 
 
 def notes(hydra: DictConfig | HydraConf) -> list[str]:

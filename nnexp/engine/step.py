@@ -13,6 +13,7 @@ from nnexp.data.features import Features
 from nnexp.engine.runs import RunState
 from nnexp.models.dropout import Dropout
 from nnexp.models.loss import TrainingLoss
+from nnexp.models.losses import CrossEntropy, PerSampleLoss
 from nnexp.models.mlp import MLP
 from nnexp.models.structure import Structure
 from nnexp.optim import make_updates
@@ -55,7 +56,9 @@ class Assembly:
         smoothing = torch.tensor(
             [c.trainer.label_smoothing for c in configs], dtype=torch.float32, device=device
         )
-        self._loss = TrainingLoss(smoothing)
+        self._loss: TrainingLoss | PerSampleLoss = TrainingLoss(smoothing)
+        if not isinstance(configs[0].loss, CrossEntropy):
+            self._loss = PerSampleLoss([c.loss for c in configs], self.mlp.params)
         clips = [c.trainer.grad_clip for c in configs]
         self._max_norm = None
         if any(clip is not None for clip in clips):

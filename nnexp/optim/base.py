@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from omegaconf import MISSING
 
 from nnexp.config.fields import ranged
+from nnexp.hyperparameters import shared
 from nnexp.registry import register_class
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Optimizer:
     def shared(self) -> tuple[Any, ...]:
         """What runs must agree on to be updated in one batch, so that every run's arithmetic is
         the same whoever is in it: here all that is no float."""
-        return tuple(_shared(getattr(self, field.name)) for field in fields(self))
+        return shared(self)
 
     # How the update is carried out. What comes with nnexp has faster ways than the general one.
 
@@ -99,12 +100,3 @@ def optimizer(name: str) -> Callable[[type[OptimizerT]], type[OptimizerT]]:
         return register_class("optimizer", name, cls, Optimizer, needs=("update", "batched"))
 
     return decorate
-
-
-def _shared(value: Any) -> str:
-    """In words, so that runs can be sorted by it."""
-    if isinstance(value, float):
-        return "float"
-    if isinstance(value, list | tuple):
-        return f"({', '.join(map(_shared, value))})"
-    return repr(value)

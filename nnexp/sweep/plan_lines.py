@@ -18,6 +18,7 @@ _WORDS = {
     "num_val": "the number of validation rows",
     "structure": "the network",
     "batch_size": "trainer.batch_size",
+    "loss": "the loss",
     "drop_last": "trainer.drop_last",
     "precision": "trainer.precision",
     "device": "trainer.device",

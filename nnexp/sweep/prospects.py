@@ -82,6 +82,7 @@ def _prospect(entry: Entry, shelf: Shelf) -> Prospect:
         config.trainer.precision,
         str(device),
         num_threads if device.type == "cpu" else 1,
+        config.loss.told(),
     )
     return Prospect(
         kind,
@@ -98,6 +99,6 @@ def _key(entry: Entry) -> str:
     options = {k: v for k, v in vars(config.dataset).items() if k != "split_seed"}
     trainer = config.trainer
     return repr(
-        (type(config.dataset), options, config.model, trainer.batch_size, trainer.drop_last,
-         trainer.device, trainer.precision, trainer.threads)
+        (type(config.dataset), options, config.model, config.loss.told(), trainer.batch_size,
+         trainer.drop_last, trainer.device, trainer.precision, trainer.threads)
     )  # fmt: skip

@@ -40,6 +40,7 @@ class Kind:
     precision: str
     device: str  # cpu, cuda or cuda:N
     threads: int
+    loss: str = "cross_entropy"  # with what runs must share of it
 
 
 @dataclass(frozen=True)

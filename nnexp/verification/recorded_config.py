@@ -48,6 +48,8 @@ def recorded_config(folder: Path, trained_with: Mapping[str, Any]) -> RecordedCo
     tree.baseline = OmegaConf.structured(baselines_config())
     try:
         for group in SCHEMAS:
+            if group == "loss" and group not in values:  # of a run from before there were others
+                values.loss = {"name": "cross_entropy"}
             options = values.get(group) or {}
             tree[group] = OmegaConf.structured(_kind(group, options, choices))
         composed = OmegaConf.merge(tree, values)

@@ -37,6 +37,7 @@ from nnexp.config.schema.trainer import (
     TrainerConfig,
 )
 from nnexp.models.activations import ACTIVATIONS
+from nnexp.models.losses import CrossEntropy, Loss
 from nnexp.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from nnexp.optim.schedules import Constant, Cosine, Exponential, Scheduler, StepDecay
 from nnexp.scalers import SCALERS
@@ -65,6 +66,7 @@ __all__ = [
     "Config",
     "Constant",
     "Cosine",
+    "CrossEntropy",
     "DatasetConfig",
     "DrawnDatasetConfig",
     "EarlyStoppingConfig",
@@ -76,6 +78,7 @@ __all__ = [
     "IDXFile",
     "KNNConfig",
     "LogisticRegressionConfig",
+    "Loss",
     "MajorityConfig",
     "ModelConfig",
     "Optimizer",

@@ -12,6 +12,7 @@ from nnexp.config.schema.dataset import DatasetConfig
 from nnexp.config.schema.report import ReportConfig
 from nnexp.config.schema.trainer import TrainerConfig
 from nnexp.models.base import Model
+from nnexp.models.losses import CrossEntropy, Loss
 from nnexp.optim.base import Optimizer
 from nnexp.optim.schedules import Scheduler
 
@@ -29,6 +30,7 @@ class Config:
     model: Model = MISSING
     optimizer: Optimizer = MISSING
     scheduler: Scheduler = MISSING
+    loss: Loss = field(default_factory=lambda: CrossEntropy(name="cross_entropy"))
     dataset: DatasetConfig = MISSING
     trainer: TrainerConfig = MISSING
     baseline: BaselinesConfig = field(default_factory=BaselinesConfig)
@@ -39,3 +41,5 @@ class Config:
         if self.scheduler.warmup_epochs >= self.trainer.epochs:
             reason = f"must be less than trainer.epochs={self.trainer.epochs}"
             yield "scheduler.warmup_epochs", reason
+        if self.trainer.label_smoothing and not isinstance(self.loss, CrossEntropy):
+            yield "trainer.label_smoothing", f"goes with loss=cross_entropy, not {self.loss.name}"

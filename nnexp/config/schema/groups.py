@@ -24,7 +24,7 @@ for _name, _schema in {
 SCHEMAS: dict[str, Mapping[str, type[Any]]] = {
     **{
         group: registry.components(group)
-        for group in ("model", "optimizer", "scheduler", "dataset")
+        for group in ("model", "optimizer", "scheduler", "loss", "dataset")
     },
     "trainer": {"trainer": TrainerConfig},
 }
@@ -33,7 +33,7 @@ SCHEMAS: dict[str, Mapping[str, type[Any]]] = {
 GLOBAL_GROUPS = ("experiment", "debug")  # whose files speak of the whole config
 GROUPS = (*SCHEMAS, "baseline", *GLOBAL_GROUPS)
 
-_TUNABLE = ("model", "optimizer", "scheduler", "trainer")
+_TUNABLE = ("model", "optimizer", "scheduler", "loss", "trainer")
 
 
 def tunable_keys() -> frozenset[str]:
