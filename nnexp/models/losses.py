@@ -124,7 +124,7 @@ class PerSampleLoss:
                 list(losses.shape) if isinstance(losses, torch.Tensor) else type(losses).__name__
             )
             raise ConfigError(
-                f"{where} must return one loss a sample, [R, B] = {list(shape)}, not {_shown(found)}"
+                f"{where} must return a loss a sample, [R, B] = {list(shape)}, not {_shown(found)}"
             )
         if not losses.requires_grad:
             raise ConfigError(f"{where} returns what does not depend on the logits")
