@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 
 from nnexp.config.schema import (
+    ArraysConfig,
     BundledConfig,
     CSVConfig,
     DatasetConfig,
     GeneratedConfig,
     IDXConfig,
 )
+from nnexp.data.arrays import load_arrays
 from nnexp.data.bundled import load_bundled
 from nnexp.data.csv_source import load_csv
 from nnexp.data.dataset import Dataset, ScaledTable
@@ -49,9 +51,11 @@ def load_source(config: DatasetConfig) -> Source:
             return load_images(config)
         case CSVConfig():
             return load_csv(config)
+        case ArraysConfig():
+            return load_arrays(config)
     raise ConfigError(
         f"dataset={config.name}: its file must begin with one of the schemas bundled, generated, "
-        "idx and csv in its defaults, as in '- /schema/dataset@_here_: csv'"
+        "idx, csv and arrays in its defaults, as in '- /schema/dataset@_here_: csv'"
     )
 
 

@@ -85,6 +85,17 @@ class IDXConfig(DatasetConfig):
 
 
 @dataclass
+class ArraysConfig(DrawnDatasetConfig):
+    """Arrays in an .npz file: ``x`` [M, D] and the labels ``y`` [M], integers, booleans or text.
+
+    It may also hold ``test_x`` and ``test_y``, the official test rows, and ``feature_names`` [D].
+    """
+
+    name: str = "arrays"
+    path: str = MISSING
+
+
+@dataclass
 class CSVConfig(DrawnDatasetConfig):
     """A table in a text file, plain or gzip, one row a line.
 

@@ -6,7 +6,13 @@ import functools
 from typing import Any
 
 from nnexp.config.keys import options_of
-from nnexp.config.schema.dataset import BundledConfig, CSVConfig, GeneratedConfig, IDXConfig
+from nnexp.config.schema.dataset import (
+    ArraysConfig,
+    BundledConfig,
+    CSVConfig,
+    GeneratedConfig,
+    IDXConfig,
+)
 from nnexp.config.schema.model import ModelConfig
 from nnexp.config.schema.optimizer import (
     AdagradConfig,
@@ -43,6 +49,7 @@ SCHEMAS: dict[str, dict[str, type[Any]]] = {
         "generated": GeneratedConfig,
         "idx": IDXConfig,
         "csv": CSVConfig,
+        "arrays": ArraysConfig,
     },
     "trainer": {"trainer": TrainerConfig},
 }
