@@ -14,6 +14,8 @@ import atexit
 import contextlib
 import itertools
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,10 +83,23 @@ def _stamps(sweep: Path) -> Stamps:
 
 
 def _claim(config: DictConfig, key: str) -> None:
+    atexit.register(claim(config, key))
+
+
+def claim(config: DictConfig, key: str) -> Callable[[], None]:
+    """Make the folder that ``key`` names, and lock it. Returns what ends the claim.
+
+    Args:
+        config: as Hydra composes it, with its ``hydra`` node.
+        key: ``hydra.run.dir`` or ``hydra.sweep.dir``.
+
+    Raises:
+        FolderInUse: another process writes to it.
+    """
     try:
         folder = _folder(config, key)
     except Exception:  # such as an interpolation that leads nowhere: for Hydra to tell
-        return
+        return lambda: None
     made: list[Path] = []
     try:
         if not _make_new(config, key, folder, made):
@@ -100,7 +115,7 @@ def _claim(config: DictConfig, key: str) -> None:
         ) from None
     except OSError:  # Hydra will meet it too, and tell
         held = None
-    atexit.register(_let_go, folder.absolute() / LOCK_FILE, held, [p.absolute() for p in made])
+    return partial(_let_go, folder.absolute() / LOCK_FILE, held, [p.absolute() for p in made])
 
 
 def _make_new(config: DictConfig, key: str, folder: Path, made: list[Path]) -> bool:

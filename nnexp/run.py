@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from nnexp.errors import DivergedError, NnexpError
 from nnexp.job import Job
 from nnexp.out_of_memory import does_not_fit
 from nnexp.results.record import RunResult
-from nnexp.terminal import epoch_bar, print_result
+from nnexp.terminal import EpochBar, epoch_bar, print_result
 from nnexp.training import Means, compare, structure_of, train_together
 
 
@@ -27,25 +28,41 @@ def run(config: Config, folder: Path, arm: str) -> RunResult:
             ``result.json`` says so.
         OSError: ``result.json`` cannot be written.
     """
+    result = train(config, folder, arm, epoch_bar(config.trainer.epochs))
+    print_result(result, folder)
+    if result.status == "diverged":
+        raise DivergedError(result.error)
+    if result.error is not None:
+        raise NnexpError(result.error)
+    return result
+
+
+def train(
+    config: Config, folder: Path, arm: str, bar: AbstractContextManager[EpochBar | None]
+) -> RunResult:
+    """Do all that ``run`` does but print. What training came to, divergence included, is returned.
+
+    Args:
+        bar: entered while the network trains; a bar is shown every epoch.
+
+    Raises:
+        NnexpError: bad input, or a device that lacks memory; ``result.json`` says so.
+        OSError: ``result.json`` cannot be written.
+    """
     job = Job(config, folder, arm)
     job.begin()
     try:
-        _train(job)
+        _train(job, bar)
     except BaseException as error:
         if not job.ended:
             job.abandon(error)
         raise
     if job.error is not None:
         raise job.error
-    print_result(job.result, folder)
-    if job.result.status == "diverged":
-        raise DivergedError(job.result.error)
-    if job.result.error is not None:
-        raise NnexpError(job.result.error)
     return job.result
 
 
-def _train(job: Job) -> None:
+def _train(job: Job, bar: AbstractContextManager[EpochBar | None]) -> None:
     config = job.config
     device = resolve_device(config.trainer.device)
     precision = resolve_precision(config.trainer.precision, device)
@@ -59,10 +76,11 @@ def _train(job: Job) -> None:
         return compare(job.config, dataset, device)
 
     means = Means(device, precision, num_threads)
-    with current(device), epoch_bar(config.trainer.epochs) as bar:
+    with current(device), bar as shown:
 
         def watch(epochs: Sequence[Epoch]) -> None:
-            bar.update(epochs[0])
+            if shown is not None:
+                shown.update(epochs[0])
 
         try:
             train_together([job], [dataset], means, baselines, watch)

@@ -36,7 +36,7 @@ class EpochBar:
 
 @contextmanager
 def epoch_bar(epochs: int) -> Iterator[EpochBar]:
-    """A bar on standard error while inside; nothing where that is not a terminal."""
+    """A bar on standard error, or in a notebook, while inside; nothing elsewhere."""
     console = Console(stderr=True)
     with Progress(
         TextColumn("epoch"),
@@ -45,7 +45,7 @@ def epoch_bar(epochs: int) -> Iterator[EpochBar]:
         TextColumn("{task.fields[numbers]}"),
         TimeRemainingColumn(compact=True),
         console=console,
-        disable=not console.is_terminal,
+        disable=not (console.is_terminal or console.is_jupyter),
         transient=True,
     ) as progress:
         yield EpochBar(progress, epochs)

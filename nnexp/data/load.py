@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from nnexp.config.schema import (
-    BundledConfig,
-    CSVConfig,
-    DatasetConfig,
-    GeneratedConfig,
-    IDXConfig,
-)
-from nnexp.data.bundled import load_bundled
-from nnexp.data.csv_source import load_csv
+from nnexp.config.schema import DatasetConfig
 from nnexp.data.dataset import Dataset, ScaledTable
-from nnexp.data.generated import load_generated
-from nnexp.data.images import has_images, load_images
 from nnexp.data.scaling import apply, fill_missing, fit, require_float32
 from nnexp.data.split import draw_rows
 from nnexp.data.types import Doubles, RawTable, Source
-from nnexp.errors import ConfigError
 
 
 def load(config: DatasetConfig) -> Dataset:
@@ -32,27 +21,9 @@ def load(config: DatasetConfig) -> Dataset:
     return split(load_source(config), config)
 
 
-def is_here(config: DatasetConfig) -> bool:
-    """Whether the data can be read without fetching anything. Raises DataError for a folder that
-    cannot be looked through."""
-    return not isinstance(config, IDXConfig) or has_images(config)
-
-
 def load_source(config: DatasetConfig) -> Source:
     """All rows as they are; the options of the split are not looked at. Raises as ``load``."""
-    match config:
-        case BundledConfig():
-            return load_bundled(config)
-        case GeneratedConfig():
-            return load_generated(config)
-        case IDXConfig():
-            return load_images(config)
-        case CSVConfig():
-            return load_csv(config)
-    raise ConfigError(
-        f"dataset={config.name}: its file must begin with one of the schemas bundled, generated, "
-        "idx and csv in its defaults, as in '- /schema/dataset@_here_: csv'"
-    )
+    return config.read()
 
 
 def split(

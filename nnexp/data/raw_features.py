@@ -127,4 +127,5 @@ def _float64(table: NDArray[Any], raw: Any, names: Sequence[str]) -> NDArray[np.
             except OverflowError:
                 _refuse(row, names[column], value, "is too large")
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(table, dtype=np.float64)
+        # pandas gives views that cannot be written to, of which torch warns.
+        return np.require(table, np.float64, ["C", "W"])

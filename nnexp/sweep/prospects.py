@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from nnexp.config.messages import told
-from nnexp.data import is_here
 from nnexp.data.scaling import hangs_on_split
 from nnexp.devices import resolve_device, resolve_precision, resolve_threads
 from nnexp.engine import batches
@@ -35,7 +34,7 @@ def prospects(
         mine = repr((key, entry.config.dataset))  # what is wrong with one split is not with all
         if key not in found and mine not in refused:
             try:
-                is_absent = not fetch and not is_here(entry.config.dataset)
+                is_absent = not fetch and not entry.config.dataset.is_here()
                 found[key] = (
                     Absent(entry.config.dataset.name) if is_absent else _prospect(entry, shelf)
                 )

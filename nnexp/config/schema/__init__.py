@@ -19,6 +19,7 @@ from nnexp.config.schema.config import OBJECTIVES, Config
 from nnexp.config.schema.dataset import (
     BUNDLED,
     GENERATORS,
+    ArraysConfig,
     BundledConfig,
     CSVConfig,
     DatasetConfig,
@@ -59,6 +60,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "ArraysConfig",
     "BaselinesConfig",
     "BoostingConfig",
     "BundledConfig",

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from omegaconf import MISSING
 
 from nnexp.config.fields import Problems, choice, ranged
+from nnexp.errors import ConfigError
+from nnexp.registry import components, register_class
 from nnexp.scalers import SCALERS
+
+if TYPE_CHECKING:
+    from nnexp.data.types import Source
+
+DatasetT = TypeVar("DatasetT", bound="DatasetConfig")
 
 BUNDLED = ("digits", "iris", "wine", "breast_cancer")
 GENERATORS = ("moons", "circles", "blobs", "xor", "spirals", "checkerboard")
@@ -29,6 +38,27 @@ class DatasetConfig:
         if self.num_train is not None and self.train_fraction != 1:
             yield "train_fraction", f"must be 1 beside dataset.num_train={self.num_train}"
 
+    def read(self) -> Source:
+        """Read all rows as they are; the options of the split are not looked at.
+
+        Raises:
+            ConfigError: an option that does not fit the data.
+            DataError: a file that is missing, damaged or not what the config says.
+        """
+        raise ConfigError(
+            f"dataset={self.name}: its file must begin with one of the schemas "
+            f"{', '.join(components('dataset'))} in its defaults, as in "
+            "'- /schema/dataset@_here_: csv'"
+        )
+
+    def is_here(self) -> bool:
+        """Return whether the data can be read without fetching anything.
+
+        Raises:
+            DataError: a folder that cannot be looked through.
+        """
+        return True
+
 
 @dataclass
 class DrawnDatasetConfig(DatasetConfig):
@@ -45,12 +75,55 @@ class DrawnDatasetConfig(DatasetConfig):
 
 
 @dataclass
+class UserDataset(DrawnDatasetConfig):
+    """Base of the data sets of other packages: fields of their own, and ``load``."""
+
+    def load(self) -> Any:
+        """Return ``(X, y)``, or with official test rows ``(X, y, test_X, test_y)``.
+
+        X is an array [M, D] of finite numbers, or a DataFrame, whose columns of text are one-hot
+        encoded; y holds M labels, integers, booleans or text. A sweep loads once for all its runs
+        with the same fields.
+        """
+        raise NotImplementedError
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.arrays import source_of
+
+        return source_of(self.name, self.load(), f"dataset={self.name}: load()")
+
+
+def dataset(name: str) -> Callable[[type[DatasetT]], type[DatasetT]]:
+    """Register a data set, a dataclass derived from ``Dataset``, as ``dataset=<name>``.
+
+    Raises:
+        ConfigError: the class is no such dataclass, lacks ``load``, or the name is taken.
+    """
+
+    def decorate(cls: type[DatasetT]) -> type[DatasetT]:
+        base = UserDataset if issubclass(cls, UserDataset) else DatasetConfig
+        needs = ("load",) if base is UserDataset else ("read",)
+        return register_class("dataset", name, cls, base, needs=needs)
+
+    return decorate
+
+
+@dataset("bundled")
+@dataclass
 class BundledConfig(DrawnDatasetConfig):
     """Real data that come with scikit-learn."""
 
     source: str = choice("digits", BUNDLED)
 
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.bundled import load_bundled
 
+        return load_bundled(self)
+
+
+@dataset("generated")
 @dataclass
 class GeneratedConfig(DrawnDatasetConfig):
     """Points in the plane, drawn from ``seed``; every class has as many, to within one."""
@@ -59,6 +132,12 @@ class GeneratedConfig(DrawnDatasetConfig):
     rows: int = ranged(1000, ge=2, le=100_000_000)
     noise: float = ranged(0.1, ge=0, le=1e6)  # standard deviation, of each coordinate
     seed: int = ranged(0, ge=0)  # another seed is another data set, with its own fingerprint
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.generated import load_generated
+
+        return load_generated(self)
 
 
 @dataclass
@@ -70,6 +149,7 @@ class IDXFile:
     sha256_unpacked: str | None = None  # of the same file without its gzip; null: not checked
 
 
+@dataset("idx")
 @dataclass
 class IDXConfig(DatasetConfig):
     """Images in the IDX format of MNIST, with official test rows. Pixels are divided by 255."""
@@ -83,7 +163,38 @@ class IDXConfig(DatasetConfig):
     test_labels: IDXFile = field(default_factory=IDXFile)
     class_names: list[str] = field(default_factory=list)  # of labels 0, 1, ...; []: their numbers
 
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.images import load_images
 
+        return load_images(self)
+
+    def is_here(self) -> bool:
+        """See ``DatasetConfig.is_here``."""
+        from nnexp.data.images import has_images
+
+        return has_images(self)
+
+
+@dataset("arrays")
+@dataclass
+class ArraysConfig(DrawnDatasetConfig):
+    """Arrays in an .npz file: ``x`` [M, D] and the labels ``y`` [M], integers, booleans or text.
+
+    It may also hold ``test_x`` and ``test_y``, the official test rows, and ``feature_names`` [D].
+    """
+
+    name: str = "arrays"
+    path: str = MISSING
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.arrays import load_arrays
+
+        return load_arrays(self)
+
+
+@dataset("csv")
 @dataclass
 class CSVConfig(DrawnDatasetConfig):
     """A table in a text file, plain or gzip, one row a line.
@@ -126,3 +237,9 @@ class CSVConfig(DrawnDatasetConfig):
             yield from super().check_rules()
         else:
             yield from DatasetConfig.check_rules(self)
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.csv_source import load_csv
+
+        return load_csv(self)

@@ -8,18 +8,11 @@ from typing import Any
 
 from nnexp import registry
 from nnexp.config.keys import options_of
-from nnexp.config.schema.dataset import BundledConfig, CSVConfig, GeneratedConfig, IDXConfig
+from nnexp.config.schema import dataset as _datasets  # noqa: F401  # registers those of nnexp
 from nnexp.config.schema.model import ModelConfig
 from nnexp.config.schema.trainer import TrainerConfig
 
 registry.register("model", "mlp", ModelConfig)
-for _name, _schema in {
-    "bundled": BundledConfig,
-    "generated": GeneratedConfig,
-    "idx": IDXConfig,
-    "csv": CSVConfig,
-}.items():
-    registry.register("dataset", _name, _schema)
 
 SCHEMAS: dict[str, Mapping[str, type[Any]]] = {
     **{

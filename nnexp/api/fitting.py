@@ -1,0 +1,203 @@
+"""Training in memory by the engine that trains runs: what ``Classifier.fit`` does.
+
+Axes: ``M`` rows, ``D`` features, ``C`` classes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from nnexp.api.quiet import logged_to
+from nnexp.blas import description
+from nnexp.config.arm import names_of
+from nnexp.config.schema import Config
+from nnexp.data import Dataset, Source, split
+from nnexp.data.placement import place
+from nnexp.devices import (
+    current,
+    device_name,
+    resolve_device,
+    resolve_precision,
+    resolve_threads,
+)
+from nnexp.engine import Epoch, Group, Run, RunState
+from nnexp.errors import NnexpError
+from nnexp.job import Job
+from nnexp.models.module import as_module, named_tensors
+from nnexp.terminal import EpochBar
+from nnexp.training import structure_of
+
+_NO_ROWS = np.zeros(0, dtype=np.int64)
+_LEAST_OF_A_CLASS = 2  # validation rows on average: fewer choose an epoch by chance
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network with the scaling of its features, and how it came about."""
+
+    module: nn.Module  # scaled features [B, D] to logits [B, C], float64, in evaluation mode
+    shift: NDArray[np.float64]  # [D]
+    scale: NDArray[np.float64]  # [D]
+    history: list[dict[str, Any]]  # a record an epoch, as in metrics.jsonl
+    best_epoch: int
+    num_val: int
+    status: str  # completed or diverged
+
+
+def fit_network(
+    x: NDArray[np.float64],
+    y: NDArray[np.int64],
+    class_names: tuple[str, ...],
+    feature_names: tuple[str, ...],
+    config: Config,
+    *,
+    val_fraction: float,
+    folder: Path | None,
+    bar: AbstractContextManager[EpochBar | None],
+) -> Fitted:
+    """Train one network on features [M, D] and classes [M].
+
+    The network is that of the epoch of least validation loss, or of the last epoch where there are
+    too few rows to set some apart. No rows are set apart to test.
+
+    Args:
+        config: of which the baselines are not looked at.
+        val_fraction: rows to validate on, 0: none.
+        folder: gets the files of a run, but for test metrics and baselines; None: no files.
+
+    Raises:
+        NnexpError: an option that does not fit the data or this machine, or files that cannot be
+            written.
+    """
+    source = _source(x, y, class_names, feature_names, config.dataset.name, val_fraction)
+    dataset = split(source, config.dataset)
+    if not dataset.num_val:  # one evaluation, after the last epoch
+        trainer = dataclasses.replace(config.trainer, eval_every=config.trainer.epochs)
+        config = dataclasses.replace(config, trainer=trainer)
+    job = None if folder is None else Job(config, folder, _arm(config))
+    with _kept(job), bar as shown:
+        return _trained(dataset, config, job, shown)
+
+
+def _source(
+    x: NDArray[np.float64],
+    y: NDArray[np.int64],
+    class_names: tuple[str, ...],
+    feature_names: tuple[str, ...],
+    name: str,
+    val_fraction: float,
+) -> Source:
+    """No test rows; no validation rows either where they would be too few to tell anything."""
+    has_val = round(val_fraction * len(y)) >= _LEAST_OF_A_CLASS * len(class_names)
+    val = None if has_val else _NO_ROWS
+    return Source(name, x, y, class_names, feature_names, test=_NO_ROWS, val=val)
+
+
+def _trained(dataset: Dataset, config: Config, job: Job | None, shown: EpochBar | None) -> Fitted:
+    device = resolve_device(config.trainer.device)
+    precision = resolve_precision(config.trainer.precision, device)
+    structure = structure_of(config, dataset.num_features, dataset.num_classes)
+    num_threads = 1
+    if device.type == "cpu":
+        num_threads = resolve_threads(config.trainer, structure.flops_per_row())
+    if job is not None:
+        job.enter(
+            dataset,
+            structure,
+            device=device_name(device),
+            threads=num_threads,
+            matmul=description(device, precision.dtype),
+            group_size=1,
+        )
+    with current(device):
+        placed = place([dataset], device)
+        val = dataset.val if dataset.num_val else dataset.train[:1]  # the engine wants a row
+        group = Group(
+            [Run(config, dataset.train.to(device), val.to(device))],
+            placed.features,
+            placed.y,
+            structure,
+            precision=precision,
+            num_threads=num_threads,
+        )
+        history = []
+        for (record,) in group.train():
+            epoch = record if dataset.num_val else _unvalidated(record)
+            history.append(_line(epoch))
+            if job is not None:
+                job.record(epoch, group.states[0])
+            if shown is not None:
+                shown.update(epoch)
+    if job is not None:
+        job.end({})
+    state = group.states[0]
+    return Fitted(
+        _module(state, structure),
+        dataset.shift.numpy(),
+        dataset.scale.numpy(),
+        history,
+        state.best_epoch or state.epoch,
+        dataset.num_val,
+        state.status,
+    )
+
+
+def _module(state: RunState, structure: Any) -> nn.Module:
+    """The network of the best epoch on the CPU. In float64 a row's outputs do not depend on how
+    many rows are predicted with it, to within far less than float32 can tell."""
+    params, stats = state.best or (state.params, state.stats)
+    tensors = named_tensors(structure, params.cpu(), stats.cpu())
+    module = as_module(structure, tensors).double().eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    return module
+
+
+def _unvalidated(epoch: Epoch) -> Epoch:
+    return dataclasses.replace(epoch, val_loss=None, val_acc=None)
+
+
+def _line(epoch: Epoch) -> dict[str, Any]:
+    return {
+        "epoch": epoch.epoch,
+        "step": epoch.step,
+        "train/loss": epoch.train_loss,
+        "train/acc": epoch.train_acc,
+        "val/loss": epoch.val_loss,
+        "val/acc": epoch.val_acc,
+        "lr": epoch.lr,
+        "seconds": round(epoch.seconds, 4),
+    }
+
+
+def _arm(config: Config) -> str:
+    names = names_of(config)
+    return f"{names['model']} · {names['optimizer']}"
+
+
+@contextlib.contextmanager
+def _kept(job: Job | None) -> Iterator[None]:
+    """Begin a job's folder; what goes wrong inside ends the job. Nothing is printed."""
+    with logged_to(None):
+        if job is None:
+            yield
+            return
+        try:
+            job.begin()
+            yield
+        except OSError as error:
+            raise NnexpError(f"{error.filename or job.folder}: {error.strerror}") from error
+        except BaseException as error:
+            if not job.ended:
+                job.abandon(error)
+            raise

@@ -1,0 +1,92 @@
+"""The report of a run or a sweep."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnexp.api.errors import one_line_errors
+from nnexp.api.quiet import logged_to
+from nnexp.errors import DataError
+from nnexp.results.record import RESULT_FILE
+
+_FOLDER, _PAGE, _SUMMARY = "report", "index.html", "summary.json"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that has been written."""
+
+    path: Path
+    """The page, ``index.html``."""
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """All that the page says, from ``summary.json``. Raises DataError if it is not there."""
+        from nnexp.results.strict_json import to_object
+
+        path = self.path.with_name(_SUMMARY)
+        try:
+            return to_object(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: {error}") from error
+
+    def open(self) -> None:
+        """Show the page in a browser."""
+        webbrowser.open(self.path.absolute().as_uri())
+
+    def _repr_html_(self) -> str:
+        return f'<a href="{self.path.absolute().as_uri()}">{self.path}</a>'
+
+
+def report_of(
+    folder: Path,
+    runs: Iterable[Path],
+    *,
+    tuned: Sequence[str] | None = None,
+    reference: str | None = None,
+    equivalence: float | None = None,
+    title: str | None = None,
+) -> Report:
+    """Return the report in ``folder``; it is written if it is absent, older than one of the runs,
+    or if an option is given.
+
+    Args:
+        folder: of the sweep, or of a single run.
+        runs: the folders of the runs.
+        tuned: options that a network chooses on the validation rows, such as ``optimizer.lr``.
+        reference: what the others are compared with: a baseline such as ``knn``, or a network.
+        equivalence: difference of accuracy, in percentage points, that does not matter.
+        title: of the page.
+
+    Raises:
+        NnexpError: none of the runs can be read, an option that cannot be, or files that cannot be
+            written.
+    """
+    out = folder / _FOLDER
+    plain = all(option is None for option in (tuned, reference, equivalence, title))
+    if plain and _is_current(out, runs):
+        return Report(out / _PAGE)
+    from nnexp.report.options import Asked, listed, named_reference
+    from nnexp.report.runs import read_runs
+    from nnexp.report.write import report_on
+
+    asked = Asked(
+        tuned=listed(None if tuned is None else list(tuned) or ["none"]),
+        reference=named_reference(reference),
+        equivalence=equivalence,
+        title=title,
+    )
+    with one_line_errors(), logged_to(None):
+        return Report(report_on(read_runs([folder]), asked, out).page)
+
+
+def _is_current(out: Path, runs: Iterable[Path]) -> bool:
+    """Whether there is a report that no run is newer than."""
+    if not (out / _PAGE).is_file() or not (out / _SUMMARY).is_file():
+        return False
+    written = (out / _SUMMARY).stat().st_mtime_ns
+    return all((run / RESULT_FILE).stat().st_mtime_ns <= written for run in runs)

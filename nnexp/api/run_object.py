@@ -1,0 +1,225 @@
+"""A run that has ended: what lies in its folder, as Python objects.
+
+Axes: ``B`` rows, ``C`` classes.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnexp.api.frames import frame_of
+from nnexp.api.history import History
+from nnexp.api.reports import Report, report_of
+from nnexp.api.user_data import recorded_arrays
+from nnexp.paths import short
+from nnexp.results.record import METRICS_FILE, RunResult, read_metrics, read_result
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+    from nnexp.data.arrays import Arrays
+    from nnexp.trained import TrainedNetwork
+
+_CHECKPOINTS = ("best.pt", "last.pt")
+_SHOWN = ("val/loss", "val/acc", "test/loss", "test/acc")
+
+
+class Run:
+    """One run, read from its folder.
+
+    Args:
+        folder: that holds a ``result.json``.
+
+    Raises:
+        DataError: it holds none, or a damaged one.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._result: RunResult = read_result(self.folder)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All options of the run, as plain values; empty where they were refused."""
+        return self._result.config
+
+    @property
+    def status(self) -> str:
+        """``completed``, ``diverged``, ``failed`` or ``interrupted``."""
+        return self._result.status
+
+    @property
+    def error(self) -> str | None:
+        """One line on what went wrong, or None."""
+        return self._result.error
+
+    @property
+    def seed(self) -> int:
+        """Of which split, initial weights, order of rows and dropout follow."""
+        return self._result.seed
+
+    @property
+    def arm(self) -> str:
+        """A short name of the run's config, the seed left out: ``deep · adam · lr=0.01``."""
+        return self._result.arm
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Losses in nats and accuracies from 0 to 1, at the best epoch; None where unknown."""
+        return dict(self._result.metrics)
+
+    @property
+    def baselines(self) -> dict[str, dict[str, Any]]:
+        """By name what was chosen, and its accuracies: ``baselines["knn"]["test/acc"]``."""
+        return self._result.baselines
+
+    @property
+    def seconds(self) -> dict[str, float | None]:
+        """Of the whole run, of training and of predicting the test rows."""
+        return dict(self._result.seconds)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch of least validation loss, whose network this is."""
+        return self._result.best_epoch
+
+    @property
+    def epochs(self) -> int:
+        """Epochs trained."""
+        return self._result.epochs
+
+    @functools.cached_property
+    def history(self) -> History:
+        """A record an epoch. Raises DataError if ``metrics.jsonl`` is damaged."""
+        is_there = (self.folder / METRICS_FILE).exists()
+        return History(read_metrics(self.folder) if is_there else ())
+
+    @property
+    def network(self) -> nn.Module:
+        """The network of the best epoch: scaled features [B, D] to logits [B, C].
+
+        Raises:
+            DataError: the run left no network.
+        """
+        return self._trained.module
+
+    @functools.cached_property
+    def classes(self) -> NDArray[Any]:
+        """The classes [C] in the order of ``predict_proba``, as the labels of the data had them.
+
+        They are text for data sets that do not come from arrays.
+
+        Raises:
+            DataError: the run left no network, or its arrays are gone.
+        """
+        if self._arrays is None:
+            return np.array(self._trained.class_names)
+        return self._arrays.labels(str(self.folder)).classes
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The network's features [D]. Raises DataError if the run left no network."""
+        return self._trained.feature_names
+
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:
+        """Return the probabilities [B, C] of the classes for features [B, D], not scaled.
+
+        Args:
+            X: an array, a tensor or a list of rows, or a DataFrame with the columns of the data,
+                text columns included.
+
+        Raises:
+            DataError: a value that is missing, not finite, or of no known category, by its row and
+                column; another shape; or a run that left no network.
+        """
+        network = self._trained
+        columns = None if self._arrays is None else self._arrays.columns
+        if columns is not None and not columns.are_numbers:
+            width = len(network.feature_names)
+            is_encoded = not hasattr(X, "columns") and np.shape(X)[1:] == (width,)
+            X = X if is_encoded else columns.encode(X)
+        return network.probabilities(X).numpy()
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the likeliest class [B] of each row, of the type that the labels had.
+
+        Takes and raises what ``predict_proba`` does.
+        """
+        chosen = self.predict_proba(X).argmax(1)
+        return np.asarray(self.classes[chosen])
+
+    def report(self, *, reference: str | None = None, equivalence: float | None = None) -> Report:
+        """Return the report that compares the run with its baselines; see ``Sweep.report``."""
+        return report_of(self.folder, [self.folder], reference=reference, equivalence=equivalence)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the run as one row. Raises NnexpError where pandas is not installed."""
+        return frame_of([row_of(self)])
+
+    def __repr__(self) -> str:
+        lines = [f"Run: {self.arm} on {self._result.dataset.name}, seed {self.seed}: {self.status}"]
+        if self.error:
+            lines.append(f"  {self.error}")
+        numbers = [f"{k} {v:.4f}" for k, v in _shown(self._result.metrics)]
+        if numbers:
+            lines.append(f"  network  {'  '.join(numbers)}  (epoch {self.best_epoch})")
+        for name, values in self.baselines.items():
+            own = "  ".join(f"{k} {v:.4f}" for k, v in _shown(values))
+            lines.append(f"  {name}  {own or 'left out'}")
+        return "\n".join([*lines, f"  folder   {short(self.folder)}"])
+
+    def _repr_html_(self) -> str:
+        title = f"{self.arm} on {self._result.dataset.name}, seed {self.seed}: {self.status}"
+        rows = {"network": self._result.metrics, **self.baselines}
+        head = "".join(f"<th>{key}</th>" for key in ("", *_SHOWN))
+        body = "".join(
+            f"<tr><th>{html.escape(name)}</th>{''.join(map(_cell, _values(values)))}</tr>"
+            for name, values in rows.items()
+        )
+        error = f"<p>{html.escape(self.error)}</p>" if self.error else ""
+        return (
+            f"<div><b>{html.escape(title)}</b>{error}<table><tr>{head}</tr>{body}</table>"
+            f"<code>{html.escape(short(self.folder))}</code></div>"
+        )
+
+    @functools.cached_property
+    def _trained(self) -> TrainedNetwork:
+        from nnexp.trained import load_network
+
+        best, last = (self.folder / "checkpoints" / name for name in _CHECKPOINTS)
+        return load_network(best if best.exists() or not last.exists() else last)
+
+    @functools.cached_property
+    def _arrays(self) -> Arrays | None:
+        return recorded_arrays(self.config, self.folder)
+
+
+def row_of(run: Run, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A run as a row of a table: its overrides, then what it came to."""
+    row = {"run": run.folder.name, **(overrides or {})}
+    known = {"arm": run.arm, "seed": run.seed, "status": run.status, "epochs": run.epochs}
+    known |= {"best_epoch": run.best_epoch, **run.metrics}
+    for name, values in run.baselines.items():
+        known |= {f"{name}/{key}": values.get(key) for key in ("val/acc", "test/acc")}
+    known |= {"seconds": run.seconds.get("train"), "error": run.error, "folder": str(run.folder)}
+    return row | {key: value for key, value in known.items() if key not in row}
+
+
+def _shown(values: dict[str, Any]) -> list[tuple[str, float]]:
+    return [(key, values[key]) for key in _SHOWN if values.get(key) is not None]
+
+
+def _values(values: dict[str, Any]) -> Sequence[float | None]:
+    return [values.get(key) for key in _SHOWN]
+
+
+def _cell(value: float | None) -> str:
+    return f"<td>{'' if value is None else f'{value:.4f}'}</td>"

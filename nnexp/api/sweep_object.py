@@ -1,0 +1,174 @@
+"""A sweep that has ended: its runs, read from its folder."""
+
+from __future__ import annotations
+
+import functools
+import html
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnexp.api.frames import frame_of
+from nnexp.api.reports import Report, report_of
+from nnexp.api.run_object import Run, row_of
+from nnexp.errors import ConfigError, DataError, did_you_mean
+from nnexp.paths import short
+from nnexp.results.record import RESULT_FILE
+from nnexp.results.record.earlier import may_hold_runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What a run may be chosen by, and the sign that makes less better.
+_CHOICES = {"val/loss": 1, "val/acc": -1, "train/loss": 1}
+
+
+class Sweep:
+    """The runs of a sweep, in the order of its jobs.
+
+    Args:
+        folder: of the sweep.
+
+    Raises:
+        DataError: no run has ended in it, or a ``result.json`` is damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        found = list(run_folders(self.folder))
+        if not found:
+            raise DataError(f"{self.folder}: holds no run that has ended")
+        self.runs: tuple[Run, ...] = tuple(map(Run, found))
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.runs)
+
+    def __getitem__(self, index: int) -> Run:
+        return self.runs[index]
+
+    @property
+    def failures(self) -> tuple[Run, ...]:
+        """The runs that failed, diverged or were interrupted; ``error`` of each says why."""
+        return tuple(run for run in self.runs if run.status != "completed")
+
+    def best(self, metric: str = "val/loss") -> Run:
+        """Return the completed run with the best value; of equals the first.
+
+        Args:
+            metric: ``val/loss``, ``val/acc`` or ``train/loss``. Test rows choose nothing.
+
+        Raises:
+            ConfigError: another metric.
+            DataError: no run has the metric.
+        """
+        if metric not in _CHOICES:
+            why = "; test rows are not to choose" * metric.startswith("test/")
+            raise ConfigError(
+                f"best({metric!r}): must be one of {', '.join(_CHOICES)}{why}"
+                f"{did_you_mean(metric, _CHOICES)}"
+            )
+        known = [
+            (value * _CHOICES[metric], place)
+            for place, run in enumerate(self.runs)
+            if run.status == "completed" and (value := run.metrics.get(metric)) is not None
+        ]
+        if not known:
+            raise DataError(f"{self.folder}: no run was completed with a {metric}")
+        return self.runs[min(known)[1]]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a row a run: its overrides, then metrics, seconds and folder.
+
+        Raises:
+            NnexpError: pandas is not installed.
+        """
+        return frame_of([row_of(run, _overrides(run)) for run in self.runs])
+
+    def report(
+        self,
+        *,
+        tuned: Sequence[str] | None = None,
+        reference: str | None = None,
+        equivalence: float | None = None,
+        title: str | None = None,
+    ) -> Report:
+        """Return the sweep's report; it is written anew where an option is given.
+
+        Args:
+            tuned: options that a network chooses on the validation rows, such as
+                ``["optimizer.lr"]``.
+            reference: what the others are compared with: a baseline such as ``knn``, or a network.
+            equivalence: difference of accuracy, in percentage points, that does not matter.
+            title: of the page.
+
+        Raises:
+            NnexpError: an option that cannot be, or files that cannot be written.
+        """
+        return report_of(
+            self.folder,
+            [run.folder for run in self.runs],
+            tuned=tuned,
+            reference=reference,
+            equivalence=equivalence,
+            title=title,
+        )
+
+    def __repr__(self) -> str:
+        lines = [f"Sweep of {self._counted}"]
+        if (best := self._best) is not None:
+            shown = f"val/loss {best.metrics['val/loss']:.4f}, {best.arm}, seed {best.seed}"
+            lines.append(f"  best     {shown}")
+        lines += [f"  {run.folder.name}: {run.status}: {run.error}" for run in self.failures[:3]]
+        return "\n".join([*lines, f"  folder   {short(self.folder)}"])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+    @property
+    def _counted(self) -> str:
+        counts = Counter(run.status for run in self.runs)
+        statuses = ", ".join(f"{number} {status}" for status, number in counts.items())
+        return f"{len(self)} run{'s' * (len(self) != 1)}: {statuses}"
+
+    @functools.cached_property
+    def _best(self) -> Run | None:
+        try:
+            return self.best()
+        except DataError:
+            return None
+
+
+def run_folders(folder: Path) -> Iterator[Path]:
+    """The folders below ``folder`` that hold a result, numbers by their size."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted((f for f in folders if may_hold_runs(f, files)), key=_order)
+        if RESULT_FILE in files:
+            yield Path(place)
+
+
+def _order(name: str) -> tuple[bool, int, str]:
+    is_number = name.isdecimal()
+    return not is_number, int(name) if is_number else 0, name
+
+
+def _overrides(run: Run) -> dict[str, Any]:
+    """A job's own overrides by key, values as they were composed."""
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        lines = yaml.safe_load((run.folder / ".hydra" / "overrides.yaml").read_bytes())
+    except (OSError, yaml.YAMLError):
+        return {}
+    found = {}
+    for line in lines if isinstance(lines, list) else ():
+        key, _, text = str(line).lstrip("+").partition("=")
+        value: Any = run.config
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        found[key] = text if value is None or isinstance(value, dict) else value
+    return found

@@ -1,0 +1,106 @@
+"""Labels in an array or a column: checked, then encoded as classes from 0 to C - 1.
+
+Axes: ``M`` rows, ``C`` classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnexp.data.columns import printable, quoted
+from nnexp.data.types import Indices
+from nnexp.errors import DataError
+
+_MOST_CLASSES = 100  # that are numbers and have fewer than _ROWS_OF_A_CLASS rows each
+_ROWS_OF_A_CLASS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Encoded labels, with the classes in the labels' own type."""
+
+    codes: Indices  # [M], from 0 to C - 1
+    classes: NDArray[Any]  # [C], sorted; integers, booleans, text or whole floats
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes as text."""
+        return tuple(str(label) for label in self.classes.tolist())
+
+
+def labels_of(y: Any, what: str = "y") -> NDArray[Any]:
+    """Return labels [M] as an array of integers, booleans, text or whole floats.
+
+    Args:
+        y: a list, an array, a tensor or a column of a DataFrame.
+        what: the name of the labels in messages.
+
+    Raises:
+        DataError: another shape, or a row whose label is missing or of another type.
+    """
+    try:
+        labels = np.asarray(y)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"{what}: cannot be read as labels: {str(error).splitlines()[0]}") from None
+    if labels.ndim != 1:
+        hint = " (one-hot rows become labels by y.argmax(1))" if labels.ndim == 2 else ""
+        raise DataError(
+            f"{what}: must hold one label a row, [rows], got {list(labels.shape)}{hint}"
+        )
+    if labels.dtype.kind == "O":
+        labels = _of_objects(labels, what)
+    if labels.dtype.kind == "f":
+        _require_whole(labels, what)
+    if labels.dtype.kind not in "biufU":
+        raise DataError(f"{what}: labels must be integers, booleans or text, got {labels.dtype}")
+    return labels
+
+
+def encode_labels(labels: NDArray[Any], what: str = "y") -> Labels:
+    """Encode what ``labels_of`` has checked.
+
+    Raises:
+        DataError: one class only, or so many numbers that they are a quantity.
+    """
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        only = f", {quoted(str(classes[0]))}" if len(classes) else ""
+        raise DataError(f"{what}: has one class only{only}; a classifier needs two")
+    many = len(classes) > _MOST_CLASSES and len(labels) < _ROWS_OF_A_CLASS * len(classes)
+    if many and labels.dtype.kind in "iuf":
+        raise DataError(
+            f"{what}: has {len(classes)} different numbers in {len(labels)} rows: a quantity, not "
+            "a class; this looks like regression, which nnexp does not do"
+        )
+    return Labels(codes.reshape(-1).astype(np.int64), classes)
+
+
+def _of_objects(labels: NDArray[Any], what: str) -> NDArray[Any]:
+    """Objects of one type as an array of it."""
+    for row, label in enumerate(labels):
+        if label is None or label != label or type(label).__name__ in ("NAType", "NaTType"):
+            raise DataError(f"{what}: row {row}: the label is missing ({label})")
+    for kind, dtype in ((str, np.str_), (bool | np.bool_, np.bool_), (int | np.integer, np.int64)):
+        if all(isinstance(label, kind) for label in labels):
+            return labels.astype(dtype)
+    first = type(labels[0]).__name__ if len(labels) else "nothing"
+    odd = next((r for r, label in enumerate(labels) if type(label).__name__ != first), 0)
+    shown = printable(repr(labels[odd])) if len(labels) else "nothing"
+    raise DataError(
+        f"{what}: row {odd}: {shown} is of type {type(labels[odd]).__name__ if odd else first}; "
+        "labels must be all integers, all booleans or all text"
+    )
+
+
+def _require_whole(labels: NDArray[Any], what: str) -> None:
+    for row in np.flatnonzero(~np.isfinite(labels))[:1]:
+        raise DataError(f"{what}: row {row}: the label is missing ({labels[row]:g})")
+    for row in np.flatnonzero(labels != np.floor(labels))[:1]:
+        raise DataError(
+            f"{what}: row {row}: {labels[row]:g} is a quantity, not a class; this looks like "
+            "regression, which nnexp does not do"
+        )
