@@ -16,26 +16,66 @@ if TYPE_CHECKING:
     from nnexp.api.running import run
     from nnexp.api.sweep_object import Sweep
     from nnexp.api.sweeping import sweep
+    from nnexp.baselines.base import Baseline, baseline
+    from nnexp.config.fields import field, tuned
+    from nnexp.config.schema.dataset import UserDataset as Dataset
+    from nnexp.config.schema.dataset import dataset
     from nnexp.errors import ConfigError, DataError, NnexpError
+    from nnexp.models.activations import activation
+    from nnexp.models.base import model
+    from nnexp.models.losses import Loss, loss
+    from nnexp.optim.base import Optimizer, optimizer
+    from nnexp.optim.schedules import Scheduler, scheduler
+    from nnexp.scalers import scaler
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Baseline",
     "Classifier",
     "ConfigError",
     "DataError",
+    "Dataset",
     "History",
+    "Loss",
     "NnexpError",
+    "Optimizer",
     "Report",
     "Run",
+    "Scheduler",
     "Sweep",
+    "activation",
+    "baseline",
+    "dataset",
+    "field",
     "load",
+    "loss",
+    "model",
+    "optimizer",
     "run",
+    "scaler",
+    "scheduler",
     "sweep",
+    "tuned",
 ]
 
 # Where a public name is defined; imported when it is first used, for torch takes its time.
 _PLACES = {
+    "Baseline": "nnexp.baselines.base",
+    "Dataset": "nnexp.config.schema.dataset:UserDataset",
+    "Loss": "nnexp.models.losses",
+    "Optimizer": "nnexp.optim.base",
+    "Scheduler": "nnexp.optim.schedules",
+    "activation": "nnexp.models.activations",
+    "baseline": "nnexp.baselines.base",
+    "dataset": "nnexp.config.schema.dataset",
+    "field": "nnexp.config.fields",
+    "loss": "nnexp.models.losses",
+    "model": "nnexp.models.base",
+    "optimizer": "nnexp.optim.base",
+    "scaler": "nnexp.scalers",
+    "scheduler": "nnexp.optim.schedules",
+    "tuned": "nnexp.config.fields",
     "Classifier": "nnexp.api.classifier",
     "ConfigError": "nnexp.errors",
     "DataError": "nnexp.errors",
@@ -53,7 +93,8 @@ _PLACES = {
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_PLACES[name]), name)
+    module, _, own_name = _PLACES[name].partition(":")
+    return getattr(importlib.import_module(module), own_name or name)
 
 
 def __dir__() -> list[str]:
