@@ -68,10 +68,10 @@ EARLY_STOPPING = (
          "of at least 1, or null for all jobs at once"),
         ("hydra.launcher.wokers=2", "hydra.launcher.wokers: no such option (did you mean "
          "'workers'?); hydra.launcher has workers, group_size, dry_run"),
-        ("optimizer.momentum=0.9", "optimizer.momentum: no such option (optimizer=sgd and "
-         "optimizer=rmsprop have it); optimizer has name, lr, weight_decay, betas, eps, amsgrad"),
-        ("++scheduler.gamma=0.9", "scheduler.gamma: no such option (scheduler=step and "
-         "scheduler=exponential have it); scheduler has name, warmup_epochs, warmup_start_factor"),
+        ("optimizer.momentum=0.9", "optimizer.momentum: no such option (optimizer=rmsprop and "
+         "optimizer=sgd have it); optimizer has name, lr, weight_decay, betas, eps, amsgrad"),
+        ("++scheduler.gamma=0.9", "scheduler.gamma: no such option (scheduler=exponential and "
+         "scheduler=step have it); scheduler has name, warmup_epochs, warmup_start_factor"),
         ("+seed=3", "+seed: is there already; change it with seed=<value>"),
         ("~seed", "seed: a run needs one, such as seed=0"),
         ("~sead", "~sead: there is nothing of that name"),
@@ -167,21 +167,24 @@ def test_an_experiment_without_its_first_line(tmp_path: Path, text: str) -> None
     ("group", "text", "expected"),
     [
         ("dataset", "path: a.csv\ntarget: y", "dataset/x.yaml: dataset.path: the file does not "
-         "say of which kind this dataset is; begin it with 'defaults: [csv]'"),
+         "say of which kind this dataset is; begin it with 'defaults: [arrays]' or "
+         "'defaults: [csv]'"),
         ("optimizer", "momentum: 0.9", "optimizer/x.yaml: optimizer.momentum: the file does not "
-         "say of which kind this optimizer is; begin it with 'defaults: [sgd]' or "
-         "'defaults: [rmsprop]'"),
+         "say of which kind this optimizer is; begin it with 'defaults: [rmsprop]' or "
+         "'defaults: [sgd]'"),
         ("scheduler", "step_size: 3", "scheduler/x.yaml: scheduler.step_size: the file does not "
          "say of which kind this scheduler is; begin it with 'defaults: [step]'"),
         ("optimizer", "name: x\nlr: 0.1", "optimizer: the file does not say of which kind this "
-         "optimizer is; begin it with 'defaults: [sgd]' or"),
+         "optimizer is; begin it with 'defaults: [adagrad]' or"),
         ("dataset", "name: x", "dataset: the file does not say of which kind this dataset is; "
          "begin it with 'defaults: [digits]' or 'defaults: [moons]' or 'defaults: [mnist]' or "
-         "'defaults: [csv]'"),
+         "'defaults: [arrays]' or 'defaults: [csv]'"),
         ("optimizer", "defaults: [sgd]\nlr: fast",
          "optimizer/x.yaml: optimizer.lr=fast: must be a number"),
-        ("model", "hidden: [512]", "model.name: a value is needed here, and none is given; "
-         "a config of your own has one, such as 'name: mine'"),
+        ("model", "hidden: [512]", "model/x.yaml: model.hidden: the file does not say of which "
+         "kind this model is; begin it with 'defaults: [deep]'"),
+        ("model", "defaults: [/schema/model@_here_: mlp]\nhidden: [512]", "model.name: a value is "
+         "needed here, and none is given; a config of your own has one, such as 'name: mine'"),
         ("model", "defaults:\n  - /schema/model: mlp",
          "schema/model/mlp: a defaults list includes it as '- /schema/model@_here_: mlp'"),
     ],

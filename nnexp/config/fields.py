@@ -68,12 +68,14 @@ def tuned(
     options: Sequence[str] = (),
     gt: float | None = None,
     ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
 ) -> Any:
     """A value, or a list of values that the validation rows choose from; its type is ``Any``.
 
     Each is a number of ``kind`` in the given range, or one of ``options``.
     """
-    bounds = {"gt": gt, "ge": ge}
+    bounds = {"gt": gt, "ge": ge, "lt": lt, "le": le}
     known = {"bounds": {k: v for k, v in bounds.items() if v is not None}, "options": options}
     return _field(default, {"tuned": kind, **{k: v for k, v in known.items() if v}})
 

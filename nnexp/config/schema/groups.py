@@ -6,9 +6,9 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+import nnexp.config.schema.dataset  # noqa: F401  # registers those that come with nnexp
 from nnexp import registry
 from nnexp.config.keys import options_of
-from nnexp.config.schema import dataset as _datasets  # noqa: F401  # registers those of nnexp
 from nnexp.config.schema.model import ModelConfig
 from nnexp.config.schema.trainer import TrainerConfig
 
