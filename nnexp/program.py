@@ -1,13 +1,15 @@
-"""How the programs begin, in an encoding that has all letters, and how those beside ``nnexp``
-itself end: one line about an error, and an exit code."""
+"""How the programs begin, in an encoding that has all letters, and how those that do not train
+end: one line about an error, and an exit code."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from nnexp.errors import ConfigError
 
@@ -29,6 +31,23 @@ def restart_in_utf8() -> None:
     printed = f"{sys.stdout.encoding}:{sys.stdout.errors}"
     os.environ.setdefault("PYTHONIOENCODING", printed)
     os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports wrong usage in one line, ``nnexp: list: ...``, with exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Report ``message``, and where the options are shown."""
+        verb = self.prog.rpartition(" ")[2]
+        print(f"nnexp: {verb}: {message} ('{self.prog} --help' shows the usage)", file=sys.stderr)
+        sys.exit(2)
+
+
+def at_least_one(text: str) -> int:
+    """Return the whole number that an option is given, of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number of at least 1")
+    return int(text)
 
 
 def refuse_undecodable(arguments: Sequence[str]) -> None:
