@@ -6,7 +6,7 @@ import contextlib
 import csv
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from nnexp.locks import LOCK_FILE, is_held
 from nnexp.results.record import METRICS_FILE, RESULT_FILE, read_metrics, read_result
 
 _SEPARATOR = " · "  # between the parts of an arm's name
+_MOST_VALUES = 6  # of an option that are named
 _ENDED = ("completed", "diverged", "failed", "interrupted")
 _LEVELS = 4  # from a run's folder up to its sweep's, which is the one that is locked
 
@@ -200,6 +201,9 @@ def _varied(arms: Sequence[str]) -> str:
             name = f"{key}=" if equal else f"#{min(place, 2)}"
             parts.setdefault(name, {})[value if equal else part] = None
     ordered = sorted(parts, key=lambda name: (not name.startswith("#"), name))
-    return _SEPARATOR.join(
-        ("" if name.startswith("#") else name) + ",".join(parts[name]) for name in ordered
-    )
+    return _SEPARATOR.join(_values(name, parts[name]) for name in ordered)
+
+
+def _values(name: str, values: Collection[str]) -> str:
+    shown = ",".join(values) if len(values) <= _MOST_VALUES else f"({len(values):,} values)"
+    return shown if name.startswith("#") else f"{name}{shown}"

@@ -45,13 +45,14 @@ def find(folders: Sequence[Path], *, open_sweeps: bool = True) -> list[Found]:
             problem = "is a file; give a folder" if folder.exists() else "no such folder"
             raise DataError(f"{folder}: {problem}")
         for one in _walk(folder, is_open=open_sweeps):
-            found.setdefault(one.folder.resolve(), one)
+            found.setdefault(one.folder.absolute(), one)
     return sorted(found.values(), key=lambda one: (one.when, _natural(one.folder)), reverse=True)
 
 
 def run_folders(sweep: Path) -> list[Path]:
-    """Return the folders of a sweep's runs, those that have begun."""
-    return [one.folder for one in _walk(sweep, is_open=True) if not one.is_sweep]
+    """Return the folders of the runs of a sweep that have begun, ``9`` before ``10``."""
+    folders = [one.folder for one in _walk(sweep, is_open=True) if not one.is_sweep]
+    return sorted(folders, key=_natural)
 
 
 def _walk(folder: Path, *, is_open: bool = False) -> Iterator[Found]:
