@@ -17,13 +17,13 @@ from nnexp.program import Parser, at_least_one, errors_in_one_line
 _ROOTS = ("outputs", "multirun")
 _MOST_NAMED = 3  # data sets or seeds that are named, not counted
 _COLUMNS = (
-    Column("when"),
-    Column("kind"),
+    Column("when", goes=1),
+    Column("kind", goes=2),
     Column("what", shrinks_to=16),
-    Column("dataset", shrinks_to=8, goes=2),
-    Column("seed", goes=3),
+    Column("dataset", shrinks_to=8, goes=4),
+    Column("seed", goes=5),
     Column("status", shrinks_to=12),
-    Column("val acc", right=True, goes=1),
+    Column("val acc", right=True, goes=3),
     Column("test acc", right=True),
     Column("folder", whole=True),
 )

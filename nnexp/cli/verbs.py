@@ -82,10 +82,10 @@ def _version(arguments: list[str]) -> None:
 
 VERBS = {
     "train": Verb("[OPTION=VALUE ...]", "train a run, or a sweep with -m", _train),
-    "list": Verb("[DIR ...]", "the latest runs and sweeps, and how they ended", _list),
+    "list": Verb("[DIR ...]", "the latest runs and sweeps: how they ended", _list),
     "compare": Verb("DIR [DIR ...]", "runs side by side: settings and metrics", _compare),
     "report": Verb("DIR [DIR ...]", "statistics, verdicts and a page on runs", _report),
-    "verify": Verb("SWEEP", "train runs of a sweep again, solo, and compare", _verify),
+    "verify": Verb("SWEEP", "train runs of a sweep again, solo", _verify),
     "tensorboard": Verb("DIR [DIR ...]", "TensorBoard, runs named by what varies", _tensorboard),
     "help": Verb("[VERB]", "this text, or the options of a verb", _help),
 }
@@ -116,9 +116,6 @@ def is_override(word: str) -> bool:
 def _not_a_verb(word: str) -> str:
     if Path(word).is_dir():
         place = shlex.quote(word)
-        return (
-            f"{word}: is a folder, not a verb; compare its runs with 'nnexp report {place}' or "
-            f"'nnexp compare {place}'"
-        )
+        return f"{word}: is a folder, not a verb; try: nnexp report {place}, nnexp compare {place}"
     near = did_you_mean(word, VERBS)
     return f"{word}: no such verb{near}; 'nnexp help' lists them, and options are key=value"
