@@ -31,7 +31,9 @@ def _of_splits(name: str, rows: Sequence[Row]) -> Iterator[str]:
     named = [f"{kind} ({_rows(count)})" for kind, count in splits.most_common(_MOST)]
     if len(splits) > _MOST:
         named.append(f"and {len(splits) - _MOST} more")
-    yield f"different splits of {name}: {', '.join(named)}; their metrics are not comparable"
+    is_official = all(run.dataset.official_test for row in rows for run in row.runs)
+    metrics = "validation metrics" if is_official else "metrics"
+    yield f"different splits of {name}: {', '.join(named)}; their {metrics} are not comparable"
 
 
 def _splits(row: Row) -> str:

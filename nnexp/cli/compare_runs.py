@@ -64,9 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _compare(folders: Sequence[Path], sort: str, all_settings: bool, *, as_json: bool) -> None:
     rows, problems = read_rows(folders, all_settings=all_settings)
     keys = differing(rows, all_settings=all_settings)
+    notes = [*warnings(rows), *problems]
     if sort != "given":
         rows = sorted(rows, key=lambda row: _rank(row, sort))
-    notes = [*warnings(rows), *problems]
     if as_json:
         told = {"sort": sort, "settings": keys, "warnings": notes, "rows": list(map(_object, rows))}
         print(json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False))
