@@ -60,6 +60,12 @@ def refuse_undecodable(arguments: Sequence[str]) -> None:
             raise ConfigError(f"{shown}: is not UTF-8, which files of nnexp are") from None
 
 
+def hang_up() -> NoReturn:
+    """Exit quietly: the reader of our output, such as head, has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)  # as a process that SIGPIPE ends
+
+
 @contextlib.contextmanager
 def errors_in_one_line() -> Iterator[None]:
     """Exit with 1 on an error inside, 130 on Ctrl-C, 141 where nobody reads the output any more.
@@ -69,9 +75,8 @@ def errors_in_one_line() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+    except BrokenPipeError:
+        hang_up()
     except KeyboardInterrupt:
         print("nnexp: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -198,3 +199,13 @@ def test_the_other_verbs_load_neither_hydra_nor_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_launchers_can_send_the_job_to_other_processes() -> None:
+    """By its name in a module that can be imported, as Joblib's launcher does."""
+    from nnexp.cli import train
+
+    sent = pickle.dumps(train._job)
+    assert b"nnexp.cli.train" in sent
+    assert pickle.loads(sent) is train._job
+    assert train._job.trains_in_groups  # type: ignore[attr-defined]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import NoReturn
 
@@ -33,9 +32,3 @@ def usage_error(line: str) -> NoReturn:
     """Report wrong usage in one line and exit."""
     report_lines(line)
     sys.exit(USAGE)
-
-
-def hang_up() -> NoReturn:
-    """Exit quietly: the reader of our output, such as head, has seen enough."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(BROKEN_PIPE)  # as a process that SIGPIPE ends

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from nnexp.cli import completion
+from nnexp.cli.ending import INTERRUPTED, report_lines
 from nnexp.cli.verbs import choose
 from nnexp.program import restart_in_utf8
 from nnexp.streams import allow_any_text
@@ -22,4 +23,8 @@ def main() -> None:
     if completion.is_query(sys.argv) and not completion.answer():
         return
     handler, arguments = choose(sys.argv[1:])
-    handler(arguments)
+    try:
+        handler(arguments)
+    except KeyboardInterrupt:  # while libraries are loaded, before the verb itself takes care
+        report_lines("interrupted")
+        sys.exit(INTERRUPTED)

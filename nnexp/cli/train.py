@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from nnexp.cli.ending import FAILED, INTERRUPTED, TERMINATED, hang_up, report_lines
+from nnexp.cli.ending import FAILED, INTERRUPTED, TERMINATED, report_lines
 from nnexp.config import experiments
 from nnexp.config.arm import arm_name, identity
 from nnexp.config.compose import CONF, register, to_config
@@ -36,7 +36,7 @@ from nnexp.failures import (
     note_full_errors,
 )
 from nnexp.output_folder import FolderInUse
-from nnexp.program import refuse_undecodable
+from nnexp.program import hang_up, refuse_undecodable
 from nnexp.report.callback import report_what_is_left
 from nnexp.results.failure import record_failure
 from nnexp.streams import allow_any_text, make_logs_utf8

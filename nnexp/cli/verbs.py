@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nnexp.cli.ending import usage_error
 from nnexp.errors import did_you_mean
+from nnexp.program import errors_in_one_line
 
 Handler = Callable[[list[str]], None]
 """Takes the arguments behind the verb."""
@@ -67,7 +68,8 @@ def _help(arguments: list[str]) -> None:
 
     verb = arguments[0] if arguments else "help"
     if verb == "help" or verb.startswith("-"):
-        print_help(VERBS)
+        with errors_in_one_line():
+            print_help(VERBS)
     elif verb in VERBS:
         VERBS[verb].handler(["--help"])
     else:
@@ -77,7 +79,8 @@ def _help(arguments: list[str]) -> None:
 def _version(arguments: list[str]) -> None:
     from nnexp.cli.about import print_versions
 
-    print_versions()
+    with errors_in_one_line():
+        print_versions()
 
 
 VERBS = {
