@@ -251,6 +251,26 @@ def test_a_run_without_a_result_runs_or_died(listed: Listed) -> None:
     assert "running: epoch 12" in out
 
 
+def test_what_a_run_without_a_result_is_follows_from_hydras_files(listed: Listed) -> None:
+    for place in ("outputs/a", "outputs/b", "multirun/s/0", "multirun/s/1"):
+        hydra = unfinished(place, 1) / ".hydra"
+        (hydra / "config.yaml").write_text(
+            f"seed: {4 if place.endswith('1') else 3}\nmodel: {{name: deep}}\n"
+            "optimizer: {name: adam}\ndataset: {name: wine}\n",
+            encoding="utf-8",
+        )
+        (hydra / "overrides.yaml").write_text("- model=deep\n- optimizer.lr=0.1\n", "utf-8")
+    Path("multirun/s/multirun.yaml").touch()
+    Path("outputs/b/.hydra/config.yaml").write_text("- [", encoding="utf-8")
+    told = {row["folder"]: row for row in json.loads(listed("--json"))}
+    seen = {key: (row["what"], row["datasets"], row["seeds"]) for key, row in told.items()}
+    assert seen == {
+        "outputs/a": ("deep · adam · optimizer.lr=0.1", ["wine"], [3]),
+        "outputs/b": (None, [], []),
+        "multirun/s": ("deep · adam · optimizer.lr=0.1", ["wine"], [3, 4]),
+    }
+
+
 def test_the_runs_of_a_sweep_run_while_it_is_locked(listed: Listed) -> None:
     sweep = make_sweep("multirun/s")
     (sweep / "4" / "result.json").unlink()

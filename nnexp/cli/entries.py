@@ -18,6 +18,8 @@ from nnexp.results.record import METRICS_FILE, RESULT_FILE, read_metrics, read_r
 
 _SEPARATOR = " · "  # between the parts of an arm's name
 _MOST_VALUES = 6  # of an option that are named
+_MOST_COMPOSED = 20  # runs of a sweep whose config is read because none has ended
+_IN_OTHER_COLUMNS = ("model", "optimizer", "dataset", "seed")
 _ENDED = ("completed", "diverged", "failed", "interrupted")
 _LEVELS = 4  # from a run's folder up to its sweep's, which is the one that is locked
 
@@ -93,7 +95,7 @@ def read_entry(found: Found) -> Entry:
 
 def _run(folder: Path) -> Run:
     if not (folder / RESULT_FILE).exists():
-        return Run(folder, _without_result(folder), note=_how_far(folder))
+        return _unfinished(folder)
     try:
         result = read_result(folder)
     except DataError as error:
@@ -108,6 +110,35 @@ def _run(folder: Path) -> Run:
         result.metrics["test/acc"],
         result.error,
     )
+
+
+def _unfinished(folder: Path, *, composed: bool = True) -> Run:
+    """A run without a result.
+
+    Args:
+        composed: whether Hydra's files are read, which takes some milliseconds.
+    """
+    arm, dataset, seed = _as_composed(folder) if composed else (None, None, None)
+    return Run(folder, _without_result(folder), arm, dataset, seed, note=_how_far(folder))
+
+
+def _as_composed(folder: Path) -> tuple[str | None, str | None, int | None]:
+    """Arm, data set and seed by the files that Hydra writes first; None where they are damaged."""
+    import yaml  # type: ignore[import-untyped]
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        config, overrides = (
+            yaml.load((folder / ".hydra" / f"{name}.yaml").read_bytes(), Loader=loader)
+            for name in ("config", "overrides")
+        )
+        names = [str(config[group]["name"]) for group in ("model", "optimizer")]
+        others = [text for text in overrides if text.partition("=")[0] not in _IN_OTHER_COLUMNS]
+        seed = config["seed"]
+        arm = _SEPARATOR.join([*names, *others])
+        return arm, str(config["dataset"]["name"]), seed if isinstance(seed, int) else None
+    except (OSError, yaml.YAMLError, LookupError, TypeError, AttributeError):
+        return None, None, None
 
 
 def _without_result(folder: Path) -> str:
@@ -143,8 +174,16 @@ def _sweep(folder: Path) -> list[Run]:
         if table.stat().st_mtime >= newest:
             runs = list(_rows(folder, table))
             if {run.folder for run in runs} == {run for run, at in ended.items() if at is not None}:
-                return runs + [_run(run) for run, at in ended.items() if at is None]
-    return [_run(run) for run in folders]
+                return runs + [
+                    _unfinished(run, composed=False) for run, at in ended.items() if at is None
+                ]
+    started = [run for run, at in ended.items() if at is None]
+    # What they are is told by those that have ended, if any has.
+    composed = started[:_MOST_COMPOSED] if len(started) == len(folders) else []
+    return [
+        _run(run) if at is not None else _unfinished(run, composed=run in composed)
+        for run, at in ended.items()
+    ]
 
 
 def _written(folder: Path) -> float | None:
