@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         choices=_SORTS,
         default="val/loss",
         metavar="KEY",
-        help=f"one of {', '.join(_SORTS)} (default val/loss). Test metrics are none: they are "
+        help=f"one of {', '.join(_SORTS)} (default val/loss). Not by test metrics: they are "
         "not to choose by",
     )
     parser.add_argument(
