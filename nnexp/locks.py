@@ -19,6 +19,9 @@ from typing import Any
 if sys.platform != "win32":
     import fcntl
 
+LOCK_FILE = ".nnexp.lock"
+"""In the folder that a program writes to, as long as it runs."""
+
 _SECONDS_FOR_WORKERS = 60.0  # to end, where the program that started them has been killed
 
 _held: int | None = None  # descriptor of the lock of this process
@@ -93,6 +96,35 @@ def unlock(path: Path, descriptor: int) -> None:
     _held = None
     path.unlink()
     os.close(descriptor)
+
+
+def is_held(path: Path) -> bool | None:
+    """Return whether a process holds the lock; None if that cannot be known from this machine.
+
+    Nothing is changed: a program that is about to lock the file is not disturbed.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        holder = os.read(descriptor, 200).decode("utf-8", "replace").strip()
+        found = re.fullmatch(r"PID (\d+) on (.+)", holder)
+        if found is None or found[2] != socket.gethostname() or sys.platform == "win32":
+            return None
+        if _was_killed(holder):
+            return False
+        # The number may be another process's by now.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _was_killed(holder: str) -> bool:

@@ -24,12 +24,11 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from nnexp.errors import ConfigError
-from nnexp.locks import HeldError, lock, unlock
+from nnexp.locks import LOCK_FILE, HeldError, lock, unlock
 
 if TYPE_CHECKING:
     from nnexp.results.record.earlier import Stamps
 
-LOCK_FILE = ".nnexp.lock"
 _SECONDS = ("%S", "%s", "%T", "%X", "%c", "%r", "%f")  # of strftime: a name of its own each time
 
 _before: dict[Path, tuple[Path, Stamps]] = {}  # runs in the folders of sweeps, when claimed

@@ -1,13 +1,15 @@
-"""How the programs begin, in an encoding that has all letters, and how those beside ``nnexp``
-itself end: one line about an error, and an exit code."""
+"""How the programs begin, in an encoding that has all letters, and how those that do not train
+end: one line about an error, and an exit code."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from nnexp.errors import ConfigError
 
@@ -31,6 +33,23 @@ def restart_in_utf8() -> None:
     os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that reports wrong usage in one line, ``nnexp: list: ...``, with exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Report ``message``, and where the options are shown."""
+        verb = self.prog.rpartition(" ")[2]
+        print(f"nnexp: {verb}: {message} ('{self.prog} --help' shows the usage)", file=sys.stderr)
+        sys.exit(2)
+
+
+def at_least_one(text: str) -> int:
+    """Return the whole number that an option is given, of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number of at least 1")
+    return int(text)
+
+
 def refuse_undecodable(arguments: Sequence[str]) -> None:
     """Raise a ConfigError where an argument or the current folder is no UTF-8, as records are."""
     for text in (*arguments, str(Path.cwd())):
@@ -39,6 +58,12 @@ def refuse_undecodable(arguments: Sequence[str]) -> None:
         except UnicodeEncodeError:
             shown = os.fsencode(text).decode("utf-8", "backslashreplace")
             raise ConfigError(f"{shown}: is not UTF-8, which files of nnexp are") from None
+
+
+def hang_up() -> NoReturn:
+    """Exit quietly: the reader of our output, such as head, has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)  # as a process that SIGPIPE ends
 
 
 @contextlib.contextmanager
@@ -50,9 +75,8 @@ def errors_in_one_line() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+    except BrokenPipeError:
+        hang_up()
     except KeyboardInterrupt:
         print("nnexp: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -1,8 +1,7 @@
-"""``python -m nnexp.tensorboard DIR``: TensorBoard, with runs called by what tells them apart."""
+"""``nnexp tensorboard DIR``: TensorBoard, with runs called by what tells them apart."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnexp.errors import ConfigError, DataError
-from nnexp.program import errors_in_one_line, restart_in_utf8
+from nnexp.program import Parser, errors_in_one_line, restart_in_utf8
 from nnexp.streams import allow_any_text
 
 if TYPE_CHECKING:
@@ -24,10 +23,10 @@ _EVERY = 5.0  # seconds from one look at the folders to the next, as TensorBoard
 _SHARE = 0.05  # of the time may go into looking: folders may be many, and far away
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Show until TensorBoard ends; its exit code, or 1 for bad input, told in one line."""
     allow_any_text()
-    folders, options = _arguments(sys.argv[1:])
+    folders, options = _arguments(sys.argv[1:] if arguments is None else arguments)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # the links are to be removed
             signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
@@ -90,8 +89,8 @@ def _follow(process: subprocess.Popen[bytes], logdir: Logdir) -> int:
 
 def _arguments(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Folders, and from the first word with a hyphen on TensorBoard's options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nnexp.tensorboard",
+    parser = Parser(
+        prog="nnexp tensorboard",
         usage="%(prog)s DIR [DIR ...] [TensorBoard's options, such as --port 6007]",
         description="Starts TensorBoard on the runs at or below the folders, each called by what "
         "tells it from the others, as in 'deep · adam · lr=0.01/seed=3'. Runs that begin later "

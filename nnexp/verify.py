@@ -1,4 +1,4 @@
-"""``python -m nnexp.verify SWEEP``: whether runs of a sweep come out the same alone."""
+"""``nnexp verify SWEEP``: whether runs of a sweep come out the same alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from nnexp.environment import prepare
-from nnexp.program import errors_in_one_line, restart_in_utf8
+from nnexp.program import Parser, errors_in_one_line, restart_in_utf8
 from nnexp.streams import allow_any_text
 
 if TYPE_CHECKING:
@@ -32,15 +32,15 @@ def _terminate(*_: object) -> NoReturn:
     raise _Terminated
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Verify; the exit code is 0 where all that was trained again is the same (see --help)."""
     allow_any_text()
-    arguments = _arguments()
+    parsed = _arguments(arguments)
     signal.signal(signal.SIGTERM, _terminate)
     prepare()
     try:
         with errors_in_one_line():
-            same = verify(arguments.sweep, arguments.runs, arguments.tolerance, arguments.epochs)
+            same = verify(parsed.sweep, parsed.runs, parsed.tolerance, parsed.epochs)
     except _Terminated:
         print("nnexp: terminated", file=sys.stderr)
         sys.exit(143)
@@ -170,9 +170,9 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(c.ljust(w) if i == 1 else c.rjust(w) for i, (c, w) in enumerate(pairs))
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m nnexp.verify",
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="nnexp verify",
         description="Trains a few runs of a sweep again, alone, and prints the largest difference "
         "between what comes out and what was recorded. On the CPU there is to be none: in metrics, "
         "weights, optimizer state and results of baselines. On CUDA, where rounding depends on how "
@@ -207,7 +207,7 @@ def _arguments() -> argparse.Namespace:
         metavar="N",
         help="for runs on CUDA: the first N epochs must be within the tolerance (default 1)",
     )
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def _count(text: str) -> int | None:

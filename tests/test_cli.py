@@ -462,7 +462,7 @@ def test_the_wheel_runs_from_an_empty_folder(tmp_path: Path) -> None:
     empty.mkdir()
     program = (
         "import sys; sys.path.insert(0, sys.argv.pop(1))\n"
-        "import nnexp; from nnexp.__main__ import main\n"
+        "import nnexp; from nnexp.cli.main import main\n"
         "print(nnexp.__file__, file=sys.stdout); main()\n"
     )
     done = subprocess.run(

@@ -17,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from nnexp.__main__ import arranged
+from nnexp.cli.train import arranged
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.messages import told
 from nnexp.errors import DataError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from nnexp.__main__ import arranged
+from nnexp.cli.train import arranged
 from nnexp.config.compose import CONF, register, to_config
 
 ROOT = Path(__file__).resolve().parents[1]

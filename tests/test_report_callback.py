@@ -56,7 +56,7 @@ def test_a_sweep_ends_in_a_report_also_where_a_job_failed(tmp_path: Path, launch
     end = done.stdout[done.stdout.index(sentence[:40]) :]
     assert in_order(
         end, "\n learner", "report       out/report/index.html\n", "files        out\n",
-        "tensorboard  python -m nnexp.tensorboard out\n",
+        "tensorboard  nnexp tensorboard out\n",
     )  # fmt: skip
     if launcher == "fused":
         assert in_order(done.stdout, "2 of 4 runs were not completed: 2 failed", sentence[:40])
@@ -81,7 +81,7 @@ def test_a_report_that_fails_costs_the_exit_code_alone(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         "nnexp: no report: out/report: is a file where the folder of the report is to be; all "
-        "runs are kept, 'python -m nnexp.report out' tries again"
+        "runs are kept, 'nnexp report out' tries again"
     )
     assert "Traceback" not in done.stderr
     assert in_order(done.stdout, "mean ± standard deviation", "files        out\n")
@@ -158,7 +158,7 @@ def test_an_error_that_nobody_foresaw_is_one_line(
     (line,) = failures.failure_lines()
     assert line == (
         "no report: unexpected KeyError: 'x' (HYDRA_FULL_ERROR=1 shows the traceback); all runs "
-        "are kept, 'python -m nnexp.report out' tries again"
+        "are kept, 'nnexp report out' tries again"
     )
     assert "files        out" in capsys.readouterr().out
 

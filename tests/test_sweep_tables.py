@@ -150,7 +150,7 @@ def test_a_sweep_without_a_completed_run_has_no_table(capsys: pytest.CaptureFixt
 def test_places(capsys: pytest.CaptureFixture[str]) -> None:
     print_places(Path("my sweep"), unreported=True)
     assert capsys.readouterr().out.splitlines() == [
-        "report       python -m nnexp.report 'my sweep'",
+        "report       nnexp report 'my sweep'",
         "files        my sweep",
-        "tensorboard  python -m nnexp.tensorboard 'my sweep'",
+        "tensorboard  nnexp tensorboard 'my sweep'",
     ]

@@ -1,21 +1,22 @@
-"""``python -m nnexp.report DIR``: the report on runs that are there already."""
+"""``nnexp report DIR``: the report on runs that are there already."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from nnexp.program import errors_in_one_line, restart_in_utf8
+from nnexp.program import Parser, errors_in_one_line, restart_in_utf8
 from nnexp.report.options import Asked, listed, named_reference
 from nnexp.streams import allow_any_text
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Report; the exit code is 1 for bad input, told in one line."""
     allow_any_text()
-    arguments = _arguments()
+    parsed = _arguments(arguments)
     with errors_in_one_line():
-        _report(arguments)
+        _report(parsed)
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -41,9 +42,9 @@ def _report(arguments: argparse.Namespace) -> None:
     print_page(report.page)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m nnexp.report",
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="nnexp report",
         description="Compares the runs at or below the folders: verdicts and a table here, all "
         "else on a page, DIR/report/index.html. Options that are left out are as the runs' configs "
         "have them under 'report'.",
@@ -86,7 +87,7 @@ def _arguments() -> argparse.Namespace:
         help="write mean curves too, as TensorBoard runs",
     )
     parser.add_argument("--title", help="of the page")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

@@ -70,9 +70,9 @@ def print_places(folder: Path, *, unreported: bool = False) -> None:
     """
     place = shlex.quote(short(folder))
     if unreported:
-        print(f"report       python -m nnexp.report {place}")
+        print(f"report       nnexp report {place}")
     print(f"files        {short(folder)}")
-    print(f"tensorboard  python -m nnexp.tensorboard {place}")
+    print(f"tensorboard  nnexp tensorboard {place}")
 
 
 def _console() -> Console:

@@ -128,5 +128,5 @@ def _note(error: Exception, folder: Path) -> None:
     from nnexp.paths import short
 
     log_traceback(error, "report")
-    again = f"python -m nnexp.report {shlex.quote(short(folder))}"
+    again = f"nnexp report {shlex.quote(short(folder))}"
     add_problem(f"no report: {told(error)}; all runs are kept, '{again}' tries again")

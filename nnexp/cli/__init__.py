@@ -1,0 +1,1 @@
+"""The command line: ``nnexp train``, ``list``, ``compare``, ``report``, ``verify``, ..."""

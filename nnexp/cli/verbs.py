@@ -1,0 +1,124 @@
+"""The verbs of the command line, and which of them an argument list asks for."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnexp.cli.ending import usage_error
+from nnexp.errors import did_you_mean
+from nnexp.program import errors_in_one_line
+
+Handler = Callable[[list[str]], None]
+"""Takes the arguments behind the verb."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: what ``nnexp help`` says of it, and what runs it.
+
+    ``handler`` imports what it needs, so that no verb waits for the libraries of another.
+    """
+
+    usage: str
+    summary: str
+    handler: Handler
+
+
+def _train(arguments: list[str]) -> None:
+    from nnexp.cli.train import train
+
+    train(arguments)
+
+
+def _list(arguments: list[str]) -> None:
+    from nnexp.cli.list_runs import main
+
+    main(arguments)
+
+
+def _compare(arguments: list[str]) -> None:
+    from nnexp.cli.compare_runs import main
+
+    main(arguments)
+
+
+def _report(arguments: list[str]) -> None:
+    from nnexp.report.__main__ import main
+
+    main(arguments)
+
+
+def _verify(arguments: list[str]) -> None:
+    from nnexp.verify import main
+
+    main(arguments)
+
+
+def _tensorboard(arguments: list[str]) -> None:
+    from nnexp.tensorboard import main
+
+    main(arguments)
+
+
+def _help(arguments: list[str]) -> None:
+    from nnexp.cli.about import print_help
+
+    verb = arguments[0] if arguments else "help"
+    if verb == "help" or verb.startswith("-"):
+        with errors_in_one_line():
+            print_help(VERBS)
+    elif verb in VERBS:
+        VERBS[verb].handler(["--help"])
+    else:
+        usage_error(f"{verb}: no such verb{did_you_mean(verb, VERBS)}")
+
+
+def _version(arguments: list[str]) -> None:
+    from nnexp.cli.about import print_versions
+
+    with errors_in_one_line():
+        print_versions()
+
+
+VERBS = {
+    "train": Verb("[OPTION=VALUE ...]", "train a run, or a sweep with -m", _train),
+    "list": Verb("[DIR ...]", "the latest runs and sweeps: how they ended", _list),
+    "compare": Verb("DIR [DIR ...]", "runs side by side: settings and metrics", _compare),
+    "report": Verb("DIR [DIR ...]", "statistics, verdicts and a page on runs", _report),
+    "verify": Verb("SWEEP", "train runs of a sweep again, solo", _verify),
+    "tensorboard": Verb("DIR [DIR ...]", "TensorBoard, runs named by what varies", _tensorboard),
+    "help": Verb("[VERB]", "this text, or the options of a verb", _help),
+}
+
+
+def choose(arguments: Sequence[str]) -> tuple[Handler, list[str]]:
+    """Return what is to run, and its arguments. Without a verb that is training.
+
+    Exits with a usage error for a first word that is neither a verb nor an override of Hydra's.
+    """
+    if not arguments:
+        return _train, []
+    first, *rest = arguments
+    if first in VERBS:
+        return VERBS[first].handler, rest
+    if first == "--version":
+        return _version, rest
+    if not is_override(first):
+        usage_error(_not_a_verb(first))
+    return _train, list(arguments)
+
+
+def is_override(word: str) -> bool:
+    """Return whether Hydra is to read a word: ``key=value``, ``+key``, ``~key``, a flag."""
+    return not word or "=" in word or word[0] in "+~-"
+
+
+def _not_a_verb(word: str) -> str:
+    if Path(word).is_dir():
+        place = shlex.quote(word)
+        return f"{word}: is a folder, not a verb; try: nnexp report {place}, nnexp compare {place}"
+    near = did_you_mean(word, VERBS)
+    return f"{word}: no such verb{near}; 'nnexp help' lists them, and options are key=value"
