@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nnexp.config.schema.dataset import UserDataset as Dataset
     from nnexp.config.schema.dataset import dataset
     from nnexp.errors import ConfigError, DataError, NnexpError
+    from nnexp.metrics import metric
     from nnexp.models.activations import activation
     from nnexp.models.base import model
     from nnexp.models.losses import Loss, loss
@@ -50,6 +51,7 @@ __all__ = [
     "field",
     "load",
     "loss",
+    "metric",
     "model",
     "optimizer",
     "run",
@@ -71,6 +73,7 @@ _PLACES = {
     "dataset": "nnexp.config.schema.dataset",
     "field": "nnexp.config.fields",
     "loss": "nnexp.models.losses",
+    "metric": "nnexp.metrics",
     "model": "nnexp.models.base",
     "optimizer": "nnexp.optim.base",
     "scaler": "nnexp.scalers",

@@ -19,6 +19,7 @@ from nnexp.config.schema import Config
 from nnexp.data import Dataset
 from nnexp.engine import Epoch, RunState
 from nnexp.engine.evaluation import means
+from nnexp.metrics import measured, metric_keys
 from nnexp.models.loss import cross_entropy
 from nnexp.models.structure import Structure, parameter_layout
 from nnexp.probabilities import scores
@@ -62,6 +63,7 @@ class Job:
             model=config.model.name,
             optimizer=config.optimizer.name,
             dataset=DatasetSummary(name=config.dataset.name),
+            metrics=dict.fromkeys((*RESULT_METRICS, *metric_keys(config.metrics))),
             config=self._options,
         )
 
@@ -144,6 +146,13 @@ class Job:
         layout = parameter_layout(self.structure)
         self._board.histograms(*(layout.views(flat[None]) for flat in (params, grads)))
 
+    def validate(self, logits: Tensor) -> None:
+        """Note further metrics of the validation rows, from logits [N, C] of the best epoch."""
+        probabilities = logits.float().softmax(1).cpu()
+        labels = self.dataset.y[self.dataset.val]
+        found = self._measured("val", probabilities, labels)
+        self._note(metrics={**self.result.metrics, **found})
+
     def test(self, state: RunState, logits: Tensor, seconds: float) -> None:
         """Compare with the test rows: logits [N, C] of the best epoch, made in so many seconds."""
         assert self._board is not None
@@ -164,6 +173,7 @@ class Job:
             "test/acc": found.acc,
             "test/clipped_loss": found.clipped_loss,
             "test/brier": found.brier,
+            **self._measured("test", probabilities, labels),
         }
         self._note(
             metrics={**self.result.metrics, **tested},
@@ -176,6 +186,15 @@ class Job:
         )
         if self.config.trainer.pictures:
             self._board.pictures(probabilities.argmax(1), *state.best)
+
+    def _measured(
+        self, split: str, probabilities: Tensor, labels: Tensor
+    ) -> dict[str, float | None]:
+        """Further metrics by key, of probabilities [N, C] and the right classes [N]."""
+        words = {"val": "validation", "test": "test"}[split]
+        names, of = self.config.metrics, f"the network on {words} rows"
+        found = measured(names, probabilities.numpy(), labels.numpy(), of)
+        return {f"{split}/{name}": value for name, value in found.items()}
 
     def end(self, baselines: Mapping[str, Mapping[str, Any]]) -> None:
         """Write the predictions, if there are any, and the result.

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from nnexp.baselines.labels import labels
 from nnexp.engine import Epoch
+from nnexp.metrics import metric_keys, metric_label
 from nnexp.paths import short
 from nnexp.results.record import RunResult
 
@@ -57,16 +58,21 @@ def print_result(result: RunResult, folder: Path) -> None:
     table.add_column("learner", no_wrap=True)
     for name in ("val acc", "test acc", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("chosen")
     metrics = result.metrics
     rows = {"network": (metrics["val/acc"], metrics["test/acc"], result.seconds["train"])}
+    further = {"network": _further(metrics, result)}
     chosen = {"network": f"epoch {result.best_epoch} of {result.epochs}"}
     for name, baseline in result.baselines.items():
         rows[name] = (baseline["val/acc"], baseline["test/acc"], baseline["seconds"])
+        further[name] = _further(baseline, result)
         chosen[name] = _chosen(baseline)
+    for place, name in enumerate(result.further):
+        width = max(len(cells[place]) for cells in further.values())
+        table.add_column(f"test {metric_label(name)}", justify="right", min_width=width)
+    table.add_column("chosen")
     for name, (val_acc, test_acc, seconds) in rows.items():
         numbers = (_number(val_acc, 4), _number(test_acc, 4), _number(seconds, 2))
-        table.add_row(labels().get(name, name), *numbers, chosen[name])
+        table.add_row(labels().get(name, name), *numbers, *further[name], chosen[name])
     # Not through the console: names are no markup, and a path must not be wrapped.
     print(f"\n{result.arm} on {result.dataset.name}, seed {result.seed}")
     Console().print(table)
@@ -82,6 +88,11 @@ def _logdir(folder: Path) -> Path:
     if (folder.parent / "multirun.yaml").exists():
         return folder.parent
     return folder.parents[1] if folder.parents[1].name == "outputs" else folder
+
+
+def _further(values: Mapping[str, Any], result: RunResult) -> list[str]:
+    """The cells of further metrics of the test rows."""
+    return [_number(values.get(key), 4) for key in metric_keys(result.further, "test")]
 
 
 def _chosen(baseline: Mapping[str, Any]) -> str:

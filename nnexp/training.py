@@ -108,14 +108,16 @@ def compare(config: Config, dataset: Dataset, device: torch.device) -> dict[str,
     if device.type == "cuda":
         if _TABLES_OF_BASELINES * on_cpu.x.nbytes <= free_bytes(device):
             try:
-                return of_baselines.compare(config.baseline, Data.of(dataset, seed, device))
+                return of_baselines.compare(
+                    config.baseline, Data.of(dataset, seed, device), config.metrics
+                )
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 release_frames(error)
             give_back()
         log.info("baselines are computed on the CPU: %s has too little free memory", device)
-    return of_baselines.compare(config.baseline, on_cpu)
+    return of_baselines.compare(config.baseline, on_cpu, config.metrics)
 
 
 def _entered(jobs: Sequence[Job], datasets: Sequence[Dataset], means: Means) -> list[Job]:
@@ -177,6 +179,7 @@ def _finish(
 
     ``seconds.predict`` of a run is the time of all that predict together.
     """
+    _validate(jobs, group, rows, done)
     compared = {}
     for run in done:
         if not jobs[run].ended:
@@ -201,6 +204,17 @@ def _finish(
                 jobs[run].end(results)
     for run in done:
         group.states[run].forget()  # the others may need the room
+
+
+def _validate(
+    jobs: Sequence[Job], group: Group, rows: Sequence[Mapping[str, Tensor]], done: Sequence[int]
+) -> None:
+    """Further metrics on the validation rows, of the jobs that ask for some."""
+    for run in done:
+        job = jobs[run]
+        if job.config.metrics and not job.ended and group.states[run].best is not None:
+            with _spared(job, on_device=True):
+                job.validate(group.predict([run], rows[run]["val"].unsqueeze(0))[0])
 
 
 @contextlib.contextmanager

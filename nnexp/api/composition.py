@@ -14,6 +14,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from nnexp.api.errors import config_errors
 from nnexp.config.compose import CONF, register
+from nnexp.registry import import_components
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
@@ -22,10 +23,11 @@ def composed(overrides: Sequence[str]) -> DictConfig:
     Raises:
         ConfigError: an override that cannot be read, or that does not fit.
     """
-    from nnexp.__main__ import arranged
+    from nnexp.cli.train import arranged, imports_of
 
-    register()
     arguments = arranged(overrides)
+    import_components(imports_of(arguments))
+    register()
     with (
         _hydra_kept(),
         config_errors(arguments),

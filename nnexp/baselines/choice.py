@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from nnexp.metrics import metric_keys
 from nnexp.probabilities import Scores
 
 Settings = dict[str, Any]
@@ -56,10 +58,18 @@ class Found:
     train_seconds: float | None = None
     """Of the fit that is tested, which may serve other settings too; None: it learns nothing."""
     note: str | None = None
+    probabilities: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """Of the rows of ``val`` and ``test``, [M, C] each: what metrics are computed from."""
 
 
-def found_record(found: Found, seconds: float) -> dict[str, Any]:
-    """For ``result.json``, but for ``predicted``, which goes into a file of their own."""
+def found_record(
+    found: Found, seconds: float, metrics: Mapping[str, float | None]
+) -> dict[str, Any]:
+    """For ``result.json``, but for ``predicted``, which goes into a file of their own.
+
+    Args:
+        metrics: further ones by key, ``test/macro_f1``.
+    """
     val, test = found.val, found.test
     return {
         **found.settings,
@@ -68,6 +78,7 @@ def found_record(found: Found, seconds: float) -> dict[str, Any]:
         "test/acc": test.acc,
         "test/clipped_loss": test.clipped_loss,
         "test/brier": test.brier,
+        **metrics,
         "calibration": test.calibration,
         "seconds": round(seconds, 3),
         "seconds/train": None if found.train_seconds is None else round(found.train_seconds, 3),
@@ -79,10 +90,10 @@ def found_record(found: Found, seconds: float) -> dict[str, Any]:
     }
 
 
-def skipped_record(reason: str) -> dict[str, Any]:
-    """The same of a baseline that was left out."""
+def skipped_record(reason: str, metrics: Iterable[str]) -> dict[str, Any]:
+    """The same of a baseline that was left out; ``metrics`` are the names of further ones."""
     times = ("seconds", "seconds/train", "seconds/predict")
-    nothing = dict.fromkeys((*MEASURES, *times, "rows", "note"))
+    nothing = dict.fromkeys((*MEASURES, *metric_keys(metrics), *times, "rows", "note"))
     return {"skipped": reason, **nothing, "tried": []}
 
 

@@ -7,9 +7,10 @@ import importlib
 import logging
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from nnexp.baselines.choice import found_record, skipped_record
+from nnexp.baselines.choice import Found, found_record, skipped_record
 from nnexp.baselines.data import Data
 from nnexp.baselines.fitted import SkippedError
 from nnexp.baselines.labels import labels
@@ -17,6 +18,7 @@ from nnexp.baselines.neighbors import least_memory
 from nnexp.config.messages import told
 from nnexp.config.schema import BaselinesConfig
 from nnexp.errors import ConfigError, is_lost_gpu, is_out_of_memory
+from nnexp.metrics import measured, metric_keys
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +29,20 @@ def names(config: BaselinesConfig) -> list[str]:
     return [name for name in options if getattr(config, name) is not None]
 
 
-def compute(name: str, config: BaselinesConfig, data: Data) -> dict[str, Any]:
+def compute(
+    name: str, config: BaselinesConfig, data: Data, metrics: Sequence[str] = ()
+) -> dict[str, Any]:
     """One baseline: chosen on the validation rows, then tried, once, on the test rows.
 
     The numbers do not depend on the other baselines, on the threads or on the machine's load.
 
+    Args:
+        metrics: names of further metrics; see :mod:`nnexp.metrics`.
+
     Returns:
         Its chosen settings; ``val/acc``, ``val/clipped_loss``, ``test/acc``,
         ``test/clipped_loss``, ``test/brier``, ``calibration`` (as :mod:`nnexp.probabilities` has
-        them); ``seconds`` in all,
+        them); ``val/<name>`` and ``test/<name>`` of further metrics; ``seconds`` in all,
         ``seconds/train`` for the fit that is tested (None for KNN, which only keeps the rows) and
         ``seconds/predict`` for the test rows; ``rows`` that it was trained on; ``note``, text or
         None; ``tried``, every setting with its ``val/acc``; ``predicted``, the classes of the
@@ -55,18 +62,38 @@ def compute(name: str, config: BaselinesConfig, data: Data) -> dict[str, Any]:
         found = getattr(config, name).find(data, name)
     except SkippedError as reason:
         log.warning("%s is left out: %s", label, reason)
-        return skipped_record(str(reason))
+        return skipped_record(str(reason), metrics)
     except Exception as error:  # the network's result is worth having without it
         if data.x.device.type == "cuda" and (is_out_of_memory(error) or is_lost_gpu(error)):
             raise
         log.warning("%s failed: %s", label, told(error))
-        return skipped_record(told(error))
-    return found_record(found, time.perf_counter() - began)
+        return skipped_record(told(error), metrics)
+    seconds = time.perf_counter() - began
+    return found_record(found, seconds, _further(metrics, found, data, label))
 
 
-def compare(config: BaselinesConfig, data: Data) -> dict[str, dict[str, Any]]:
+def compare(
+    config: BaselinesConfig, data: Data, metrics: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
     """All baselines that a config asks for, by name; see :func:`compute`."""
-    return {name: compute(name, config, data) for name in names(config)}
+    return {name: compute(name, config, data, metrics) for name in names(config)}
+
+
+def _further(
+    metrics: Sequence[str], found: Found, data: Data, label: str
+) -> dict[str, float | None]:
+    """Metrics of what was found, by key; all None for a baseline that keeps no probabilities."""
+    values: dict[str, float | None] = dict.fromkeys(metric_keys(metrics))
+    for split, words in (("val", "validation"), ("test", "test")):
+        if not metrics:
+            break
+        if split not in found.probabilities:
+            log.warning("%s has no probabilities of %s rows: metrics are null", label, words)
+            continue
+        probabilities = found.probabilities[split].cpu().numpy()
+        of_split = measured(metrics, probabilities, data.labels(split), f"{label} on {words} rows")
+        values |= {f"{split}/{name}": value for name, value in of_split.items()}
+    return values
 
 
 def check_baselines(config: BaselinesConfig, num_train: int) -> None:

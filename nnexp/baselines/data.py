@@ -69,6 +69,11 @@ class Data:
         rows = self.rows[name]
         return Rows(self.x.index_select(0, rows), self.y.index_select(0, rows))
 
+    def labels(self, name: str) -> npt.NDArray[np.int64]:
+        """The classes of the same rows [M], in the memory of the CPU."""
+        labels: npt.NDArray[np.int64] = self.y.index_select(0, self.rows[name]).cpu().numpy()
+        return labels
+
     def arrays(self, name: str) -> Arrays:
         """The same for scikit-learn, scaled."""
         return self._arrays(self.rows[name])

@@ -28,7 +28,8 @@ from nnexp.probabilities import Scores, scores
 if TYPE_CHECKING:
     from nnexp.baselines.base import Floats
 
-_Choice = Choice[tuple[Any, Any, float]]  # keeps a model, its calibration and the fit's seconds
+# Keeps a model, its calibration, the fit's seconds and probabilities of the validation rows.
+_Choice = Choice[tuple[Any, Any, float, torch.Tensor]]
 
 _ROWS_AT_ONCE = 8192  # of predictions
 _FITS_ON_ALL_ROWS = 3  # at most, where the settings were compared on fewer
@@ -68,7 +69,7 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
         notes.append(f"had not converged: {'; '.join(dict.fromkeys(trial.unconverged))}")
     assert choice.val is not None
     assert choice.kept is not None
-    model, calibration, train_seconds = choice.kept
+    model, calibration, train_seconds, of_val = choice.kept
 
     test = data.arrays("test")  # all choices have been made
     began = time.perf_counter()
@@ -86,6 +87,7 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
         predict_seconds,
         train_seconds=train_seconds,
         note="; ".join(notes) or None,
+        probabilities={"val": of_val, "test": found},
     )
 
 
@@ -127,9 +129,9 @@ class _Trial:
             outputs = _outputs(self._learner, model, group, self._val.x)
             for settings, own in zip(group, outputs, strict=True):
                 calibration = self._learner.calibration(own, self._val.y)
-                found = self._learner.probabilities(own, calibration)
-                val = _scores(torch.from_numpy(found).float(), self._val)
-                choice.offer(settings, val, (model, calibration, fit_seconds))
+                found = torch.from_numpy(self._learner.probabilities(own, calibration)).float()
+                kept = (model, calibration, fit_seconds, found)
+                choice.offer(settings, _scores(found, self._val), kept)
         return choice
 
     def again(self, compared: _Choice, train: Arrays) -> tuple[_Choice, list[str]]:

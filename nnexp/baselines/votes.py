@@ -81,9 +81,10 @@ class KNN:
             raise ConfigError(f"weights={self.weights}{hint}: use one of {', '.join(WEIGHTS)}")
 
     def choose(
-        self, val: Rows, ks: Sequence[int], weights: Sequence[str], choice: Choice[None]
+        self, val: Rows, ks: Sequence[int], weights: Sequence[str], choice: Choice[Tensor]
     ) -> None:
-        """Offer each of the ``ks`` with each of the ``weights``, scored on ``val``.
+        """Offer each of the ``ks`` with each of the ``weights``, scored on ``val``, with its
+        probabilities.
 
         Looks for neighbours once, for the largest k. Raises ``ConfigError`` as :func:`check_ks`.
         """
@@ -93,7 +94,7 @@ class KNN:
             model = replace(self, weights=own)
             for k, votes in model._votes(distances, indices, val.y, ks):
                 settings = {"k": k, "metric": self.metric, "weights": own}
-                choice.offer(settings, votes.scores(val.y), None)
+                choice.offer(settings, votes.scores(val.y), votes.probabilities)
 
     def predict(self, rows: Rows, k: int) -> Votes:
         """The votes of the ``k`` nearest training rows."""
@@ -133,7 +134,7 @@ def tuned_knn(config: KNNConfig, data: Data) -> Found:
     """Choose k, metric and weights by the validation rows, then read the test rows."""
     train, val = data.split("train"), data.split("val")
     ks = _usable(config, len(train.x))
-    choice: Choice[None] = Choice()
+    choice: Choice[Tensor] = Choice()
 
     def model(metric: str, weights: str) -> KNN:
         return KNN(train, data.num_classes, metric, weights, config.memory_mb * 2**20)
@@ -142,6 +143,7 @@ def tuned_knn(config: KNNConfig, data: Data) -> Found:
         for metric in config.metric:
             model(metric, WEIGHTS[0]).choose(val, ks, config.weights, choice)
     assert choice.val is not None
+    assert choice.kept is not None
     chosen = choice.settings
 
     test = data.split("test")  # all choices have been made
@@ -152,7 +154,14 @@ def tuned_knn(config: KNNConfig, data: Data) -> Found:
     predict_seconds = time.perf_counter() - began
     tested = votes.scores(test.y)
     return Found(
-        chosen, choice.tried, choice.val, tested, predictions, len(train.x), predict_seconds
+        chosen,
+        choice.tried,
+        choice.val,
+        tested,
+        predictions,
+        len(train.x),
+        predict_seconds,
+        probabilities={"val": choice.kept, "test": votes.probabilities},
     )
 
 

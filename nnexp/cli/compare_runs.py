@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnexp.baselines.labels import LABELS
+from nnexp.baselines.labels import labels
 from nnexp.cli.comparability import warnings
 from nnexp.cli.rows import Row, Spread, differing, read_rows
 from nnexp.cli.table import Column, lines_of, terminal_width
@@ -156,9 +156,10 @@ def _metric_cells(rows: Sequence[Row]) -> list[_Cells]:
 
 def _baseline_cells(rows: Sequence[Row]) -> list[_Cells]:
     names = dict.fromkeys(name for row in rows for run in row.runs for name in run.baselines)
-    ordered = [*(name for name in LABELS if name in names), *(n for n in names if n not in LABELS)]
+    known = labels()
+    ordered = [*(name for name in known if name in names), *(n for n in names if n not in known)]
     return [
-        (Column(f"{LABELS.get(name, name)} test/acc", right=True, goes=3 + place), _baseline(name))
+        (Column(f"{known.get(name, name)} test/acc", right=True, goes=3 + place), _baseline(name))
         for place, name in enumerate(ordered)
     ]
 

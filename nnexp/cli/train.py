@@ -151,7 +151,7 @@ def train(arguments: Sequence[str]) -> None:
     logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
     try:
         refuse_undecodable(sys.argv[1:])
-        import_components(_imports(sys.argv[1:]))
+        import_components(imports_of(sys.argv[1:]))
         register()
         if is_wanted(sys.argv):
             start_server()
@@ -199,7 +199,7 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     return flags + overrides
 
 
-def _imports(arguments: Sequence[str]) -> list[str]:
+def imports_of(arguments: Sequence[str]) -> list[str]:
     """The modules of ``imports=[a,b]``: they must be there before Hydra composes a config."""
     named = [re.fullmatch(r"\+*imports=\[?(.*?)\]?", text) for text in arguments]
     texts = [match[1] for match in named if match]

@@ -64,11 +64,22 @@ def _outcome(name: str, split: str, records: Sequence[RunRecord]) -> Outcome:
         tried=tried,
         test_clipped_loss=told.get("test/clipped_loss"),
         test_brier=told.get("test/brier"),
+        test_metrics=_further(name, records),
         calibrations=() if calibration is None else (calibration,),
         train_seconds=told.get("seconds/train"),
         predict_seconds=told.get("seconds/predict"),
         tune_seconds=seconds,
     )
+
+
+def _further(name: str, records: Sequence[RunRecord]) -> dict[str, float | None]:
+    """Further metrics by name, each from the first run that has it: not all need ask for it."""
+    found: dict[str, float | None] = {}
+    for result in (record.result for record in records):
+        for metric in result.further:
+            if found.get(metric) is None:
+                found[metric] = result.baselines[name].get(f"test/{metric}")
+    return found
 
 
 def _tried(told: Mapping[str, Any]) -> tuple[Tried, ...]:

@@ -186,6 +186,7 @@ def _result(
         ),
         expected_best=expected_best(entry.outcomes, facts.guess, measures.over),
         ensemble=ensemble(entry, measures.held_out) if facts.task.same_test_rows else None,
+        test_metrics=measures.test_metrics(entry),
         notes=entry.notes,
     )
 

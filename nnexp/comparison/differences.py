@@ -22,6 +22,7 @@ from nnexp.comparison.held_out import Floats, HeldOut, RowScores
 from nnexp.comparison.tasks import TaskFacts
 from nnexp.comparison.types import Difference, Estimate
 from nnexp.comparison.verdicts import points
+from nnexp.metrics import metric_bounds
 
 Error = tuple[Difference, Uncertainty]
 """A difference and what its error is made of: more splits would make it smaller."""
@@ -75,6 +76,16 @@ class Measures:
         by_row = self._by_row(entry, lambda scores: scores.brier)
         return self._of_rows(entry, [o.test_brier for o in entry.outcomes], 2.0, by_row)
 
+    def test_metrics(self, entry: Entry) -> dict[str, Estimate | None]:
+        """The mean of each further metric by name; None unless all splits have it."""
+        names = dict.fromkeys(name for outcome in entry.outcomes for name in outcome.test_metrics)
+        return {name: self._test_metric(entry, name) for name in names}
+
+    def _test_metric(self, entry: Entry, name: str) -> Estimate | None:
+        values = [outcome.test_metrics.get(name) for outcome in entry.outcomes]
+        low, high = metric_bounds(name)
+        return self._of_rows(entry, values, high, None, low=low, step=self._step)
+
     def unread(self) -> list[str]:
         """A warning for every learner whose predictions of test rows that stay lack."""
         if not self._facts.task.same_test_rows:
@@ -100,13 +111,20 @@ class Measures:
         return np.mean(known, axis=0) if known and len(known) == len(columns) else None
 
     def _of_rows(
-        self, entry: Entry, values: Sequence[float | None], high: float, by_row: Floats | None
+        self,
+        entry: Entry,
+        values: Sequence[float | None],
+        high: float,
+        by_row: Floats | None,
+        *,
+        low: float = 0.0,
+        step: float = 0.0,
     ) -> Estimate | None:
         """On test rows that stay there is an interval only where the error of each is known."""
         known = [value for value in values if value is not None]
         if len(known) < len(values):
             return None
-        found = self._estimate(entry, known, high, by_row=by_row)
+        found = self._estimate(entry, known, high, low=low, step=step, by_row=by_row)
         if found is not None and by_row is None and self._facts.task.same_test_rows:
             return replace(found, interval=None)
         return found
@@ -117,10 +135,11 @@ class Measures:
         values: Sequence[float],
         high: float,
         *,
+        low: float = 0.0,
         step: float = 0.0,
         by_row: Floats | None = None,
     ) -> Estimate | None:
-        """Of numbers from 0 to ``high``."""
+        """Of numbers from ``low`` to ``high``."""
         if not values:
             return None
         error = uncertainty(
@@ -131,7 +150,7 @@ class Measures:
             one_fit=entry is not None and entry.one_fit,
         )
         mean = fmean(values)
-        return Estimate(mean=mean, interval=interval(mean, error, 0.0, high), values=tuple(values))
+        return Estimate(mean=mean, interval=interval(mean, error, low, high), values=tuple(values))
 
     def difference(self, entry: Entry, other: Entry) -> Error:
         """``entry`` minus ``other``, on the splits that both have.

@@ -30,6 +30,8 @@ class Outcome:
     tried: tuple[Tried, ...]
     test_clipped_loss: float | None
     test_brier: float | None
+    test_metrics: Mapping[str, float | None] = field(default_factory=dict)
+    """Further metrics by name."""
     calibrations: tuple[Mapping[str, Sequence[Any]], ...] = ()
     train_seconds: float | None = None
     predict_seconds: float | None = None

@@ -8,8 +8,9 @@ from typing import Any
 from nnexp.comparison.config_keys import SEPARATOR, canonical, flatten, is_under, labels
 
 NOT_THE_LEARNER = (
-    "seed", "objective", "dataset", "report", "baseline", "trainer.device", "trainer.threads",
-    "trainer.cuda_graphs", "trainer.checkpoint_seconds", "trainer.histograms", "trainer.pictures",
+    "seed", "imports", "objective", "metrics", "dataset", "report", "baseline", "trainer.device",
+    "trainer.threads", "trainer.cuda_graphs", "trainer.checkpoint_seconds", "trainer.histograms",
+    "trainer.pictures",
 )  # fmt: skip
 """Where and how a run is computed and shown, not what is compared."""
 NAMING = ("model.name", "optimizer.name")

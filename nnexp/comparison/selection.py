@@ -107,11 +107,12 @@ def _outcome(
     }
 
     def mean(key: str, of: Sequence[Mapping[str, float | None]]) -> float | None:
-        values = [metrics.get(key) for metrics in of] + [uniform[key]] * num_failed
+        values = [metrics.get(key) for metrics in of] + [uniform.get(key)] * num_failed
         known = [value for value in values if value is not None]
         return fmean(known) if len(known) == len(values) else None
 
     metrics = [result.metrics for result in results]
+    further = dict.fromkeys(name for result in results for name in result.further)
     return Outcome(
         choice=Choice(
             split=split,
@@ -125,6 +126,7 @@ def _outcome(
         tried=tried,
         test_clipped_loss=mean("test/clipped_loss", metrics),
         test_brier=mean("test/brier", metrics),
+        test_metrics={name: mean(f"test/{name}", metrics) for name in further},
         calibrations=tuple(r.calibration for r in results if r.calibration is not None),
         train_seconds=_mean_known(map(_train_seconds, results)),
         predict_seconds=_mean_known(result.seconds.get("predict") for result in results),

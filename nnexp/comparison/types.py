@@ -8,7 +8,8 @@ choice of the tuned hyperparameters. A *split* is one draw of train, validation 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Setting = dict[str, Any]
@@ -178,6 +179,9 @@ class LearnerOnTask:
     expected_best: Band | None
     """Expected best validation accuracy (y) against the number of settings tried (x)."""
     ensemble: Ensemble | None
+    test_metrics: Mapping[str, Estimate | None] = field(default_factory=dict)
+    """Further metrics by name; None where a split has no value. Left out of ``summary.json`` if
+    there are none."""
     notes: tuple[str, ...] = ()  # "trained on 20,000 of 60,000 rows"; why it was left out
 
 

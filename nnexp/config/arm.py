@@ -14,6 +14,7 @@ _SILENT = (
     "seed",
     "imports",
     "objective",
+    "metrics",
     "model",
     "optimizer",
     # Which data a run sees is told by their name, beside the arm.

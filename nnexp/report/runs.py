@@ -140,6 +140,7 @@ def _without_repetitions(records: Sequence[RunRecord]) -> tuple[list[RunRecord],
     """One of the runs that say the same (see ``precedence``), and the folders of the others.
 
     A seed that was trained twice is no second draw: counted as one it makes intervals too short.
+    One that was trained again for further metrics counts with these.
     """
     alike: dict[str, list[RunRecord]] = {}
     for record in records:
@@ -153,7 +154,9 @@ def _without_repetitions(records: Sequence[RunRecord]) -> tuple[list[RunRecord],
         if unread:  # on what data is not known, but the options say the same
             on_data.setdefault(next(iter(on_data), None), []).extend(unread)
         for repeated in on_data.values():
-            repeated.sort(key=lambda r: (-precedence(r.result), _written(r.folder)))
+            repeated.sort(
+                key=lambda r: (-precedence(r.result), len(r.result.further), _written(r.folder))
+            )
             kept.add(id(repeated[-1]))
     return (
         [record for record in records if id(record) in kept],
@@ -166,7 +169,9 @@ def _sameness(record: RunRecord) -> str:
     that was refused) it is all that the file says, if the run was trained at all."""
     result = record.result
     if result.config:
-        told = {key: value for key, value in result.config.items() if key != "report"}
+        told = {
+            key: value for key, value in result.config.items() if key not in ("report", "metrics")
+        }
         return json.dumps(told, sort_keys=True, default=str)
     if result.seconds.get("train") is None:
         return str(record.folder)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nnexp.data import Dataset
+from nnexp.metrics import metric_keys
 from nnexp.models.module import as_module, named_tensors
 from nnexp.models.structure import Structure
 from nnexp.results.events import EventWriter
@@ -69,14 +70,16 @@ class Board:
         TensorBoard's HParams table shows the first five tags until one chooses others. So the
         baselines' tags come late in the alphabet, and ``test/acc`` is among the five.
         """
-        metrics = {
-            key if key.startswith("test/") else f"best/{key.replace('/', '_')}": value
-            for key, value in result.metrics.items()
-        }
+        metrics = {_tag(key, result): value for key, value in result.metrics.items()}
         baselines = {
             f"vs/{name}/{split}_acc": baseline[f"{split}/acc"]
             for name, baseline in result.baselines.items()
             for split in ("val", "test")
+        }
+        baselines |= {
+            f"vs/{name}/{key.replace('/', '_')}": baseline.get(key)
+            for name, baseline in result.baselines.items()
+            for key in metric_keys(result.further)
         }
         self._writer.scalars(baselines, 0)  # from here to the end: a line to compare curves with
         success = result.status == "completed"
@@ -135,6 +138,13 @@ def _graph(structure: Structure) -> bytes:
     """The serialised GraphDef of a structure: traced once for all runs that share it."""
     example = torch.zeros(1, structure.num_features)
     return bytes(layer_graph(as_module(structure), example).SerializeToString())
+
+
+def _tag(key: str, result: RunResult) -> str:
+    """``test/acc``, ``best/val_acc``; further metrics keep their key, else they would come before
+    ``test/acc``."""
+    is_kept = key.startswith("test/") or key in metric_keys(result.further)
+    return key if is_kept else f"best/{key.replace('/', '_')}"
 
 
 def _trial(arm: str, table: Mapping[str, Any], dataset: Dataset) -> str:

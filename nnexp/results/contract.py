@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nnexp.config.schema import ReportConfig
+from nnexp.metrics import metric_keys
 from nnexp.results.typed import check, check_present, misfit, require
 
 _AT_LEAST = {
@@ -50,8 +51,12 @@ def check_values(fields: Mapping[str, Any]) -> None:
             raise ValueError(f"{key} is {value}, which is less than {least}")
     _check_accuracies("metrics", fields["metrics"])
     check_calibration("calibration", fields.get("calibration"))
+    metrics = fields.get("config", {}).get("metrics")
+    check("config.metrics", metrics, list[str] | None)
     for name, baseline in fields["baselines"].items():
         _check_baseline(f"baselines.{name}", baseline)
+        for key in metric_keys(metrics or ()):
+            check(f"baselines.{name}.{key}", baseline.get(key), float | None)
     report = fields.get("config", {}).get("report")
     if report is not None:
         check_present(ReportConfig, report, "config.report")

@@ -164,7 +164,7 @@ class GroupTraining:
         for one in wanted:
             self._logs.repeat(one.key, job.folder)
             if one.key in left_out:
-                results[one.name] = skipped_record(left_out[one.key])
+                results[one.name] = skipped_record(left_out[one.key], job.config.metrics)
                 continue
             found = self._findings.get(one.key)
             if isinstance(found, str):

@@ -25,7 +25,12 @@ def wanted_baselines(config: Config) -> Iterator[Wanted]:
         others = dict.fromkeys(other for other in _names(config.baseline) if other != name)
         options = dataclasses.replace(config.baseline, **others)
         alone = dataclasses.replace(config, baseline=options)
-        yield Wanted(repr((config.dataset, options)), name, alone)
+        key = repr((config.dataset, options, *_distinct(config.metrics)))
+        yield Wanted(key, name, alone)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    return list(dict.fromkeys(names))
 
 
 def _names(options: BaselinesConfig) -> list[str]:

@@ -40,6 +40,8 @@ _CHECKPOINTS = "checkpoints"
 # Where and in what company a run was computed, and its config, of which checkpoints tell; the rest
 # of its result must be the same.
 _CIRCUMSTANCES = ("schema", "group_size", "device", "threads", "matmul", "versions", "config")
+# Options that the first configs do not have, with what they come to.
+_ABSENT_AT_FIRST: dict[str, Any] = {"imports": [], "metrics": []}
 # What earlier versions called test/loss is clipped, and is compared as such.
 _NAMES: dict[tuple[str, ...], str] = {("metrics", "test/loss"): "the exact test/loss"}
 
@@ -86,7 +88,9 @@ def compared(recorded: Recorded) -> Comparison:
     told = recorded_config(recorded.folder, theirs.config)
     notes = [
         f"the config now says {d.alone} for {d.place}; it was trained with {d.recorded}"
-        for d in differences(theirs.config, dataclasses.asdict(told.config), "config")
+        for d in differences(
+            {**_ABSENT_AT_FIRST, **theirs.config}, dataclasses.asdict(told.config), "config"
+        )
     ]
     with tempfile.TemporaryDirectory(prefix="nnexp-verify-") as name:
         ours = _trained(told.config, Path(name).resolve(), recorded.result.arm, told.cwd)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from nnexp.metrics import metric_keys
 from nnexp.results.record import METRICS_FILE, RESULT_FILE, RunResult
 from nnexp.verification.differences import Difference, differences
 
@@ -98,9 +99,12 @@ def agreement(
     )
     tested = []
     if until == len(by_epoch) and results[0].best_epoch == results[1].best_epoch:
-        tested = list(
-            _deviations(results[0].metrics, results[1].metrics, rows, tolerance, RESULT_FILE)
-        )
+        pair = results[0].metrics, results[1].metrics
+        further = metric_keys(results[0].further)
+        tested = [
+            *_deviations(*pair, rows, tolerance, RESULT_FILE),
+            *_further_deviations(*pair, further, rows, tolerance),
+        ]
     apart = [*by_epoch[until], *tested] if until < len(by_epoch) else tested
     return Agreement(
         epochs=len(by_epoch),
@@ -146,6 +150,25 @@ def _deviations(
         if amount:
             most = allowed(name, theirs, rows.get(_ACCURACIES.get(name, "")), tolerance)
             yield Deviation(f"{place}, {name}", theirs, ours, amount, most)
+
+
+def _further_deviations(
+    recorded: Mapping[str, float | None],
+    alone: Mapping[str, float | None],
+    keys: Sequence[str],
+    rows: Mapping[str, Any],
+    tolerance: float,
+) -> Iterator[Deviation]:
+    """Of further metrics. In a mean over classes one sample that tips over may weigh as much as so
+    many samples as there are classes."""
+    for key in keys:
+        theirs, ours = recorded.get(key), alone.get(key)
+        amount = _distance(theirs, ours)
+        if amount:
+            number = rows[f"num_{key.partition('/')[0]}"]
+            sample = (rows["num_classes"] or 0) / number if number else 0.0
+            most = tolerance * max(1.0, abs(theirs or 0.0)) + sample
+            yield Deviation(f"{RESULT_FILE}, {key}", theirs, ours, amount, most)
 
 
 def _distance(one: float | None, other: float | None) -> float:

@@ -99,7 +99,8 @@ class RunResult:
     best_epoch: int | None = None
     """The epoch of least validation loss, whose parameters saw the test rows."""
     metrics: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(RESULT_METRICS))
-    """:data:`RESULT_METRICS` at the best epoch.
+    """:data:`RESULT_METRICS` at the best epoch, and ``val/<name>`` and ``test/<name>`` of further
+    metrics that the config asks for (:mod:`nnexp.metrics`).
 
     ``val/loss`` and ``test/loss`` are the exact cross-entropy in nats, not bounded. ``train/loss``
     is what was minimised: with dropout and label smoothing, over the epoch. By
@@ -108,7 +109,7 @@ class RunResult:
     calibration: dict[str, list[Any]] | None = field(default=None, metadata=ADDED)
     """Of the network on the test rows; see :class:`~nnexp.probabilities.Scores`."""
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By name: the chosen settings and :data:`BASELINE_KEYS`.
+    """By name: the chosen settings, :data:`BASELINE_KEYS` and further metrics as above.
 
     ``tried`` lists settings with their ``val/acc``; ``rows`` is the number of training rows used.
     Of a baseline that was left out ``skipped`` says why, and the rest is null.
@@ -125,6 +126,11 @@ class RunResult:
     versions: dict[str, str] = field(default_factory=installed_versions)
     config: dict[str, Any] = field(default_factory=dict, metadata=ADDED)
     """All options of the run; empty if they were refused."""
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The names of further metrics that were asked for, each once."""
+        return tuple(dict.fromkeys(self.config.get("metrics") or ()))
 
 
 def write_result(folder: Path, result: RunResult) -> None:

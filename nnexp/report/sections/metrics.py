@@ -1,0 +1,47 @@
+"""Further metrics: those that ``metrics=[...]`` asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nnexp.comparison.types import Task
+from nnexp.metrics import METRICS, metric_label
+from nnexp.report.blocks import Block, Cell, Section, Table
+from nnexp.report.numbers import score, score_interval
+from nnexp.report.sections.view import View, columns
+
+
+def further(view: View) -> Section | None:
+    """A table of learner by metric for each task; None where no run recorded one."""
+    blocks = view.each_task(lambda task: _table(view, task))
+    if not blocks:
+        return None
+    intro = (
+        f"On the test rows, the mean over the {view.units} with its 95 % interval, in the order of "
+        f"test accuracy. Nothing was chosen by them. A dash: not recorded on every {view.unit}, "
+        "undefined there, or a run failed."
+    )
+    if any(task.same_test_rows for task in view.tasks):
+        intro += " Where the test rows stay there is no interval: the error of each is not known."
+    return Section(id="metrics", title="Further metrics", intro=intro, blocks=blocks)
+
+
+def _table(view: View, task: Task) -> Sequence[Block]:
+    results = view.results(task)
+    names = list(dict.fromkeys(name for result in results for name in result.test_metrics))
+    if not names:
+        return []
+    rows = [
+        [view.head(result.learner), *(Cell(score(e), score_interval(e)) for e in estimates)]
+        for result in results
+        if any(estimates := [result.test_metrics.get(name) for name in names])
+    ]
+    heads = columns("learner", *((metric_label(name), _direction(name)) for name in names))
+    return [Table(caption=f"Further metrics on {task.name}", columns=heads, rows=rows)]
+
+
+def _direction(name: str) -> str:
+    """Which way is better, as far as is known where the report is made."""
+    if name not in METRICS:
+        return "[95 %]"
+    return f"[95 %], {'more' if METRICS[name].greater_is_better else 'less'} is better"

@@ -1,0 +1,331 @@
+"""Further metrics: scikit-learn's values, and their way into records, tables and the report."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from numpy.typing import NDArray
+from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from nnexp.config.arm import arm_name
+from nnexp.config.compose import CONF, register, to_config
+from nnexp.config.schema import Config
+from nnexp.errors import ConfigError
+from nnexp.metrics import (
+    METRICS,
+    balanced_accuracy,
+    macro_f1,
+    measured,
+    metric,
+    metric_keys,
+    metric_label,
+    roc_auc,
+)
+from nnexp.results.contract import check_values
+from nnexp.sweep.keys import wanted_baselines
+
+NAMES = ["macro_f1", "cost", "broken"]
+OUTSIDE = """
+import nnexp
+
+
+@nnexp.metric("cost", label="cost in euros", greater_is_better=False)
+def cost(probabilities, labels):
+    assert probabilities.dtype == "float64" and labels.dtype == "int64"
+    assert probabilities.ndim == 2 and len(probabilities) == len(labels)
+    return 100.0 * (probabilities.argmax(1) != labels).mean()
+
+
+@nnexp.metric("broken")
+def broken(probabilities, labels):
+    raise ZeroDivisionError("by design\\nand on a second line")
+"""
+
+
+# ── values ────────────────────────────────────────────────────────────────────────────────────
+
+
+def random_case(seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Probabilities, of which many are equal, and labels, among which classes may lack."""
+    rng = np.random.default_rng(seed)
+    num_rows, num_classes = int(rng.integers(1, 40)), int(rng.integers(2, 7))
+    raw = rng.integers(1, 6, (num_rows, num_classes)).astype(np.float64)
+    present = rng.permutation(num_classes)[: rng.integers(1, num_classes + 1)]
+    labels = rng.choice(present, num_rows).astype(np.int64)
+    return raw / raw.sum(1, keepdims=True), labels
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_values_are_those_of_scikit_learn(seed: int) -> None:
+    probabilities, labels = random_case(seed)
+    predicted = probabilities.argmax(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes that are predicted and lack among the labels
+        expected = balanced_accuracy_score(labels, predicted)
+    assert balanced_accuracy(probabilities, labels) == pytest.approx(expected, abs=1e-12)
+    expected = f1_score(labels, predicted, average="macro")
+    assert macro_f1(probabilities, labels) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_area_is_that_of_scikit_learn(seed: int) -> None:
+    probabilities, labels = random_case(seed)
+    num_classes = probabilities.shape[1]
+    if len(set(labels.tolist())) < num_classes:
+        assert math.isnan(roc_auc(probabilities, labels))
+        return
+    if num_classes == 2:
+        expected = roc_auc_score(labels, probabilities[:, 1])
+    else:
+        expected = roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
+    assert roc_auc(probabilities, labels) == pytest.approx(expected, abs=1e-12)
+
+
+def test_values_by_hand() -> None:
+    # Three rows of class 0 and one of class 1; class 2 lacks. Right: two of class 0.
+    probabilities = np.array([[0.8, 0.2, 0], [0.5, 0.5, 0], [0.1, 0.2, 0.7], [0.9, 0.1, 0]])
+    labels = np.array([0, 0, 0, 1])
+    assert balanced_accuracy(probabilities, labels) == pytest.approx((2 / 3 + 0) / 2)
+    assert macro_f1(probabilities, labels) == pytest.approx((4 / 6 + 0 + 0) / 3)
+    assert math.isnan(roc_auc(probabilities, labels))
+    # Of the four pairs of a positive and a negative row two are in order and one is a tie.
+    scores = np.array([0.1, 0.4, 0.4, 0.3])
+    found = roc_auc(np.stack([1 - scores, scores], axis=1), np.array([0, 0, 1, 1]))
+    assert found == pytest.approx(2.5 / 4)
+
+
+# ── the registry, and what goes wrong ─────────────────────────────────────────────────────────
+
+
+def test_names_that_are_recorded_anyway_are_refused() -> None:
+    for name in ("acc", "loss", "clipped_loss", "brier"):
+        with pytest.raises(ConfigError, match=f"metric {name}: is recorded in any case"):
+            metric(name)(lambda probabilities, labels: 0.0)
+    assert [*METRICS][:3] == ["balanced_accuracy", "macro_f1", "roc_auc"]
+    assert metric_label("macro_f1") == "macro F1"
+    assert metric_label("not_registered_here") == "not registered here"
+
+
+def test_what_is_no_finite_number_is_none_and_costs_a_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nnexp.registry._registered", {"metric": {}})
+
+    @metric("sorted_in_place")
+    def sorted_in_place(probabilities: Any, labels: Any) -> float:
+        probabilities.sort(0)
+        labels[:] = 7
+        return np.float32(0.5)  # type: ignore[return-value]
+
+    metric("infinite")(lambda probabilities, labels: math.inf)
+    metric("text")(lambda probabilities, labels: "much")  # type: ignore[arg-type, return-value]
+    metric("nothing")(lambda probabilities, labels: None)  # type: ignore[arg-type, return-value]
+    probabilities, labels = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32), np.array([0, 1])
+    names = ["sorted_in_place", "infinite", "text", "nothing", "infinite"]
+    with caplog.at_level(logging.WARNING):
+        found = measured(names, probabilities, labels, "KNN on test rows")
+    assert found == {"sorted_in_place": 0.5, "infinite": None, "text": None, "nothing": None}
+    assert probabilities[0, 0] == np.float32(0.9)
+    assert labels.tolist() == [0, 1]
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "metric infinite of KNN on test rows: is inf; recorded as null"
+    assert [line.split()[1] for line in lines] == ["infinite", "text", "nothing"]
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        probabilities[1] = np.nan
+        assert measured(["sorted_in_place"], probabilities, labels, "x") == {
+            "sorted_in_place": None
+        }
+    assert "some probabilities are not finite" in caplog.text
+
+
+def config_of(*overrides: str) -> Config:
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return to_config(compose("config", list(overrides)))
+
+
+def test_an_unknown_name_is_told_with_the_nearest() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_of("metrics=[makro_f1]")
+    told = str(caught.value)
+    assert told.startswith(
+        "metrics=[makro_f1]: makro_f1 is no registered metric (did you mean 'macro_f1'?); "
+        "registered are balanced_accuracy, macro_f1, roc_auc"
+    )
+    assert "\n" not in told
+
+
+def test_the_arm_does_not_tell_of_metrics() -> None:
+    overrides = ["metrics=[macro_f1]"]
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert arm_name(compose("config", overrides), overrides) == "deep · adam"
+
+
+def test_baselines_are_shared_between_runs_that_ask_for_the_same_metrics() -> None:
+    plain, one, two = (
+        {w.name: w.key for w in wanted_baselines(config_of("baseline=[knn,svm]", *overrides))}
+        for overrides in ([], ["metrics=[macro_f1]"], ["metrics=[macro_f1,roc_auc]"])
+    )
+    for name in ("knn", "svm"):
+        assert len({plain[name], one[name], two[name]}) == 3
+    again = wanted_baselines(config_of("baseline=[knn]", "metrics=[macro_f1]", "optimizer.lr=0.5"))
+    assert next(iter(again)).key == next(
+        iter(wanted_baselines(config_of("baseline=[knn]", "metrics=[macro_f1,macro_f1]")))
+    ).key  # fmt: skip
+
+
+def test_a_value_of_a_baseline_is_a_number_or_null() -> None:
+    fields: dict[str, Any] = {
+        "dataset": {},
+        "metrics": {},
+        "baselines": {"knn": {"test/macro_f1": "much"}},
+        "config": {"metrics": ["macro_f1"]},
+    }
+    with pytest.raises(ValueError, match=r"baselines\.knn\.test/macro_f1 is 'much'"):
+        check_values(fields)
+
+
+# ── through the command line, with a metric of another module ─────────────────────────────────
+
+
+def nnexp(folder: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("outside")
+    (folder / "my_metrics.py").write_text(OUTSIDE, encoding="utf-8")
+    return folder
+
+
+SMALL = ("dataset=wine", "trainer.epochs=3", "trainer.device=cpu", "model.hidden=[8]",
+         "baseline=[knn,majority]", "imports=[my_metrics]",
+         f"metrics=[{','.join(NAMES)}]")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sweep(place: Path) -> tuple[Path, str]:
+    done = nnexp(
+        place, "nnexp", "-m", *SMALL, "seed=0,1", "optimizer.lr=0.01,0.001",
+        "hydra.sweep.dir=sweep",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return place / "sweep", done.stdout + done.stderr
+
+
+def test_a_run_records_them_and_its_table_shows_them(place: Path) -> None:
+    done = nnexp(place, "nnexp", *SMALL, "hydra.run.dir=alone")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((place / "alone" / "result.json").read_text(encoding="utf-8"))
+    keys = metric_keys(NAMES)
+    assert list(result["metrics"])[-len(keys) :] == keys
+    with np.load(place / "alone" / "predictions.npz") as saved:
+        probabilities, labels = saved["probabilities"].astype(float), saved["labels"].astype(int)
+    assert result["metrics"]["test/macro_f1"] == macro_f1(probabilities, labels)
+    for values in (result["metrics"], *result["baselines"].values()):
+        for split in ("val", "test"):
+            assert values[f"{split}/cost"] == pytest.approx(100 * (1 - values[f"{split}/acc"]))
+            assert 0 <= values[f"{split}/macro_f1"] <= 1
+            assert values[f"{split}/broken"] is None
+    told = [line for line in done.stdout.splitlines() if "metric broken of" in line]
+    assert len(told) == 6  # three learners, two splits
+    assert told[0].endswith(
+        "metric broken of the network on validation rows: ZeroDivisionError: by design; "
+        "recorded as null"
+    )
+    head, table = done.stdout.split("───", 1)
+    assert "euros" in head
+    assert "F1" in head
+    assert f"{result['metrics']['test/cost']:.4f}" in table
+    assert f"{result['baselines']['majority']['test/macro_f1']:.4f}" in table
+
+    events = EventAccumulator(str(place / "alone"))
+    events.Reload()
+    tags = events.Tags()["scalars"]
+    assert {"test/cost", "val/cost", "vs/knn/test_cost", "vs/majority/val_macro_f1"} <= {*tags}
+    last = [tag for tag in sorted(tags) if tag.startswith(("best/", "test/"))]
+    assert "test/acc" in last[:5]  # of those, TensorBoard's table shows five
+    assert events.Scalars("test/cost")[-1].value == pytest.approx(result["metrics"]["test/cost"])
+
+
+def test_a_sweep_and_its_report_have_them(sweep: tuple[Path, str]) -> None:
+    folder, output = sweep
+    assert "metric broken of KNN on test rows" in output
+    with (folder / "report" / "runs.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    for row in rows:
+        result = json.loads((folder / row["folder"] / "result.json").read_text(encoding="utf-8"))
+        assert float(row["metrics.test/cost"]) == result["metrics"]["test/cost"]
+        assert float(row["baselines.knn.val/cost"]) == result["baselines"]["knn"]["val/cost"]
+        assert row["metrics.test/broken"] == ""
+        assert row["arm"] == result["arm"]
+        assert "metrics" not in result["arm"]
+    summary = json.loads((folder / "report" / "summary.json").read_text(encoding="utf-8"))
+    by_learner = {result["learner"]: result for result in summary["results"]}
+    for result in by_learner.values():
+        cost, acc = result["test_metrics"]["cost"], result["test_acc"]
+        assert cost["mean"] == pytest.approx(100 * (1 - acc["mean"]))
+        assert cost["values"] == pytest.approx([100 * (1 - value) for value in acc["values"]])
+        assert result["test_metrics"]["macro_f1"]["interval"]["high"] <= 1
+        assert result["test_metrics"]["broken"] is None
+    page = (folder / "report" / "index.html").read_text(encoding="utf-8")
+    section = page[page.index('id="metrics"') :].split("</section>")[0]
+    text = " ".join(re.sub(r"<[^>]*>", " ", section).split())
+    assert "Further metrics" in text
+    assert "macro F1" in text
+    assert "cost in euros [95 %], less is better" in text
+    assert f"{by_learner['KNN']['test_metrics']['cost']['mean']:.4f}" in text
+
+
+def test_verify_compares_them(sweep: tuple[Path, str], place: Path) -> None:
+    folder, _ = sweep
+    done = nnexp(place, "nnexp.verify", "sweep/0", "--runs", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 1 run identical" in done.stdout
+    path = folder / "0" / "result.json"
+    recorded = path.read_text(encoding="utf-8")
+    fields = json.loads(recorded)
+    fields["baselines"]["knn"]["test/cost"] += 5
+    try:
+        path.write_text(json.dumps(fields), encoding="utf-8")
+        done = nnexp(place, "nnexp.verify", "sweep/0", "--runs", "1")
+    finally:
+        path.write_text(recorded, encoding="utf-8")
+    assert done.returncode == 1
+    assert "baselines, knn, test/cost" in done.stdout
+
+
+def test_without_metrics_nothing_tells_of_them(place: Path) -> None:
+    plain = [argument for argument in SMALL if not argument.startswith(("metrics", "imports"))]
+    done = nnexp(place, "nnexp", "-m", *plain, "seed=0,1", "hydra.sweep.dir=plain")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((place / "plain" / "0" / "result.json").read_text(encoding="utf-8"))
+    assert result["config"]["metrics"] == []
+    assert "macro" not in json.dumps(result)
+    report = place / "plain" / "report"
+    assert 'id="metrics"' not in (report / "index.html").read_text(encoding="utf-8")
+    assert "test_metrics" not in (report / "summary.json").read_text(encoding="utf-8")
