@@ -27,9 +27,9 @@ from nnexp.config.schema import OptimizerConfig
 from nnexp.data.features import Floats
 from nnexp.devices import Precision
 from nnexp.engine import Group
-from nnexp.memory import KEEP_INPUT, needs_of, optimizer_buffers
+from nnexp.memory import needs_of, optimizer_buffers
 from nnexp.models.activations import ACTIVATIONS
-from nnexp.models.structure import Structure
+from nnexp.models.structure import KEEP_INPUT, Structure
 from nnexp.optimizers import make_optimizers
 
 

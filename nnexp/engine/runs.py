@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from nnexp.config.schema import Config, EarlyStoppingConfig
-from nnexp.models.init import initial_parameters, initial_statistics
-from nnexp.models.structure import Structure
+from nnexp.models.protocol import Network
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,9 @@ class RunState:
     status: str = "running"  # completed or diverged in the end
 
     @classmethod
-    def initial(cls, config: Config, structure: Structure) -> RunState:
+    def initial(cls, config: Config, network: Network) -> RunState:
         """Before the first step, on the CPU."""
-        params = initial_parameters(structure, config.model, config.seed)
-        return cls(params, initial_statistics(structure))
+        return cls(*network.initial(config.model, config.seed))
 
     @property
     def best(self) -> tuple[Tensor, Tensor] | None:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nnexp.data import Dataset
-from nnexp.models.module import as_module, named_tensors
-from nnexp.models.structure import Structure
+from nnexp.models.protocol import Network
 from nnexp.results.events import EventWriter
 from nnexp.results.graph import layer_graph
 from nnexp.results.record import RunResult
@@ -39,15 +38,15 @@ class Board:
         arm: str,
         config: Mapping[str, Any],
         dataset: Dataset,
-        structure: Structure,
+        network: Network,
     ) -> None:
         self._dataset = dataset
-        self._structure = structure
+        self._network = network
         self._writer = EventWriter(folder)
         table = hparams(config, dataset)
         self._writer.start(table, _trial(arm, table, dataset))
         self._writer.text("config", f"```json\n{to_readable_json(config).decode()}\n```")
-        self._writer.graph(lambda: _graph(structure))
+        self._writer.graph(lambda: _graph(network))
         self._writer.flush()  # what is known of a run before its first epoch, however long that is
         self._started = time.time()
         self._step = 0
@@ -103,8 +102,8 @@ class Board:
             return confusion_matrix_png(counts, dataset.class_names, title)
 
         def boundary() -> NDArray[np.uint8]:
-            tensors = named_tensors(self._structure, params.cpu(), stats.cpu())
-            module = as_module(self._structure, tensors).eval()
+            tensors = self._network.tensors(params, stats)
+            module = self._network.as_module(tensors).eval()
 
             @torch.no_grad()
             def predict(points: Tensor) -> Tensor:
@@ -131,10 +130,10 @@ class Board:
 
 
 @functools.lru_cache(maxsize=64)
-def _graph(structure: Structure) -> bytes:
-    """The serialised GraphDef of a structure: traced once for all runs that share it."""
-    example = torch.zeros(1, structure.num_features)
-    return bytes(layer_graph(as_module(structure), example).SerializeToString())
+def _graph(network: Network) -> bytes:
+    """The serialised GraphDef of a network: traced once for all runs that share it."""
+    example = torch.zeros(1, network.num_features)
+    return bytes(layer_graph(network.as_module(), example).SerializeToString())
 
 
 def _trial(arm: str, table: Mapping[str, Any], dataset: Dataset) -> str:
