@@ -112,7 +112,7 @@ def _of_one(
         "the data and their order": needs.order + table,
     }
     largest = max(pieces, key=lambda piece: pieces[piece])
-    advice = ["trainer.batch_size", "model.hidden"]
+    advice = ["trainer.batch_size", "model.hidden" if hasattr(config.model, "hidden") else "model"]
     if pieces[largest] == needs.order + table:
         advice = ["dataset.num_train"]
     elif pieces[largest] != needs.batch:

@@ -54,7 +54,9 @@ def _train(job: Job) -> None:
     network = network_of(config, dataset.num_features, dataset.num_classes)
     num_threads = 1
     if device.type == "cpu":
-        num_threads = resolve_threads(config.trainer, network.flops_per_row())
+        num_threads = resolve_threads(
+            config.trainer, network.flops_per_row(), by_torch=network.by_torch
+        )
 
     def baselines(job: Job) -> dict[str, dict[str, Any]]:
         return compare(job.config, dataset, device)

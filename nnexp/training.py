@@ -115,7 +115,7 @@ def _entered(jobs: Sequence[Job], datasets: Sequence[Dataset], means: Means) -> 
                 network,
                 device=device_name(means.device),
                 threads=means.num_threads,
-                matmul=description(means.device, means.precision.dtype),
+                matmul=description(means.device, means.precision.dtype, by_torch=network.by_torch),
                 group_size=len(jobs),
             )
             entered.append(job)

@@ -30,8 +30,7 @@ def batches(rows: int, trainer: TrainerConfig, network: Network) -> list[tuple[i
     if network.refuses_one_row and found[-1][1] == 1:
         raise ConfigError(
             f"trainer.batch_size={size}: {rows} training rows end in a batch of one row, which "
-            f"{network.refuses_one_row} cannot normalise; use another batch size or "
-            "trainer.drop_last=true"
+            f"{network.refuses_one_row}; use another batch size or trainer.drop_last=true"
         )
     return found
 

@@ -90,7 +90,12 @@ class Network(Hashable, Protocol):
 
     @property
     def refuses_one_row(self) -> str | None:
-        """What cannot train on a batch of one row, for a message; None if all can."""
+        """What refuses to train on a batch of one row, for a message; None if nothing does."""
+
+    @property
+    def by_torch(self) -> bool:
+        """Whether torch computes it as it likes: matrix products are made by torch's own library,
+        and the last bits can depend on the number of threads."""
 
     @property
     def can_be_captured(self) -> bool:

@@ -90,7 +90,12 @@ class Structure:
     @property
     def refuses_one_row(self) -> str | None:
         """Batch norm."""
-        return "model.norm=batch" if self.norm == "batch" else None
+        return "model.norm=batch cannot normalise" if self.norm == "batch" else None
+
+    @property
+    def by_torch(self) -> bool:
+        """Its operations are chosen so that they do not depend on the number of threads."""
+        return False
 
     @property
     def can_be_captured(self) -> bool:

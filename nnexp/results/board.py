@@ -46,7 +46,8 @@ class Board:
         table = hparams(config, dataset)
         self._writer.start(table, _trial(arm, table, dataset))
         self._writer.text("config", f"```json\n{to_readable_json(config).decode()}\n```")
-        self._writer.graph(lambda: _graph(network))
+        if not network.by_torch or _can_be_traced(network):
+            self._writer.graph(lambda: _graph(network))
         self._writer.flush()  # what is known of a run before its first epoch, however long that is
         self._started = time.time()
         self._step = 0
@@ -134,6 +135,16 @@ def _graph(network: Network) -> bytes:
     """The serialised GraphDef of a network: traced once for all runs that share it."""
     example = torch.zeros(1, network.num_features)
     return bytes(layer_graph(network.as_module(), example).SerializeToString())
+
+
+@functools.lru_cache(maxsize=64)
+def _can_be_traced(network: Network) -> bool:
+    """Any module may branch on its data, which cannot be drawn; it trains none the worse."""
+    try:
+        _graph(network)
+    except Exception:
+        return False
+    return True
 
 
 def _trial(arm: str, table: Mapping[str, Any], dataset: Dataset) -> str:

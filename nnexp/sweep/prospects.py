@@ -70,7 +70,9 @@ def _prospect(entry: Entry, shelf: Shelf) -> Prospect:
     table = (1 if is_bytes else 4) * len(dataset.y) * dataset.num_features
     scaling = dataset.shift.nbytes + dataset.scale.nbytes  # of pixels that stay what they are
     own_table = hangs_on_split(shelf.source(config.dataset), config.dataset.scaling)
-    num_threads = resolve_threads(config.trainer, network.flops_per_row(), batched=True)
+    num_threads = resolve_threads(
+        config.trainer, network.flops_per_row(), batched=True, by_torch=network.by_torch
+    )
     kind = Kind(
         source_key(config.dataset),
         dataset.num_train,
