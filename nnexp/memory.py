@@ -81,6 +81,7 @@ def needs_of(
     )
     evaluation = (
         (sum(val) + sum(test)) * of_a_row.kept
+        + max(0, max(val + test) * of_a_row.evaluated - highest * of_a_row.passing)
         + max(sum(val), val[-1] + sum(test)) * _FLOAT32 * network.num_features
         + (4 * num_val + 2 * num_test) * _FLOAT32 * network.num_classes
     )

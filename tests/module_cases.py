@@ -118,6 +118,44 @@ class Attention(nn.Module):
         return self.head(self.drop(h + weights @ v).mean(1))
 
 
+class Mixed(nn.Module):
+    """What else a module may call: embeddings, a recurrent cell, group norm, gates, statistics."""
+
+    def __init__(self, features: int, outputs: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(6, width)
+        self.cell = nn.Linear(width + 1, width)
+        self.norm = nn.GroupNorm(1, width)
+        self.slope = nn.PReLU()
+        self.gate = nn.Linear(width, width)
+        self.head = nn.Linear(width + 3, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        bins = (2 * x).round().clamp(-3, 2).long() + 3
+        h = self.embedding(bins).sum(1)
+        for feature in x[:, :3].split(1, 1):
+            h = torch.tanh(self.cell(torch.cat([h, feature], 1)))
+        h = self.slope(self.norm(h)) * self.gate(h).softmax(1)
+        scale = (x.square().mean(1, keepdim=True) + 1e-3).rsqrt()
+        found = [h, scale, torch.logsumexp(x, 1, keepdim=True), x.amax(1, keepdim=True)]
+        return self.head(torch.cat(found, 1))
+
+
+class Recurrent(nn.Module):
+    """With a cell that torch.func.vmap calls run by run."""
+
+    def __init__(self, features: int, outputs: int) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(1, 8)
+        self.head = nn.Linear(8, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x.new_zeros(len(x), 8)
+        for feature in x.split(1, 1):
+            h = self.cell(feature, h)
+        return self.head(h)
+
+
 class Convolutional(nn.Module):
     """Pictures: convolutions, batch norm, dropout of channels."""
 
@@ -175,6 +213,8 @@ MODULE_FACTORIES |= {
     "tied": Tied,
     "attention": Attention,
     "convolutional": Convolutional,
+    "mixed": Mixed,
+    "recurrent": Recurrent,
     "noisy": Noisy,
     "branching": Branching,
 }

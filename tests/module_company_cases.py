@@ -40,6 +40,8 @@ def random_network(draw: random.Random) -> ModuleNetwork:
             options = {"channels": draw.choice((1, 2, 3, 4, 8))}
             return module_network("convolutional", options, side * side, outputs)
         case 2:
+            return module_network("mixed", {"width": width}, features, outputs)
+        case 3:
             return module_network("tied", {"width": width}, features, outputs)
     layers = [draw.choice(LAYERS) for _ in range(draw.randint(0, 6))]
     if layers.count("conv") > 1:

@@ -60,6 +60,7 @@ NETWORKS = {
     "convolution": blocks(9, 4, 8, "conv", "linear", "relu"),
     "tied, frozen, replaced": module_network("tied", {"width": 7}, 9, 4),
     "attention, one dropout twice": module_network("attention", {"width": 4}, 9, 4),
+    "embedding, recurrent, gates": module_network("mixed", {"width": 5}, 9, 4),
 }
 
 INVARIANT = ("batch norm", "attention, one dropout twice")  # do not depend on some parameters
@@ -141,9 +142,10 @@ def test_random_runs_in_other_modes(variables: dict[str, str]) -> None:
     [
         module_network("noisy", {}, 9, 4),
         module_network("branching", {}, 9, 4),
+        module_network("recurrent", {}, 9, 4),
         blocks(9, 4, 700, "linear", "linear", "batch", "dropout"),  # too large to be stacked
     ],
-    ids=["draws", "branches", "large"],
+    ids=["draws", "branches", "no batching rule", "large"],
 )
 def test_one_by_one(network: ModuleNetwork) -> None:
     """Repeatable, with the same bits in a group, and no generator of the user's is touched."""
@@ -167,7 +169,9 @@ def test_why_solo() -> None:
     noisy, branching = module_network("noisy", {}, 9, 4), module_network("branching", {}, 9, 4)
     assert noisy.why_solo == "it draws random numbers in other ways than by torch.nn.Dropout"
     assert str(branching.why_solo).startswith("torch.func.vmap cannot batch it: RuntimeError: ")
-    assert NETWORKS["dropout"].why_solo is None
+    recurrent = module_network("recurrent", {}, 9, 4)
+    assert recurrent.why_solo == "torch.func.vmap cannot batch aten::gru_cell"
+    assert all(network.why_solo is None for network in NETWORKS.values())
     kind = Kind("data", 75, 40, noisy, 16, False, "float32", "cpu", 1)
     assert why_alone(kind) == noisy.why_solo
 

@@ -68,7 +68,11 @@ class Layout:
         }
 
     def unpack(self, flat: Tensor) -> dict[str, Tensor]:
-        """The tensors of one run's row [P] by name, side by side in one new buffer on the CPU."""
+        """The tensors of one run's row [P] by name, on the CPU.
+
+        Side by side in one new buffer, which a file has as one record; but those that are not
+        float32 each by itself, for ``torch.save`` knows no buffer of two types.
+        """
         import torch
 
         slots = self.slots.values()
@@ -78,7 +82,9 @@ class Layout:
         sizes = [len(part) for part in parts]
         together = torch.split(torch.cat(parts).cpu(), sizes)
         return {
-            name: _typed(elements[None], slot).view(slot.shape)
+            name: elements.view(slot.shape)
+            if slot.dtype == "float32"
+            else _typed(elements[None], slot).clone().view(slot.shape)
             for (name, slot), elements in zip(self.slots.items(), together, strict=True)
         }
 

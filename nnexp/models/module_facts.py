@@ -9,6 +9,7 @@ import copy
 import functools
 import pickle
 import random
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -52,7 +53,7 @@ def facts_of(
     with seeded(0, "module"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they come again when it trains
         _check_shapes(name, module, num_features, num_classes)
-        why_solo, draws = _why_solo(module, num_features)
+        why_solo = _why_solo(module, num_features)
         flops, saved = _costs(module, num_features)
         refuses_one_row = _refuses_one_row(module, num_features)
     others = {n: t for n, t in _tensors(module).items() if n not in trained}
@@ -67,7 +68,6 @@ def facts_of(
         saved_per_row=saved,
         num_layers=sum(not list(part.children()) for part in module.modules()),
         why_solo=why_solo,
-        draws=draws,
         refuses_one_row=refuses_one_row,
     )
 
@@ -119,17 +119,21 @@ def _refuses_one_row(module: nn.Module, num_features: int) -> bool:
     return False
 
 
-def _why_solo(module: nn.Module, num_features: int) -> tuple[str | None, bool]:
-    """Why vmap cannot batch runs of the module, and whether it draws random numbers by itself."""
+def _why_solo(module: nn.Module, num_features: int) -> str | None:
+    """Why vmap cannot batch runs of the module; None if it can."""
     masked, source = with_masks(module)
-    draws = _draws(masked, num_features)
-    if draws:
-        return "it draws random numbers in other ways than by torch.nn.Dropout", True
-    try:
-        same = _agrees(masked, source, num_features)
-    except Exception as error:
-        return f"torch.func.vmap cannot batch it: {brief(error)}", False
-    return (None if same else "torch.func.vmap gives other results for it"), False
+    if _draws(masked, num_features):
+        return "it draws random numbers in other ways than by torch.nn.Dropout"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            same = _agrees(masked, source, num_features)
+        except Exception as error:
+            return f"torch.func.vmap cannot batch it: {brief(error)}"
+    for warning in caught:
+        if match := re.search(r"batching rule for (\S+?)\.?\s", str(warning.message)):
+            return f"torch.func.vmap cannot batch {match[1]}"
+    return None if same else "torch.func.vmap gives other results for it"
 
 
 def _draws(masked: nn.Module, num_features: int) -> bool:

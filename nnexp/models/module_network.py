@@ -42,9 +42,7 @@ class ModuleFacts:
     flops_per_row: int  # forward and backward
     saved_per_row: int  # bytes that autograd keeps of a row for the backward pass
     num_layers: int  # modules without modules inside
-    # Why vmap cannot batch runs of it, or what it draws random numbers with beside dropout.
-    why_solo: str | None
-    draws: bool  # random numbers that only torch's generators give
+    why_solo: str | None  # what keeps vmap from batching runs of it
     refuses_one_row: bool
 
 
@@ -132,12 +130,13 @@ class ModuleNetwork:
         return 2 * self.facts.saved_per_row + _FLOAT32 * self.num_features
 
     def row_memory(self, model: Any, *, is_half: bool) -> RowMemory:
-        """What autograd keeps, an estimate for temporaries as large, and the loss's tensors."""
+        """What autograd keeps, half as much for gradients in between, and the loss's tensors."""
         saved = self.facts.saved_per_row // (2 if is_half else 1)
         inputs = (_BFLOAT16 if is_half else 0) * self.num_features
         # Nothing outlives a step but a batch's input and the gradient of its logits.
         kept = _FLOAT32 * (self.num_features + self.num_classes)
-        return RowMemory(kept, 2 * saved + inputs + 5 * _FLOAT32 * self.num_classes)
+        passing = 3 * saved // 2 + inputs + 5 * _FLOAT32 * self.num_classes
+        return RowMemory(kept, passing, evaluated=3 * saved // 4)
 
     def initial(self, model: Any, seed: int) -> tuple[Tensor, Tensor]:
         """The factory's own initial weights, drawn from the run's stream."""

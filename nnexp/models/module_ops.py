@@ -120,9 +120,9 @@ def _way_of(
     training: bool,
     on_cpu: bool,
 ) -> Way:
+    if network.why_solo is not None:  # and what it drops out is drawn by torch's generator
+        return Way(stacks=False)
     traced = _Traced(network, rows, training)
-    if network.facts.why_solo is not None:
-        return Way(stacks=False, masks=() if network.facts.draws else traced.masks())
     if not on_cpu:
         return Way(stacks=True, masks=traced.masks(), copies=False)
     masks = traced.masks()

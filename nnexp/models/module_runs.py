@@ -17,6 +17,7 @@ run's flat rows.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ from torch import Tensor
 from nnexp.errors import ConfigError, is_lost_gpu, is_out_of_memory
 from nnexp.models.dropout import LayeredDropout
 from nnexp.models.module_calls import caller, gradients, seeded
-from nnexp.models.module_dropout import with_masks
+from nnexp.models.module_dropout import MaskSource, with_masks
 from nnexp.models.module_network import brief
 from nnexp.models.module_ops import MOST_COPIES, Way, way_of
 
@@ -69,7 +70,9 @@ class ModuleRuns:
         self.dtype = dtype
         with seeded(0, "init"):
             module = network.make().to(self._device)
-        self._training, self._source = with_masks(module)
+        self._training, self._source = copy.deepcopy(module).train(), MaskSource()
+        if network.why_solo is None:
+            self._training, self._source = with_masks(module)
         self._evaluating = module.eval()
         self._calls = _Calls(network, self._all_params, self._all_stats)
         self._filled = len(seeds)  # rows of the buffers that have been written to
@@ -212,8 +215,8 @@ class ModuleRuns:
         return torch.stack(logits)
 
     def _drawing(self, run: int, step: int | None) -> contextlib.AbstractContextManager[None]:
-        """Where the module may draw random numbers: of this run and step."""
-        if not self._network.facts.draws:
+        """Where the module may draw random numbers, dropout included: of this run and step."""
+        if self._network.why_solo is None:
             return contextlib.nullcontext()
         counters = () if step is None else (step,)
         return seeded(self._seeds[run], "module", *counters, device=self._device)

@@ -27,6 +27,7 @@ class RowMemory:
 
     kept: int  # from step to step, or from the forward to the backward pass
     passing: int  # taken and given back within a step, by the larger batch alone
+    evaluated: int = 0  # likewise while rows are evaluated: not at the same time
 
 
 class BatchedNetwork(Protocol):
