@@ -147,9 +147,9 @@ def _pieces(group: Group, training: Iterator[Any]) -> tuple[float, dict[str, flo
     assembly = group._assembly
     owners: list[tuple[Any, str]] = [
         (assembly, "_fetch"),
-        (assembly.mlp, "forward"),
+        (assembly.net, "forward"),
         (assembly, "_loss"),
-        (assembly.mlp, "backward"),
+        (assembly.net, "backward"),
         *((optimizer, "step") for _, optimizer in assembly._updates),
     ]
     with contextlib.ExitStack() as stack:

@@ -83,12 +83,16 @@ def ignores_threads() -> bool:
     return bool(mode & _STRICT)
 
 
-def description(device: torch.device, dtype: torch.dtype) -> str:
+def description(device: torch.device, dtype: torch.dtype, *, by_torch: bool = False) -> str:
     """For a record: what multiplies the matrices, by which kernels, such as ``MKL AVX512,STRICT``
-    or ``OpenBLAS 0.3.31 SkylakeX``. The bits of a run depend on it."""
+    or ``OpenBLAS 0.3.31 SkylakeX``. The bits of a run depend on it.
+
+    Args:
+        by_torch: the products are torch's own, whatever the library.
+    """
     if device.type != "cpu":
         return f"torch {device.type}"
-    if by_openblas(torch.empty(0, dtype=dtype)):
+    if not by_torch and by_openblas(torch.empty(0, dtype=dtype)):
         blas = _openblas()
         return f"OpenBLAS {blas.version} {blas.architecture}"
     if dtype == torch.float32 and _has_mkl():
@@ -97,13 +101,18 @@ def description(device: torch.device, dtype: torch.dtype) -> str:
     return "torch cpu"
 
 
-def check_mode() -> None:
+def check_mode(*, by_torch: bool = False) -> None:
     """Ask for a reproducible mode of MKL, if MKL multiplies; warn, once, where it is too late.
 
     MKL reads its mode at its first call and keeps it.
+
+    Args:
+        by_torch: some products are torch's own, whatever the library.
     """
-    if library() == "mkl" and (mode := _mkl_mode()) is not None and mode & _BRANCH <= 1:
-        _warn_of_mode()
+    if by_torch or library() == "mkl":
+        mode = _mkl_mode()
+        if mode is not None and mode & _BRANCH <= 1:
+            _warn_of_mode()
 
 
 @functools.cache

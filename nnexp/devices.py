@@ -126,7 +126,9 @@ def products(precision: Precision) -> Iterator[None]:
         matmul.fp32_precision = before
 
 
-def resolve_threads(trainer: TrainerConfig, flops_per_row: int, *, batched: bool = False) -> int:
+def resolve_threads(
+    trainer: TrainerConfig, flops_per_row: int, *, batched: bool = False, by_torch: bool = False
+) -> int:
     """CPU threads of a run: ``trainer.threads``, else one, or all cores where that is faster and
     leaves the bits as they are.
 
@@ -137,6 +139,7 @@ def resolve_threads(trainer: TrainerConfig, flops_per_row: int, *, batched: bool
 
     Args:
         batched: in a sweep, whose workers share the cores.
+        by_torch: the last bits depend on the number of threads in any case.
     """
     if trainer.threads is not None:
         return trainer.threads
@@ -144,7 +147,7 @@ def resolve_threads(trainer: TrainerConfig, flops_per_row: int, *, batched: bool
         return 1
     if trainer.precision == "bfloat16":
         return available_cores()
-    return available_cores() if ignores_threads() and not batched else 1
+    return available_cores() if ignores_threads() and not (batched or by_torch) else 1
 
 
 def device_name(device: torch.device) -> str:

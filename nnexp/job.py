@@ -21,7 +21,7 @@ from nnexp.engine import Epoch, RunState
 from nnexp.engine.evaluation import means
 from nnexp.metrics import measured, metric_keys
 from nnexp.models.loss import cross_entropy
-from nnexp.models.structure import Structure, parameter_layout
+from nnexp.models.protocol import Network
 from nnexp.probabilities import scores
 from nnexp.results.board import Board
 from nnexp.results.predictions import Classes, Predictions, write_predictions
@@ -78,7 +78,7 @@ class Job:
     def enter(
         self,
         dataset: Dataset,
-        structure: Structure,
+        network: Network,
         *,
         device: str,
         threads: int,
@@ -86,10 +86,10 @@ class Job:
         group_size: int,
     ) -> None:
         """Open the files of a run that is about to train."""
-        self.dataset, self.structure = dataset, structure
+        self.dataset, self.network = dataset, network
         self._note(
             dataset=DatasetSummary.of(dataset),
-            num_parameters=parameter_layout(structure).num_numbers,
+            num_parameters=network.parameters.num_numbers,
             device=device,
             threads=threads,
             matmul=matmul,
@@ -103,7 +103,7 @@ class Job:
             self.config.optimizer.lr, self.config.trainer.batch_size, device,
             threads, "s" if threads > 1 else "",
         )  # fmt: skip
-        self._board = Board(self.folder, self.result.arm, self._options, dataset, structure)
+        self._board = Board(self.folder, self.result.arm, self._options, dataset, network)
         self._metrics = MetricsLog(self.folder)
         self._trains = self._saved = time.perf_counter()
 
@@ -143,7 +143,7 @@ class Job:
     def draw(self, params: Tensor, grads: Tensor) -> None:
         """Show TensorBoard the distributions of weights and last gradients, both [P]."""
         assert self._board is not None
-        layout = parameter_layout(self.structure)
+        layout = self.network.parameters
         self._board.histograms(*(layout.views(flat[None]) for flat in (params, grads)))
 
     def validate(self, logits: Tensor) -> None:
@@ -245,7 +245,7 @@ class Job:
     def save(self, state: RunState, *, last: bool = True) -> str | None:
         """Write the checkpoints. If that fails the run goes on; returns what is wrong."""
         folder = self.folder / "checkpoints"
-        about = (self._options, self.structure, self.dataset, state)
+        about = (self._options, self.network, self.dataset, state)
         try:
             folder.mkdir(exist_ok=True)
             if state.best is not None:

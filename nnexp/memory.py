@@ -13,8 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nnexp.config.schema import Config
-from nnexp.models.structure import Structure, parameter_layout, statistics_layout
-from nnexp.registry import component
+from nnexp.models.protocol import Network
 
 EVALUATED_ROWS = {"cpu": 256, "cuda": 8192}  # of a run at once
 _FLOAT32, _BFLOAT16, _INT64 = 4, 2, 8
@@ -38,7 +37,7 @@ class Needs:
 
 def needs_of(
     config: Config,
-    structure: Structure,
+    network: Network,
     device: str,
     num_train: int,
     num_val: int,
@@ -51,38 +50,37 @@ def needs_of(
         num_test: rows that the best weights predict in the end.
     """
     is_half = config.trainer.precision == "bfloat16"
-    size = parameter_layout(structure).size
+    size = network.parameters.size
     state = len(config.optimizer.state_names())
     # Parameters, gradients, best parameters, state and scratch of the optimizer; in the end the
     # weights that predict.
     flats = 5 + state
-    weights = _FLOAT32 * (flats * size + 3 * statistics_layout(structure).size)
+    weights = _FLOAT32 * (flats * size + 3 * network.statistics.size)
     if is_half:  # parameters and their gradients as the products take them, twice
         weights += 3 * _BFLOAT16 * size
 
     heights = _heights(num_train, config.trainer.batch_size, config.trainer.drop_last)
-    rows = sum(structure.padded_rows(height) for height in heights)
-    highest = structure.padded_rows(max(heights))
-    drops = getattr(config.model, "dropout", 0) > 0
+    rows = sum(network.padded_rows(height) for height in heights)
+    highest = network.padded_rows(max(heights))
+    of_a_row = network.row_memory(config.model, is_half=is_half)
     batch = (
-        rows * _kept(structure, is_half=is_half, drops=drops)
-        + rows * _FLOAT32 * structure.num_features
-        + highest * _passing(structure, is_half=is_half, drops=drops)
+        rows * of_a_row.kept + rows * _FLOAT32 * network.num_features + highest * of_a_row.passing
     )
 
     at_once = EVALUATED_ROWS[device.partition(":")[0]]
     val, test = (
-        [structure.padded_rows(height) for height in _heights(number, at_once)]
+        [network.padded_rows(height) for height in _heights(number, at_once)]
         for number in (num_val, num_test)
     )
     evaluation = (
-        (sum(val) + sum(test)) * _kept(structure, is_half=is_half, drops=drops)
-        + max(sum(val), val[-1] + sum(test)) * _FLOAT32 * structure.num_features
-        + (4 * num_val + 2 * num_test) * _FLOAT32 * structure.num_classes
+        (sum(val) + sum(test)) * of_a_row.kept
+        + max(0, max(val + test) * of_a_row.evaluated - highest * of_a_row.passing)
+        + max(sum(val), val[-1] + sum(test)) * _FLOAT32 * network.num_features
+        + (4 * num_val + 2 * num_test) * _FLOAT32 * network.num_classes
     )
     # On CUDA also what captured steps read and write, 21 bytes, and the rows as the run has them.
-    of_a_row = 6 if device == "cpu" else 10
-    order = _INT64 * (of_a_row * num_train + 3 * num_val + num_test)
+    of_an_example = 6 if device == "cpu" else 10
+    order = _INT64 * (of_an_example * num_train + 3 * num_val + num_test)
     return Needs(weights, batch, evaluation, order)
 
 
@@ -100,27 +98,3 @@ def _heights(rows: int, at_once: int, drop_last: bool = False) -> list[int]:
     """The different numbers of rows that pass at once; each has buffers of its own."""
     whole, rest = min(rows, at_once), rows % at_once
     return [whole] if rest in (0, rows) or drop_last else [whole, rest]
-
-
-def _kept(structure: Structure, *, is_half: bool, drops: bool) -> int:
-    """Bytes of a row in the buffers of all hidden layers: sums, outputs, gradients."""
-    number = _BFLOAT16 if is_half else _FLOAT32
-    kept = 0
-    for layer, width in enumerate(structure.hidden):
-        keeps_input = component("activation", structure.activation).saves_input
-        flats = 2 + keeps_input + (drops or structure.skips(layer))
-        kept += flats * number * width
-    return kept
-
-
-def _passing(structure: Structure, *, is_half: bool, drops: bool) -> int:
-    """Bytes of a row that are taken and given back within a step."""
-    units, widest = sum(structure.hidden), max(structure.hidden)
-    taken = 5 * _FLOAT32 * structure.num_classes  # logits, their logarithms, gradients
-    if is_half:
-        taken += _BFLOAT16 * structure.num_features
-    if drops:  # masks, and the hashes that they come from
-        taken += (_FLOAT32 + 4 + (_BFLOAT16 if is_half else 0)) * units
-    if structure.norm != "none":  # normalised sums, and what becomes of a layer's
-        taken += _FLOAT32 * (units + 3 * widest)
-    return taken

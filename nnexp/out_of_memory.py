@@ -15,7 +15,7 @@ from nnexp.devices import device_name
 from nnexp.errors import DoesNotFitError, chain_of, is_out_of_memory
 from nnexp.failures import log_traceback
 from nnexp.memory import Needs, fits, needs_of
-from nnexp.models.structure import Structure, parameter_layout
+from nnexp.models.protocol import Network
 
 _GIB = 2**30
 
@@ -25,7 +25,7 @@ def does_not_fit(
     device: torch.device,
     configs: Sequence[Config],
     dataset: Dataset,
-    structure: Structure,
+    network: Network,
 ) -> DoesNotFitError | None:
     """The error to tell in place of one that broke training, None if memory was not the reason.
 
@@ -43,12 +43,12 @@ def does_not_fit(
     table = _table_bytes(dataset, device)
     numbers = dataset.num_train, dataset.num_val, dataset.num_test
     alone = len(configs) == 1
-    needs = [needs_of(c, structure, device.type, *numbers) for c in configs]
+    needs = [needs_of(c, network, device.type, *numbers) for c in configs]
     where = f"out of memory on {_described(device)}"
     if not alone:
         whole = sum(of_a_run.total for of_a_run in needs) + table
         return DoesNotFitError(f"{where}: {len(configs)} runs at once need about {_size(whole)}")
-    return DoesNotFitError(f"{where}: {_of_one(configs[0], structure, needs[0], table, device)}")
+    return DoesNotFitError(f"{where}: {_of_one(configs[0], network, needs[0], table, device)}")
 
 
 def release_frames(error: Exception) -> None:
@@ -102,9 +102,9 @@ def _described(device: torch.device) -> str:
 
 
 def _of_one(
-    config: Config, structure: Structure, needs: Needs, table: int, device: torch.device
+    config: Config, network: Network, needs: Needs, table: int, device: torch.device
 ) -> str:
-    numbers = parameter_layout(structure).num_numbers
+    numbers = network.parameters.num_numbers
     pieces = {
         "parameters, gradients, state of the optimizer, best weights": needs.weights,
         f"a batch of {config.trainer.batch_size} rows": needs.batch,
@@ -112,7 +112,7 @@ def _of_one(
         "the data and their order": needs.order + table,
     }
     largest = max(pieces, key=lambda piece: pieces[piece])
-    advice = ["trainer.batch_size", "model.hidden"]
+    advice = ["trainer.batch_size", "model.hidden" if hasattr(config.model, "hidden") else "model"]
     if pieces[largest] == needs.order + table:
         advice = ["dataset.num_train"]
     elif pieces[largest] != needs.batch:

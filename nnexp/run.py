@@ -13,10 +13,11 @@ from nnexp.devices import current, resolve_device, resolve_precision, resolve_th
 from nnexp.engine import Epoch
 from nnexp.errors import DivergedError, NnexpError
 from nnexp.job import Job
+from nnexp.models.choose import network_of
 from nnexp.out_of_memory import does_not_fit
 from nnexp.results.record import RunResult
 from nnexp.terminal import EpochBar, epoch_bar, print_result
-from nnexp.training import Means, compare, structure_of, train_together
+from nnexp.training import Means, compare, train_together
 
 
 def run(config: Config, folder: Path, arm: str) -> RunResult:
@@ -67,10 +68,12 @@ def _train(job: Job, bar: AbstractContextManager[EpochBar | None]) -> None:
     device = resolve_device(config.trainer.device)
     precision = resolve_precision(config.trainer.precision, device)
     dataset = load(config.dataset)
-    structure = structure_of(config, dataset.num_features, dataset.num_classes)
+    network = network_of(config, dataset.num_features, dataset.num_classes)
     num_threads = 1
     if device.type == "cpu":
-        num_threads = resolve_threads(config.trainer, structure.flops_per_row())
+        num_threads = resolve_threads(
+            config.trainer, network.flops_per_row(), by_torch=network.by_torch
+        )
 
     def baselines(job: Job) -> dict[str, dict[str, Any]]:
         return compare(job.config, dataset, device)
@@ -85,7 +88,7 @@ def _train(job: Job, bar: AbstractContextManager[EpochBar | None]) -> None:
         try:
             train_together([job], [dataset], means, baselines, watch)
         except Exception as error:
-            unfit = does_not_fit(error, device, [config], dataset, structure)
+            unfit = does_not_fit(error, device, [config], dataset, network)
             if unfit is None:
                 raise
             raise unfit from None

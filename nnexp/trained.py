@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +15,8 @@ from nnexp.data import Dataset
 from nnexp.data.raw_features import raw_features, require
 from nnexp.engine import RunState
 from nnexp.errors import DataError
-from nnexp.models.module import as_module
-from nnexp.models.structure import Layout, Structure, parameter_layout, statistics_layout
+from nnexp.models.choose import network_from
+from nnexp.models.protocol import Network
 from nnexp.results.checkpoints import load_checkpoint, save_checkpoint
 
 FORMAT = 1
@@ -89,34 +88,34 @@ def _name(dtype: torch.dtype) -> str:
 def save_best(
     path: Path,
     config: Mapping[str, Any],
-    structure: Structure,
+    network: Network,
     dataset: Dataset,
     state: RunState,
 ) -> None:
     """Write the weights of the best epoch, of which there must have been one."""
     assert state.best is not None
-    content = _common(config, structure, dataset)
+    content = _common(config, network, dataset)
     content["epoch"] = state.best_epoch
-    content["model"] = _network(structure, *state.best)
+    content["model"] = network.tensors(*state.best)
     save_checkpoint(path, content)
 
 
 def save_last(
     path: Path,
     config: Mapping[str, Any],
-    structure: Structure,
+    network: Network,
     dataset: Dataset,
     state: RunState,
 ) -> None:
     """Write the weights of the last epoch, the optimizer's state and how far training is."""
-    content = _common(config, structure, dataset)
+    content = _common(config, network, dataset)
     content |= {
         key: getattr(state, key)
         for key in ("epoch", "step", "best_epoch", "best_loss", "stopping_best", "stale", "status")
     }
-    content["model"] = _network(structure, state.params, state.stats)
-    layout = parameter_layout(structure)
-    content["optimizer"] = {name: _named(layout, flat) for name, flat in state.optimizer.items()}
+    content["model"] = network.tensors(state.params, state.stats)
+    layout = network.parameters
+    content["optimizer"] = {name: layout.unpack(flat) for name, flat in state.optimizer.items()}
     save_checkpoint(path, content)
 
 
@@ -131,10 +130,8 @@ def load_network(path: str | Path) -> TrainedNetwork:
         raise DataError(
             f"{path}: format {content.get('format')} is not {FORMAT}, the one read here"
         )
-    fields = content["structure"]
-    structure = Structure(**{**fields, "hidden": tuple(fields["hidden"])})
     return TrainedNetwork(
-        as_module(structure, content["model"]).eval(),
+        network_from(content["structure"]).as_module(content["model"]).eval(),
         tuple(content["class_names"]),
         tuple(content["feature_names"]),
         content["shift"],
@@ -143,30 +140,11 @@ def load_network(path: str | Path) -> TrainedNetwork:
     )
 
 
-def _network(structure: Structure, params: Tensor, stats: Tensor) -> dict[str, Tensor]:
-    """One run's flat rows [P] and [S] by name."""
-    return _named(parameter_layout(structure), params) | _named(statistics_layout(structure), stats)
-
-
-def _named(layout: Layout, flat: Tensor) -> dict[str, Tensor]:
-    """The tensors in a flat row by name, side by side in one new buffer on the CPU."""
-    slots = layout.slots.values()
-    if not slots:
-        return {}
-    parts = [flat[slot.start : slot.stop] for slot in slots]
-    sizes = [len(part) for part in parts]
-    together = torch.split(torch.cat(parts).cpu(), sizes)
-    return {
-        name: numbers.view(slot.shape)
-        for (name, slot), numbers in zip(layout.slots.items(), together, strict=True)
-    }
-
-
-def _common(config: Mapping[str, Any], structure: Structure, dataset: Dataset) -> dict[str, Any]:
+def _common(config: Mapping[str, Any], network: Network, dataset: Dataset) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "config": config,
-        "structure": dataclasses.asdict(structure),
+        "structure": network.saved(),
         "class_names": list(dataset.class_names),
         "feature_names": list(dataset.feature_names),
         "shift": dataset.shift,

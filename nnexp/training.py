@@ -15,14 +15,14 @@ from torch import Tensor
 from nnexp.baselines import compare as of_baselines
 from nnexp.baselines.data import SPLITS, Data
 from nnexp.blas import description
-from nnexp.config.schema import Config, ModelConfig
+from nnexp.config.schema import Config
 from nnexp.data import Dataset
 from nnexp.data.placement import free_bytes, place
 from nnexp.devices import Precision, device_name
 from nnexp.engine import Epoch, Group, Run
 from nnexp.errors import is_lost_gpu, is_out_of_memory
 from nnexp.job import Job
-from nnexp.models.structure import Structure
+from nnexp.models.choose import network_of
 from nnexp.out_of_memory import give_back, release_frames
 from nnexp.results.run_log import about
 
@@ -40,21 +40,6 @@ class Means:
     device: torch.device
     precision: Precision
     num_threads: int
-
-
-def structure_of(config: Config, num_features: int, num_classes: int) -> Structure:
-    """The network that a config means for data of so many features and classes."""
-    model = config.model
-    assert isinstance(model, ModelConfig)
-    return Structure(
-        num_features,
-        tuple(model.hidden),
-        num_classes,
-        activation=model.activation,
-        norm=model.norm,
-        residual=model.residual,
-        bias=model.bias,
-    )
 
 
 def train_together(
@@ -126,13 +111,13 @@ def _entered(jobs: Sequence[Job], datasets: Sequence[Dataset], means: Means) -> 
     for job, dataset in zip(jobs, datasets, strict=True):
         with _spared(job):
             of_baselines.check_baselines(job.config.baseline, dataset.num_train)
-            structure = structure_of(job.config, dataset.num_features, dataset.num_classes)
+            network = network_of(job.config, dataset.num_features, dataset.num_classes)
             job.enter(
                 dataset,
-                structure,
+                network,
                 device=device_name(means.device),
                 threads=means.num_threads,
-                matmul=description(means.device, means.precision.dtype),
+                matmul=description(means.device, means.precision.dtype, by_torch=network.by_torch),
                 group_size=len(jobs),
             )
             entered.append(job)
@@ -150,7 +135,7 @@ def _group(jobs: Sequence[Job], means: Means) -> tuple[Group, list[Mapping[str, 
         [Run(job.config, own["train"], own["val"]) for job, own in zip(jobs, rows, strict=True)],
         placed.features,
         placed.y,
-        jobs[0].structure,
+        jobs[0].network,
         precision=means.precision,
         num_threads=means.num_threads,
     )

@@ -47,7 +47,7 @@ class Again(Replayed):
 @pytest.fixture
 def no_values(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fake tensors, and torch's passes: a kernel has to have numbers."""
-    for module in ("nnexp.kernels", "nnexp.models.loss", "nnexp.optimizers.choose"):
+    for module in ("nnexp.kernels", "nnexp.models.loss", "nnexp.optim.choose"):
         monkeypatch.setattr(f"{module}.available", lambda device: False)
     with FakeTensorMode(allow_non_fake_inputs=False):
         yield
@@ -88,7 +88,7 @@ def test_an_epoch_stays_on_the_device(
             losses, rights = loop.run(index, labels, part.size, part.first, part.first)
             assert (losses.device.type, losses.dtype) == ("cuda", torch.float32)
             assert rights.shape == losses.shape == (3, len(index) * part.size)
-    validated = logits_of(assembly.mlp, features, rows[50:].expand(3, -1))
+    validated = logits_of(assembly.net, features, rows[50:].expand(3, -1))
     assembly.keep_best([0, 2])
     predicted = group.predict([0, 2], rows[50:].expand(2, -1))
     assert (validated.device.type, validated.shape) == ("cuda", (3, 4, 40))

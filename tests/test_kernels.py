@@ -43,6 +43,7 @@ from nnexp.models import loss
 from nnexp.models.loss import TrainingLoss
 from nnexp.models.structure import Structure
 from nnexp.optim import Update, choose, make_updates, passes
+from nnexp.optim.one_pass import OnePass
 
 pytest.importorskip("triton")
 
@@ -158,7 +159,7 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
 
 
 def is_kernel(optimizer: Update) -> bool:
-    return type(optimizer).__module__ == "nnexp.optimizers.one_pass"
+    return isinstance(optimizer, OnePass)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=name_of)

@@ -34,7 +34,7 @@ KIND = Kind("digits", 1000, 200, TINY, 32, False, "float32", "cpu", 1)
 
 
 def prospect_of(kind: Kind = KIND, own_table: int = 0) -> Prospect:
-    return Prospect(kind, parameter_layout(kind.structure).size, own_table)
+    return Prospect(kind, parameter_layout(kind.network).size, own_table)
 
 
 def entry_of(
@@ -46,7 +46,7 @@ def entry_of(
     **options: Any,
 ) -> Entry:
     options = {"batch_size": kind.batch_size, "epochs": 10, **options}
-    config = make_config(kind.structure, optimizer, seed=seed, **options)
+    config = make_config(kind.network, optimizer, seed=seed, **options)
     config.dataset = BundledConfig(name="digits", split_seed=split)
     return Entry(num, config, Path(str(num)), "arm")
 
@@ -97,7 +97,7 @@ def test_runs_that_differ_in_all_that_may_differ_train_together() -> None:
         ("source", "wine", "the data differs"),
         ("num_train", 999, "the number of training rows differs (1000, 999)"),
         ("num_val", 201, "the number of validation rows differs (200, 201)"),
-        ("structure", MID, "the network differs"),
+        ("network", MID, "the network differs"),
         ("batch_size", 64, "trainer.batch_size differs (32, 64)"),
         ("drop_last", True, "trainer.drop_last differs (False, True)"),
         ("precision", "bfloat16", "trainer.precision differs (float32, bfloat16)"),
@@ -122,7 +122,7 @@ def test_every_field_of_a_kind_has_words() -> None:
 
 def test_several_differences_are_told_together() -> None:
     kinds = [
-        dataclasses.replace(KIND, batch_size=size, structure=structure)
+        dataclasses.replace(KIND, batch_size=size, network=structure)
         for size in (16, 32)
         for structure in (TINY, MID)
     ]
@@ -167,7 +167,7 @@ def test_bfloat16_fuses_on_cuda() -> None:
 def test_every_run_is_planned_once_and_no_group_is_too_large(
     num_runs: int, num_workers: int, largest: int | None, structure: Structure
 ) -> None:
-    kind = dataclasses.replace(KIND, structure=structure)
+    kind = dataclasses.replace(KIND, network=structure)
     entries = [entry_of(num, kind) for num in range(num_runs)]
     prospect = prospect_of(kind)
     plan = make_plan(entries, [prospect] * num_runs, num_workers=num_workers, largest=largest)
@@ -186,9 +186,9 @@ def test_what_a_step_touches_bounds_a_group() -> None:
         name: runs_a_group(kind, prospect_of(kind))
         for name, kind in {
             "tiny": KIND,
-            "mid": dataclasses.replace(KIND, structure=MID, batch_size=64),
-            "large": dataclasses.replace(KIND, structure=LARGE, batch_size=128),
-            "huge": dataclasses.replace(KIND, structure=HUGE, batch_size=256),
+            "mid": dataclasses.replace(KIND, network=MID, batch_size=64),
+            "large": dataclasses.replace(KIND, network=LARGE, batch_size=128),
+            "huge": dataclasses.replace(KIND, network=HUGE, batch_size=256),
         }.items()
     }
     assert sizes["tiny"] > sizes["mid"] > sizes["large"] == 4  # beyond the caches, in a few groups
@@ -204,7 +204,7 @@ def test_what_a_step_touches_bounds_a_group() -> None:
 def test_memory_bounds_a_group_on_cuda() -> None:
     """Parameters, gradients, the optimizer's state and the best weights, in 80 GB at most."""
     for structure in (TINY, MID, HUGE):
-        kind = dataclasses.replace(KIND, structure=structure, device="cuda")
+        kind = dataclasses.replace(KIND, network=structure, device="cuda")
         prospect = prospect_of(kind)
         of_a_run = needs_of(entry_of(0, kind).config, structure, "cuda", 1000, 200, 0).total
         size = runs_a_group(kind, prospect, of_a_run)
@@ -214,7 +214,7 @@ def test_memory_bounds_a_group_on_cuda() -> None:
 
 def test_a_group_on_cuda_is_sized_by_the_memory_that_is_free() -> None:
     """A known part of it, shared by the workers of a GPU; what is asked for fits into that."""
-    kind = dataclasses.replace(KIND, structure=MID, device="cuda")
+    kind = dataclasses.replace(KIND, network=MID, device="cuda")
     entries = [entry_of(num, kind) for num in range(4000)]
     prospects = [prospect_of(kind)] * 4000
     of_a_run = needs_of(entries[0].config, MID, "cuda", 1000, 200, 0).total
@@ -268,14 +268,14 @@ def test_runs_that_share_lie_side_by_side() -> None:
 
 def test_the_longest_task_comes_first() -> None:
     kinds = [
-        dataclasses.replace(KIND, structure=structure, batch_size=size)
+        dataclasses.replace(KIND, network=structure, batch_size=size)
         for structure in (TINY, MID)
         for size in (8, 256)
     ]
     _, plan = plan_of(kinds * 3, num_workers=2)
     lengths = [task.length for task in plan.tasks]
     assert lengths == sorted(lengths, reverse=True)
-    assert plan.tasks[0].kind == dataclasses.replace(KIND, structure=MID, batch_size=8)
+    assert plan.tasks[0].kind == dataclasses.replace(KIND, network=MID, batch_size=8)
     assert plan.cost == pytest.approx(sum(task.cost for task in plan.tasks))
 
 
@@ -284,7 +284,7 @@ def test_cost_grows_with_the_work() -> None:
     assert cost_of(many, prospect_of()) == pytest.approx(3 * cost_of(few, prospect_of()))
     kind = dataclasses.replace(KIND, num_train=4000)
     assert cost_of(few, prospect_of(kind)) > 3 * cost_of(few, prospect_of())
-    mid = dataclasses.replace(KIND, structure=MID)
+    mid = dataclasses.replace(KIND, network=MID)
     assert cost_of(few, prospect_of(mid)) > cost_of(few, prospect_of())
 
 
@@ -301,7 +301,7 @@ def test_workers_end_together(num_workers: int) -> None:
 
 def test_two_kinds_of_runs_end_together() -> None:
     """40 deep runs and 40 shallow ones: no worker waits for long while the other trains."""
-    deep = dataclasses.replace(KIND, structure=MID)
+    deep = dataclasses.replace(KIND, network=MID)
     kinds = [deep] * 40 + [KIND] * 40
     for num_workers in (2, 3, 4):
         _, plan = plan_of(kinds, num_workers=num_workers)
@@ -374,7 +374,7 @@ def test_kinds_of_one_network_are_told_apart_in_the_plan() -> None:
     normed = dataclasses.replace(TINY, norm="batch")
     told = lines_of(
         KIND,
-        dataclasses.replace(KIND, structure=normed),
+        dataclasses.replace(KIND, network=normed),
         dataclasses.replace(KIND, precision="bfloat16"),
         dataclasses.replace(KIND, num_train=500),
         dataclasses.replace(KIND, batch_size=8),

@@ -32,10 +32,10 @@ from nnexp.config.compose import CONF, register, to_config
 from nnexp.data import load
 from nnexp.environment import available_cores
 from nnexp.errors import DivergedError
+from nnexp.models.choose import network_of
 from nnexp.results.checkpoints import load_checkpoint
 from nnexp.results.record import RunResult, read_metrics, read_result
 from nnexp.run import run
-from nnexp.training import structure_of
 
 Grid = dict[str, Sequence[Any]]
 
@@ -322,8 +322,8 @@ def test_large_steps_have_the_same_bits_solo_and_batched(tmp_path: Path) -> None
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = to_config(compose("config", jobs_of(LARGE)[0]))
     dataset = load(config.dataset)
-    structure = structure_of(config, dataset.num_features, dataset.num_classes)
-    flops = structure.flops_per_row() * config.trainer.batch_size
+    network = network_of(config, dataset.num_features, dataset.num_classes)
+    flops = network.flops_per_row() * config.trainer.batch_size
     assert flops > devices._FLOPS_FOR_THREADS
     theirs = alone(tmp_path / "alone", LARGE)
     cores = available_cores() if ignores_threads() else 1

@@ -31,12 +31,12 @@ from nnexp.sweep.training import Training
 
 MACHINE = Machine()
 KIND = Kind("iris", 90, 30, Structure(4, (8,), 3), 32, False, "float32", "cpu", 1)
-PROSPECT = Prospect(KIND, parameter_layout(KIND.structure).size, 0)
+PROSPECT = Prospect(KIND, parameter_layout(KIND.network).size, 0)
 
 
 def entry_of(folder: Path, num: int, *, split: int = 0, source: str = "iris") -> Entry:
     """A run that wants two baselines."""
-    config = make_config(KIND.structure, seed=num, epochs=2, batch_size=32)
+    config = make_config(KIND.network, seed=num, epochs=2, batch_size=32)
     config = dataclasses.replace(
         config,
         dataset=BundledConfig(name=source, source=source, split_seed=split),

@@ -33,9 +33,9 @@ from nnexp.devices import (
 from nnexp.engine import Epoch, Group, Run, RunState
 from nnexp.errors import NnexpError
 from nnexp.job import Job
-from nnexp.models.module import as_module, named_tensors
+from nnexp.models.choose import network_of
+from nnexp.models.protocol import Network
 from nnexp.terminal import EpochBar
-from nnexp.training import structure_of
 
 _NO_ROWS = np.zeros(0, dtype=np.int64)
 _LEAST_OF_A_CLASS = 2  # validation rows on average: fewer choose an epoch by chance
@@ -106,14 +106,14 @@ def _source(
 def _trained(dataset: Dataset, config: Config, job: Job | None, shown: EpochBar | None) -> Fitted:
     device = resolve_device(config.trainer.device)
     precision = resolve_precision(config.trainer.precision, device)
-    structure = structure_of(config, dataset.num_features, dataset.num_classes)
+    network = network_of(config, dataset.num_features, dataset.num_classes)
     num_threads = 1
     if device.type == "cpu":
-        num_threads = resolve_threads(config.trainer, structure.flops_per_row())
+        num_threads = resolve_threads(config.trainer, network.flops_per_row())
     if job is not None:
         job.enter(
             dataset,
-            structure,
+            network,
             device=device_name(device),
             threads=num_threads,
             matmul=description(device, precision.dtype),
@@ -126,7 +126,7 @@ def _trained(dataset: Dataset, config: Config, job: Job | None, shown: EpochBar 
             [Run(config, dataset.train.to(device), val.to(device))],
             placed.features,
             placed.y,
-            structure,
+            network,
             precision=precision,
             num_threads=num_threads,
         )
@@ -142,7 +142,7 @@ def _trained(dataset: Dataset, config: Config, job: Job | None, shown: EpochBar 
         job.end({})
     state = group.states[0]
     return Fitted(
-        _module(state, structure),
+        _module(state, network),
         dataset.shift.numpy(),
         dataset.scale.numpy(),
         history,
@@ -152,12 +152,11 @@ def _trained(dataset: Dataset, config: Config, job: Job | None, shown: EpochBar 
     )
 
 
-def _module(state: RunState, structure: Any) -> nn.Module:
+def _module(state: RunState, network: Network) -> nn.Module:
     """The network of the best epoch on the CPU. In float64 a row's outputs do not depend on how
     many rows are predicted with it, to within far less than float32 can tell."""
     params, stats = state.best or (state.params, state.stats)
-    tensors = named_tensors(structure, params.cpu(), stats.cpu())
-    module = as_module(structure, tensors).double().eval()
+    module = network.as_module(network.tensors(params, stats)).double().eval()
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return module

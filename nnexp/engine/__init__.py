@@ -1,7 +1,7 @@
-"""The training loop: runs of one structure, trained together. A single run is a group of one.
+"""The training loop: runs of one network, trained together. A single run is a group of one.
 
 Each run keeps its own numbers, random streams, hyperparameters and fate. Runs share only the data
-table, the structure and the sizes that make their tensors stack.
+table, the network's kind and the sizes that make their tensors stack.
 
 Axes, everywhere in here: R runs, N rows, S steps of a stretch, B rows of a batch, M >= B rows of
 the buffers, D inputs, C classes, P numbers in a run's row of the flat buffers.

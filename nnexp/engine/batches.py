@@ -10,10 +10,10 @@ from torch import Tensor
 
 from nnexp.config.schema import TrainerConfig
 from nnexp.errors import ConfigError
-from nnexp.models.structure import Structure
+from nnexp.models.protocol import Network
 
 
-def batches(rows: int, trainer: TrainerConfig, structure: Structure) -> list[tuple[int, int]]:
+def batches(rows: int, trainer: TrainerConfig, network: Network) -> list[tuple[int, int]]:
     """First row and number of rows of each batch of an epoch.
 
     Raises:
@@ -27,10 +27,10 @@ def batches(rows: int, trainer: TrainerConfig, structure: Structure) -> list[tup
             f"trainer.drop_last=true: leaves no batch of {rows} training rows; "
             f"trainer.batch_size={size} is larger"
         )
-    if structure.norm == "batch" and found[-1][1] == 1:
+    if network.refuses_one_row and found[-1][1] == 1:
         raise ConfigError(
             f"trainer.batch_size={size}: {rows} training rows end in a batch of one row, which "
-            "model.norm=batch cannot normalise; use another batch size or trainer.drop_last=true"
+            f"{network.refuses_one_row}; use another batch size or trainer.drop_last=true"
         )
     return found
 
@@ -45,7 +45,7 @@ class Stretch:
     first: int  # number of the first batch within the epoch
 
 
-def stretches(order: Tensor, y: Tensor, size: int, structure: Structure) -> Iterator[Stretch]:
+def stretches(order: Tensor, y: Tensor, size: int, network: Network) -> Iterator[Stretch]:
     """An epoch's batches, of rows in the order [R, N]: the whole ones, then the last one if it is
     smaller. ``y`` has the classes of the table's rows."""
     whole = order.shape[1] // size * size
@@ -54,7 +54,7 @@ def stretches(order: Tensor, y: Tensor, size: int, structure: Structure) -> Iter
         if part.shape[1]:
             rows = part.view(len(part), -1, min(size, part.shape[1])).transpose(0, 1)
             count = rows.shape[2]
-            rows = padded(rows, structure.padded_rows(count))
+            rows = padded(rows, network.padded_rows(count))
             labels = y[rows].unsqueeze(2)
             yield Stretch(rows.reshape(len(rows), -1), labels, count, first)
             first += len(rows)

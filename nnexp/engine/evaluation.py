@@ -9,18 +9,18 @@ from nnexp.data.features import Features
 from nnexp.devices import threads
 from nnexp.engine.batches import padded
 from nnexp.memory import EVALUATED_ROWS
-from nnexp.models.mlp import MLP
+from nnexp.models.protocol import BatchedNetwork
 
 
-def logits_of(mlp: MLP, features: Features, rows: Tensor) -> Tensor:
+def logits_of(net: BatchedNetwork, features: Features, rows: Tensor) -> Tensor:
     """Logits [R, C, N] of rows [R, N] of the table."""
     parts = []
     # So many at once, always, because a product's last bits can depend on its height.
     for chunk in torch.split(rows, EVALUATED_ROWS[rows.device.type], dim=1):
         size = chunk.shape[1]
-        height = mlp.structure.padded_rows(size)
+        height = net.network.padded_rows(size)
         x = features.lookup(padded(chunk, height))
-        parts.append(mlp.forward(x, size)[:, :, :size])
+        parts.append(net.forward(x, size)[:, :, :size])
     return torch.cat(parts, 2)
 
 

@@ -22,8 +22,7 @@ from nnexp.engine.orders import Orders
 from nnexp.engine.runs import Epoch, Run, RunState
 from nnexp.engine.step import Assembly
 from nnexp.models.loss import cross_entropy
-from nnexp.models.mlp import MLP
-from nnexp.models.structure import Structure
+from nnexp.models.protocol import Network
 from nnexp.optim import passes
 from nnexp.optim.schedules import learning_rates
 
@@ -34,11 +33,11 @@ class Group:
     """Runs that train together.
 
     Args:
-        runs: one structure, precision, batch size, ``drop_last`` and number of rows; all else may
+        runs: one network, precision, batch size, ``drop_last`` and number of rows; all else may
             differ.
         features: of the data table, on the device that trains.
         y: the table's classes [N], int64.
-        structure: of all runs.
+        network: of all runs.
         precision: of the matrix products. The last bits of bfloat16 can depend on the group.
         num_threads: CPU threads. With more than one, torch splits work by the size of the whole
             group, so that only a group of one has the same bits everywhere.
@@ -53,7 +52,7 @@ class Group:
         runs: Sequence[Run],
         features: Features,
         y: Tensor,
-        structure: Structure,
+        network: Network,
         *,
         precision: Precision = _FLOAT32,
         num_threads: int = 1,
@@ -62,22 +61,22 @@ class Group:
         if not y.is_cuda:
             check_mode()
         self.runs = runs
-        self.structure = structure
+        self.network = network
         self._features, self._y = features, y
         self._precision = precision
         self._num_threads = num_threads
-        begun = states or [RunState.initial(run.config, structure) for run in runs]
+        begun = states or [RunState.initial(run.config, network) for run in runs]
         self.states = [state.to(y.device) for state in begun]
         if len({state.epoch for state in self.states if state.status == "running"}) > 1:
             raise ValueError("runs that train together must have done the same number of epochs")
-        self.batches = batches(len(runs[0].train), runs[0].config.trainer, structure)
+        self.batches = batches(len(runs[0].train), runs[0].config.trainer, network)
 
     def grads(self, run: int) -> Tensor:
         """The last gradients [P] of a run that has just trained, clipped if they are to be.
 
         Some optimizers add the weight decay to them.
         """
-        return self._assembly.mlp.grads[self._members.index(run)]
+        return self._assembly.net.grads[self._members.index(run)]
 
     def train(self) -> Iterator[list[Epoch]]:
         """Train to the end, an epoch of every run at a time.
@@ -107,9 +106,11 @@ class Group:
         states = [self.states[run] for run in runs]
         pairs = [(state.best if best else None) or (state.params, state.stats) for state in states]
         params, stats = (torch.stack(flats) for flats in zip(*pairs, strict=True))
-        mlp = MLP(self.structure, params, stats, dtype=self._precision.dtype, trains=False)
+        configs = [self.runs[run].config for run in runs]
+        seeds, models = [c.seed for c in configs], [c.model for c in configs]
+        net = self.network.build(params, stats, seeds, models, self._precision.dtype, trains=False)
         with threads(self._num_threads), products(self._precision):
-            return logits_of(mlp, self._features.of(runs), rows).mT
+            return logits_of(net, self._features.of(runs), rows).mT
 
     # ── who trains ────────────────────────────────────────────────────────────────────────────
 
@@ -141,7 +142,7 @@ class Group:
             [run.config for run in runs],
             states,
             self._members_features,
-            self.structure,
+            self.network,
             self._precision.dtype,
         )
         self._orders = Orders(runs, self.batches[-1][0] + self.batches[-1][1])
@@ -154,7 +155,8 @@ class Group:
         self._loop = self._make_loop(runs)
 
     def _make_loop(self, runs: Sequence[Run]) -> Loop:
-        if self._y.is_cuda and all(run.config.trainer.cuda_graphs for run in runs):
+        can = self._y.is_cuda and self.network.can_be_captured
+        if can and all(run.config.trainer.cuda_graphs for run in runs):
             return Graphs(self._assembly, self._y.device)
         return Stepwise(self._assembly)
 
@@ -168,7 +170,7 @@ class Group:
         self._assembly.prepare(before, rates)
         order = self._orders.rows(epoch)
         losses, rights = [], []
-        for part in stretches(order, self._y, self.batches[0][1], self.structure):
+        for part in stretches(order, self._y, self.batches[0][1], self.network):
             with contextlib.closing(self._members_features.windows(part.rows)) as windows:
                 for steps, rows in windows:
                     index = part.first + steps.start
@@ -194,7 +196,7 @@ class Group:
 
     def _evaluated(self) -> tuple[Tensor, Tensor]:
         """Validation loss [R] and accuracy [R]."""
-        logits = logits_of(self._assembly.mlp, self._members_features, self._val)
+        logits = logits_of(self._assembly.net, self._members_features, self._val)
         return means(*cross_entropy(logits, self._y[self._val]))
 
     # ── what comes of it ──────────────────────────────────────────────────────────────────────

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnexp.config.schema import Config, EarlyStoppingConfig, ModelConfig
-from nnexp.models.init import initial_parameters, initial_statistics
-from nnexp.models.structure import Structure
+from nnexp.config.schema import Config, EarlyStoppingConfig
+from nnexp.models.protocol import Network
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,9 @@ class RunState:
     status: str = "running"  # completed or diverged in the end
 
     @classmethod
-    def initial(cls, config: Config, structure: Structure) -> RunState:
+    def initial(cls, config: Config, network: Network) -> RunState:
         """Before the first step, on the CPU."""
-        assert isinstance(config.model, ModelConfig)
-        params = initial_parameters(structure, config.model, config.seed)
-        return cls(params, initial_statistics(structure))
+        return cls(*network.initial(config.model, config.seed))
 
     @property
     def best(self) -> tuple[Tensor, Tensor] | None:

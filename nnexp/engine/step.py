@@ -11,11 +11,9 @@ from torch import Tensor
 from nnexp.config.schema import Config
 from nnexp.data.features import Features
 from nnexp.engine.runs import RunState
-from nnexp.models.dropout import Dropout
 from nnexp.models.loss import TrainingLoss
 from nnexp.models.losses import CrossEntropy, PerSampleLoss
-from nnexp.models.mlp import MLP
-from nnexp.models.structure import Structure
+from nnexp.models.protocol import Network
 from nnexp.optim import make_updates
 
 
@@ -33,32 +31,28 @@ class Assembly:
         configs: Sequence[Config],
         states: Sequence[RunState],
         features: Features,
-        structure: Structure,
+        network: Network,
         dtype: torch.dtype,
     ) -> None:
         self.states = states
         self._features = features
         device = states[0].params.device
-        rates = [getattr(c.model, "dropout", 0.0) for c in configs]
-        dropout = None
-        if any(rates):
-            dropout = Dropout([c.seed for c in configs], rates, structure.hidden, device)
-        self.mlp = MLP(
-            structure,
+        self.net = network.build(
             torch.stack([s.params for s in states]),
             torch.stack([s.stats for s in states]),
-            dropout,
+            [c.seed for c in configs],
+            [c.model for c in configs],
             dtype,
         )
         self._updates = make_updates(
-            [c.optimizer for c in configs], self.mlp.params, self.mlp.grads
+            [c.optimizer for c in configs], self.net.params, self.net.grads
         )
         smoothing = torch.tensor(
             [c.trainer.label_smoothing for c in configs], dtype=torch.float32, device=device
         )
         self._loss: TrainingLoss | PerSampleLoss = TrainingLoss(smoothing)
         if not isinstance(configs[0].loss, CrossEntropy):
-            self._loss = PerSampleLoss([c.loss for c in configs], self.mlp.params)
+            self._loss = PerSampleLoss([c.loss for c in configs], self.net.params)
         clips = [c.trainer.grad_clip for c in configs]
         self._max_norm = None
         if any(clip is not None for clip in clips):
@@ -87,13 +81,13 @@ class Assembly:
                 captured once and serves for all.
             number: of the step within the run, likewise.
         """
-        logits = self.mlp.forward(self._fetch(rows, labels), size, number)
+        logits = self.net.forward(self._fetch(rows, labels), size, number)
         grad, losses, rights = self._loss(logits, labels, size)
-        self.mlp.backward(grad)
+        self.net.backward(grad)
         self._clip_gradients()
         for _, update in self._updates:
             update.step(index)
-        self.mlp.refresh()
+        self.net.refresh()
         return losses, rights
 
     def keep_best(self, rows: Sequence[int]) -> None:
@@ -101,7 +95,7 @@ class Assembly:
         if not rows:
             return
         bests = self._best_buffers()
-        for best, now in zip(bests, (self.mlp.params, self.mlp.stats), strict=True):
+        for best, now in zip(bests, (self.net.params, self.net.stats), strict=True):
             if len(rows) == len(now):
                 best.copy_(now)
             else:
@@ -119,7 +113,7 @@ class Assembly:
                     update.state[name][row] = value
                 state.optimizer = {name: flats[row] for name, flats in update.state.items()}
         for row, state in enumerate(self.states):
-            state.params, state.stats = self.mlp.params[row], self.mlp.stats[row]
+            state.params, state.stats = self.net.params[row], self.net.stats[row]
             if state.best is not None:
                 best = self._best_buffers()
                 best[0][row], best[1][row] = state.best
@@ -128,15 +122,14 @@ class Assembly:
     def _best_buffers(self) -> tuple[Tensor, Tensor]:
         """Parameters [R, P] and statistics [R, S] of the best epochs, made at first use."""
         if self._best is None:
-            self._best = torch.empty_like(self.mlp.params), torch.empty_like(self.mlp.stats)
+            self._best = torch.empty_like(self.net.params), torch.empty_like(self.net.stats)
         return self._best
 
     def _fetch(self, rows: Tensor, labels: Tensor) -> Tensor:
         """Features [R, M, D] of rows [R * M]; ``labels`` [R, 1, M] gives the shape."""
-        runs, _, height = labels.shape
+        height = labels.shape[2]
         if height not in self._fetched:
-            shape = (runs, height, self._features.num_features)
-            self._fetched[height] = torch.empty(shape, device=rows.device)
+            self._fetched[height] = self.net.input(height)
         fetched = self._fetched[height]
         self._features.rows(rows, fetched)
         return fetched
@@ -145,8 +138,8 @@ class Assembly:
         """Scale each run's gradient to its largest allowed norm, as clip_grad_norm_ alone would."""
         if self._max_norm is not None:
             # In two stages: a sum to a single number would be cut by the number of threads.
-            grads = self.mlp.grads.view(len(self.mlp.grads), 32, -1)
+            grads = self.net.grads.view(len(self.net.grads), 32, -1)
             parts = torch.linalg.vector_norm(grads, dim=2)
             norm = torch.linalg.vector_norm(parts, dim=1, keepdim=True)
             # fmin leaves a run without a limit as it is even where its norm is not finite.
-            self.mlp.grads.mul_(torch.fmin(self._max_norm / (norm + 1e-6), self._one))
+            self.net.grads.mul_(torch.fmin(self._max_norm / (norm + 1e-6), self._one))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from omegaconf import MISSING
 
 from nnexp.errors import ConfigError
+from nnexp.models.module_network import MODULE_FACTORIES
 from nnexp.registry import component, register
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def model(name: str) -> Callable[[Factory], Factory]:
 
     def decorate(function: Factory) -> Factory:
         register("model", name, _config_class(name, function))
+        MODULE_FACTORIES[name] = function
         return function
 
     return decorate

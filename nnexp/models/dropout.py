@@ -8,6 +8,7 @@ Axes: R runs, M rows, H units.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -37,11 +38,7 @@ class Dropout:
             for shift in (0, 32)
         ]
         self._widths = widths
-        # Of the 65536 values of an int16, so many lie below the threshold.
-        dropped = (torch.tensor(rates, dtype=torch.float64) * _LEVELS).round()
-        dropped.clamp_(max=_LEVELS - 1)
-        threshold = (dropped - _LEVELS // 2).to(torch.int16)
-        scale = (_LEVELS / (_LEVELS - dropped)).to(torch.float32)
+        threshold, scale = _threshold_and_scale(rates)
         self._threshold = threshold.to(device).view(-1, 1)
         self._scale = scale.to(device).view(-1, 1)
         self._places: dict[int, Tensor] = {}
@@ -63,6 +60,49 @@ class Dropout:
         mask = (words.view(torch.int16)[:, :total] >= self._threshold) * self._scale
         # All layers' units of a row side by side: padding rows shift nobody's mask.
         return list(torch.split(mask.view(len(mask), rows, -1), list(self._widths), dim=2))
+
+
+class LayeredDropout(Dropout):
+    """Masks for layers with rates of their own, the same in all runs, for one number of rows.
+
+    Where all layers drop out of tensors [M, ...] the hashes are those of ``Dropout``.
+
+    Args:
+        seeds: of the R runs.
+        layers: shape of the mask and rate, below 1, of each.
+        rows: M.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        layers: Sequence[tuple[tuple[int, ...], float]],
+        rows: int,
+        device: torch.device,
+    ) -> None:
+        self._rows = rows if all(shape[:1] == (rows,) for shape, _ in layers) else 1
+        self._shapes = [shape for shape, _ in layers]
+        widths = [math.prod(shape) // self._rows for shape in self._shapes]
+        super().__init__(seeds, [rate for _, rate in layers], widths, device)
+        repeats = torch.tensor(widths, device=device)
+        for name in ("_threshold", "_scale"):  # of a layer, for each place instead [1, places]
+            of_a_row = getattr(self, name)[:, 0].repeat_interleave(repeats)
+            setattr(self, name, of_a_row.repeat(self._rows).unsqueeze(0))
+
+    def draw(self, step: int | Tensor) -> list[Tensor]:
+        """The masks [R, *shape] of the layers at one step: 0 or 1 / (1 - rate)."""
+        masks = self.masks(step, self._rows)
+        runs = len(self._keys[0])
+        return [mask.reshape(runs, *s) for mask, s in zip(masks, self._shapes, strict=True)]
+
+
+def _threshold_and_scale(rates: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """The int16 below which a place is dropped, and the float32 that the others are scaled by."""
+    # Of the 65536 values of an int16, so many lie below the threshold.
+    dropped = (torch.tensor(rates, dtype=torch.float64) * _LEVELS).round()
+    dropped.clamp_(max=_LEVELS - 1)
+    threshold = (dropped - _LEVELS // 2).to(torch.int16)
+    return threshold, (_LEVELS / (_LEVELS - dropped)).to(torch.float32)
 
 
 def _word(number: int | Tensor) -> int | Tensor:

@@ -241,6 +241,16 @@ class MLP:
         self._inputs: list[Tensor] = []  # of every layer, kept by forward for backward
         self._rows = 0
 
+    @property
+    def network(self) -> Structure:
+        """As in ``BatchedNetwork``."""
+        return self.structure
+
+    def input(self, rows: int) -> Tensor:
+        """A buffer [R, rows, D] for a batch."""
+        shape = (len(self.params), rows, self.structure.num_features)
+        return torch.empty(shape, device=self.params.device)
+
     def refresh(self) -> None:
         """Take over changed parameters, where the products run in another type."""
         if self._cast is not self.params:

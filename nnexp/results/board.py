@@ -16,8 +16,7 @@ from torch import Tensor
 
 from nnexp.data import Dataset
 from nnexp.metrics import metric_keys
-from nnexp.models.module import as_module, named_tensors
-from nnexp.models.structure import Structure
+from nnexp.models.protocol import Network
 from nnexp.results.events import EventWriter
 from nnexp.results.graph import layer_graph
 from nnexp.results.record import RunResult
@@ -40,15 +39,16 @@ class Board:
         arm: str,
         config: Mapping[str, Any],
         dataset: Dataset,
-        structure: Structure,
+        network: Network,
     ) -> None:
         self._dataset = dataset
-        self._structure = structure
+        self._network = network
         self._writer = EventWriter(folder)
         table = hparams(config, dataset)
         self._writer.start(table, _trial(arm, table, dataset))
         self._writer.text("config", f"```json\n{to_readable_json(config).decode()}\n```")
-        self._writer.graph(lambda: _graph(structure))
+        if not network.by_torch or _can_be_traced(network):
+            self._writer.graph(lambda: _graph(network))
         self._writer.flush()  # what is known of a run before its first epoch, however long that is
         self._started = time.time()
         self._step = 0
@@ -106,8 +106,8 @@ class Board:
             return confusion_matrix_png(counts, dataset.class_names, title)
 
         def boundary() -> NDArray[np.uint8]:
-            tensors = named_tensors(self._structure, params.cpu(), stats.cpu())
-            module = as_module(self._structure, tensors).eval()
+            tensors = self._network.tensors(params, stats)
+            module = self._network.as_module(tensors).eval()
 
             @torch.no_grad()
             def predict(points: Tensor) -> Tensor:
@@ -134,10 +134,20 @@ class Board:
 
 
 @functools.lru_cache(maxsize=64)
-def _graph(structure: Structure) -> bytes:
-    """The serialised GraphDef of a structure: traced once for all runs that share it."""
-    example = torch.zeros(1, structure.num_features)
-    return bytes(layer_graph(as_module(structure), example).SerializeToString())
+def _graph(network: Network) -> bytes:
+    """The serialised GraphDef of a network: traced once for all runs that share it."""
+    example = torch.zeros(1, network.num_features)
+    return bytes(layer_graph(network.as_module(), example).SerializeToString())
+
+
+@functools.lru_cache(maxsize=64)
+def _can_be_traced(network: Network) -> bool:
+    """Any module may branch on its data, which cannot be drawn; it trains none the worse."""
+    try:
+        _graph(network)
+    except Exception:
+        return False
+    return True
 
 
 def _tag(key: str, result: RunResult) -> str:

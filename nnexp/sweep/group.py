@@ -16,6 +16,7 @@ from nnexp.engine import Epoch
 from nnexp.errors import DoesNotFitError, NnexpError, is_lost_gpu
 from nnexp.failures import log_traceback
 from nnexp.job import Job
+from nnexp.models.choose import network_of
 from nnexp.out_of_memory import does_not_fit
 from nnexp.results.record import discard
 from nnexp.results.run_log import RunLogs, about
@@ -24,7 +25,7 @@ from nnexp.sweep.findings import Findings
 from nnexp.sweep.keys import wanted_baselines
 from nnexp.sweep.line import Line
 from nnexp.sweep.shelf import Shelf
-from nnexp.training import Means, structure_of, train_together
+from nnexp.training import Means, train_together
 
 _SECONDS_BETWEEN_NEWS = 0.1
 
@@ -110,8 +111,8 @@ class GroupTraining:
                 train_together(jobs, datasets, means, self._baselines, self._watch)
         except Exception as error:
             configs, dataset = [job.config for job in jobs], datasets[0]
-            structure = structure_of(configs[0], dataset.num_features, dataset.num_classes)
-            unfit = does_not_fit(error, means.device, configs, dataset, structure)
+            network = network_of(configs[0], dataset.num_features, dataset.num_classes)
+            unfit = does_not_fit(error, means.device, configs, dataset, network)
             if unfit is None:
                 raise
             raise unfit from None

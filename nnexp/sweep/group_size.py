@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnexp.memory import fits, needs_of
-from nnexp.models.structure import Structure, parameter_layout
+from nnexp.models.protocol import Network
 from nnexp.sweep.tasks import Entry, Kind, Prospect
 
 # A group on the CPU takes as many runs as keep what a step touches again and again in a core's
@@ -40,11 +40,10 @@ def most_memory(entries: Sequence[Entry], prospect: Prospect) -> int:
     unlike = {}  # one of those that take the same, of each
     for entry in entries:
         config = entry.config
-        drops = getattr(config.model, "dropout", 0) > 0
-        unlike[len(config.optimizer.state_names()), drops] = config
+        unlike[len(config.optimizer.state_names()), repr(config.model)] = config
     numbers = kind.num_train, kind.num_val, num_test
     return max(
-        needs_of(config, kind.structure, kind.device, *numbers).total for config in unlike.values()
+        needs_of(config, kind.network, kind.device, *numbers).total for config in unlike.values()
     )
 
 
@@ -60,7 +59,7 @@ def runs_a_group(
     if why_alone(kind):
         return 1
     if kind.device == "cpu":
-        size = runs_in_cache(kind.structure, kind.batch_size)
+        size = runs_in_cache(kind.network, kind.batch_size)
     else:
         room = int(_GPU_SHARE * gpu_bytes)
         if fits(prospect.shared_table, gpu_bytes):  # else it is streamed
@@ -71,22 +70,18 @@ def runs_a_group(
     return max(1, size)
 
 
-def runs_in_cache(structure: Structure, batch_size: int) -> int:
+def runs_in_cache(network: Network, batch_size: int) -> int:
     """How many runs a core's caches take together, or a few where they do not take them."""
-    state = _STATE_OF_A_NUMBER * parameter_layout(structure).size
-    activations = _activations(structure, batch_size)
+    state = _STATE_OF_A_NUMBER * network.parameters.size
+    activations = batch_size * network.bytes_per_row()
     few = min(_FEW_RUNS, _FEW_ACTIVATIONS // activations, _STATE // state)
     return max(1, few, min(_MOST_RUNS, _ACTIVATIONS // activations))
 
 
-def _activations(structure: Structure, batch_size: int) -> int:
-    """Bytes that a step of one run writes and reads again: inputs, outputs and their gradients."""
-    inputs, *others = structure.widths
-    return 4 * batch_size * (inputs + 2 * sum(others))
-
-
 def why_alone(kind: Kind) -> str | None:
     """Why runs of a kind train one by one, None if they do not."""
+    if kind.network.why_solo:
+        return kind.network.why_solo
     if kind.threads > 1:
         return (
             f"they use {kind.threads} threads, with which the last bits depend on the group; "

@@ -53,7 +53,7 @@ class PlannedTask:
     def length(self) -> float:
         """Microseconds that a worker is busy: the fewer the runs, the dearer each."""
         steps = max(_steps(entry, self.kind) for entry in self.entries)
-        return self.cost + steps * _COST_OF_A_LAYER * (len(self.kind.structure.widths) - 1)
+        return self.cost + steps * _COST_OF_A_LAYER * self.kind.network.num_layers
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _tasks_of(
 def cost_of(entry: Entry, prospect: Prospect) -> float:
     """Microseconds of a core, roughly."""
     kind = prospect.kind
-    flops = kind.structure.flops_per_row() * kind.batch_size
+    flops = kind.network.flops_per_row() * kind.batch_size
     step = _COST_OF_A_STEP + _COST_OF_A_NUMBER * prospect.num_numbers + _COST_OF_A_FLOP * flops
     return _steps(entry, kind) * step
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nnexp.models.structure import Structure
 from nnexp.sweep.group_size import why_alone
 from nnexp.sweep.keys import SPLIT_OPTIONS
 from nnexp.sweep.plan import Plan, PlannedTask
@@ -16,7 +14,7 @@ _WORDS = {
     "source": "the data",
     "num_train": "the number of training rows",
     "num_val": "the number of validation rows",
-    "structure": "the network",
+    "network": "the network",
     "batch_size": "trainer.batch_size",
     "loss": "the loss",
     "drop_last": "trainer.drop_last",
@@ -76,10 +74,10 @@ def _names(by_kind: Mapping[Kind, Sequence[PlannedTask]]) -> dict[Kind, str]:
     short: dict[Kind, str] = {}
     for kind, tasks in by_kind.items():
         configs = [entry.config for task in tasks for entry in task.entries]
-        networks = "/".join(sorted({config.model.name for config in configs}))
-        widths = "-".join(map(str, kind.structure.widths))
+        names = "/".join(sorted({config.model.name for config in configs}))
+        network = f"{names} {kind.network.summary}".rstrip()
         data = f"{configs[0].dataset.name}, " if several else ""
-        short[kind] = f"{data}{networks} {widths}, batch {kind.batch_size}, {kind.device}"
+        short[kind] = f"{data}{network}, batch {kind.batch_size}, {kind.device}"
     namesakes: dict[str, list[Kind]] = {}
     for kind, name in short.items():
         namesakes.setdefault(name, []).append(kind)
@@ -105,11 +103,10 @@ def _distinctions(
                     other.get(option) != own[option] for other in others
                 ):
                     yield f"{option}={_shown(own[option])}"
-        elif isinstance(value, Structure):
-            for field in dataclasses.fields(value):
-                its = getattr(value, field.name)
-                if any(getattr(other.structure, field.name) != its for other in namesakes):
-                    yield f"{field.name}={_shown(its)}"
+        elif name == "network":
+            for option, its in value.options().items():
+                if any(other.network.options().get(option) != its for other in namesakes):
+                    yield f"{option}={_shown(its)}"
         elif name in _ROWS:
             yield _ROWS[name].format(value)
         else:

@@ -11,12 +11,11 @@ from nnexp.data.scaling import hangs_on_split
 from nnexp.devices import resolve_device, resolve_precision, resolve_threads
 from nnexp.engine import batches
 from nnexp.failures import log_traceback
-from nnexp.models.structure import parameter_layout
+from nnexp.models.choose import network_of
 from nnexp.results.record import DatasetSummary
 from nnexp.sweep.keys import source_key
 from nnexp.sweep.shelf import Shelf
 from nnexp.sweep.tasks import Absent, Entry, Kind, Machine, Prospect, Refused
-from nnexp.training import structure_of
 
 
 def prospects(
@@ -64,18 +63,20 @@ def _prospect(entry: Entry, shelf: Shelf) -> Prospect:
     device = resolve_device(config.trainer.device)
     resolve_precision(config.trainer.precision, device)
     dataset = shelf.dataset(config.dataset)
-    structure = structure_of(config, dataset.num_features, dataset.num_classes)
-    batches(dataset.num_train, config.trainer, structure)
+    network = network_of(config, dataset.num_features, dataset.num_classes)
+    batches(dataset.num_train, config.trainer, network)
     is_bytes = dataset.pixels is not None and device.type == "cuda"
     table = (1 if is_bytes else 4) * len(dataset.y) * dataset.num_features
     scaling = dataset.shift.nbytes + dataset.scale.nbytes  # of pixels that stay what they are
     own_table = hangs_on_split(shelf.source(config.dataset), config.dataset.scaling)
-    num_threads = resolve_threads(config.trainer, structure.flops_per_row(), batched=True)
+    num_threads = resolve_threads(
+        config.trainer, network.flops_per_row(), batched=True, by_torch=network.by_torch
+    )
     kind = Kind(
         source_key(config.dataset),
         dataset.num_train,
         dataset.num_val,
-        structure,
+        network,
         config.trainer.batch_size,
         config.trainer.drop_last,
         config.trainer.precision,
@@ -85,7 +86,7 @@ def _prospect(entry: Entry, shelf: Shelf) -> Prospect:
     )
     return Prospect(
         kind,
-        parameter_layout(structure).size,
+        network.parameters.size,
         (scaling if is_bytes else table) if own_table else 0,
         DatasetSummary.of(dataset),
         table if is_bytes or not own_table else 0,

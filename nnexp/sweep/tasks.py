@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnexp.config.schema import Config
-from nnexp.models.structure import Structure
+from nnexp.models.protocol import Network
 from nnexp.results.record import DatasetSummary
 from nnexp.results.run_log import LogFile
 
@@ -34,7 +34,7 @@ class Kind:
     source: str  # the data, however they are split
     num_train: int
     num_val: int
-    structure: Structure
+    network: Network
     batch_size: int
     drop_last: bool
     precision: str
