@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from nnexp.data import Dataset
 from nnexp.data.raw_features import raw_features, require
 from nnexp.engine import RunState
-from nnexp.errors import DataError
+from nnexp.errors import ConfigError, DataError
 from nnexp.models.choose import network_from
 from nnexp.models.protocol import Network
+from nnexp.registry import import_components
 from nnexp.results.checkpoints import load_checkpoint, save_checkpoint
 
 FORMAT = 1
@@ -124,20 +125,32 @@ def load_network(path: str | Path) -> TrainedNetwork:
 
     Raises:
         DataError: the file is missing, damaged or of another format.
+        ConfigError: its model or activation is one of another package, which is not there.
     """
     content = load_checkpoint(Path(path))
     if content.get("format") != FORMAT:
         raise DataError(
             f"{path}: format {content.get('format')} is not {FORMAT}, the one read here"
         )
+    try:
+        module = _module(content)
+    except ConfigError:
+        if not content["config"].get("imports"):
+            raise
+        import_components(content["config"]["imports"])  # as the run did; they may register it
+        module = _module(content)
     return TrainedNetwork(
-        network_from(content["structure"]).as_module(content["model"]).eval(),
+        module,
         tuple(content["class_names"]),
         tuple(content["feature_names"]),
         content["shift"],
         content["scale"],
         content.get("pixels", False),
     )
+
+
+def _module(content: Mapping[str, Any]) -> nn.Module:
+    return network_from(content["structure"]).as_module(content["model"]).eval()
 
 
 def _common(config: Mapping[str, Any], network: Network, dataset: Dataset) -> dict[str, Any]:

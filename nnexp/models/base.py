@@ -17,9 +17,9 @@ from nnexp.models.module_network import MODULE_FACTORIES
 from nnexp.registry import component, register
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
-Factory = Callable[..., "nn.Module"]
+Factory = Callable[..., Any]  # returns a ``torch.nn.Module``
 
 
 @dataclass
