@@ -352,6 +352,7 @@ def test_settings_of_run_and_sweep() -> None:
     [
         (["-m"], {}, "-m: options of the command line are not taken here"),
         (["seed"], {}, "seed: must be key=value"),
+        (["+experiment=compare_all"], {}, "hydra.mode=MULTIRUN: this is a sweep, for nnexp.sweep"),
         (["optimizer=sgd,adam"], {}, "optimizer=sgd,adam: several values make a nnexp.sweep"),
         ([], {"optimizer": {"name": "sgd"}}, "optimizer: a dict holds options"),
         ([], {"seed": object()}, "seed: takes a number, text, None, a list or a dict, not object"),
