@@ -50,7 +50,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     all rows are trained on, to the last epoch. The same ``random_state`` gives the same network.
 
     Args:
-        hidden: widths of the hidden layers; () is a linear model.
+        hidden: widths of the hidden layers, or one width; () is a linear model.
         activation: step, sigmoid, tanh, relu, leaky_relu, elu, selu, gelu or silu.
         optimizer: sgd, adagrad, adam, adamw or rmsprop.
         lr: learning rate; None: as ``conf/optimizer/`` has it for the optimizer.
@@ -87,7 +87,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        hidden: Sequence[int] = (128,),
+        hidden: Sequence[int] | int = (128,),
         activation: str = "relu",
         optimizer: str = "adam",
         *,
@@ -157,7 +157,9 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"y has one class only, {self.classes_[0]!r}: nothing to learn")
+            raise ValueError(
+                f"y has one class only, {self.classes_.tolist()[0]!r}: nothing to learn"
+            )
         folder = None if self.folder is None else Path(self.folder)
         names = tuple(map(str, getattr(self, "feature_names_in_", _numbered(X.shape[1]))))
         classes = tuple(str(label) for label in self.classes_.tolist())
@@ -214,11 +216,12 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ConfigError: a parameter that is out of range.
         """
         seed = self._seed()
+        widths = np.atleast_1d(np.asarray(self.hidden, dtype=int)).tolist()
         config = Config(
             seed=seed,
             model=ModelConfig(
-                name=_model_name(self.hidden),
-                hidden=[int(width) for width in self.hidden],
+                name=_model_name(widths),
+                hidden=widths,
                 activation=self.activation,
                 dropout=float(self.dropout),
                 norm=self.norm,
@@ -294,7 +297,10 @@ def _file_of(group: str, name: str) -> dict[str, Any]:
     if name not in SCHEMAS[group]:
         near = did_you_mean(str(name), SCHEMAS[group])
         raise ConfigError(f"{group}={name}: must be one of {', '.join(SCHEMAS[group])}{near}")
-    fields = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))
+    path = CONF / group / f"{name}.yaml"
+    if not path.exists():  # of another package, whose defaults stand with its fields
+        return {"name": name}
+    fields = yaml.safe_load(path.read_text(encoding="utf-8"))
     return {key: value for key, value in fields.items() if key != "defaults"}
 
 

@@ -9,11 +9,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobRuntime
+from hydra.types import RunMode
 from hydra.version import VersionBase
 from omegaconf import DictConfig, open_dict, read_write
 
 from nnexp.api.errors import config_errors
 from nnexp.config.compose import CONF, register
+from nnexp.errors import ConfigError
 from nnexp.registry import import_components
 
 
@@ -33,7 +35,13 @@ def composed(overrides: Sequence[str]) -> DictConfig:
         config_errors(arguments),
         initialize_config_dir(str(CONF), job_name="nnexp", version_base="1.3"),
     ):
-        return compose("config", [*arguments, "hydra.mode=RUN"], return_hydra_config=True)
+        tree = compose("config", arguments, return_hydra_config=True)
+    if tree.hydra.mode == RunMode.MULTIRUN:
+        raise ConfigError("hydra.mode=MULTIRUN: this is a sweep, for nnexp.sweep")
+    with read_write(tree.hydra), open_dict(tree.hydra):  # as the command line has it
+        tree.hydra.mode = RunMode.RUN
+        tree.hydra.overrides.hydra.append("hydra.mode=RUN")
+    return tree
 
 
 def enter(tree: DictConfig, folder: str) -> None:

@@ -77,7 +77,7 @@ def sweep(
 
 def _swept(given: list[str], arrays: Arrays | None, place: Path, *, progress: bool) -> Sweep:
     from nnexp.api.overrides import quoted
-    from nnexp.api.sweep_object import Sweep
+    from nnexp.api.sweep_object import Sweep, run_folders
     from nnexp.api.user_data import dataset_overrides, file_name, write_once
 
     before = _results(place)
@@ -89,7 +89,8 @@ def _swept(given: list[str], arrays: Arrays | None, place: Path, *, progress: bo
     try:
         problem = _trained([*given, f"{_DIR}={quoted(str(place))}"], place, progress=progress)
         trained = [run for run, stamp in _results(place).items() if before.get(run) != stamp]
-        found = Sweep(place) if trained else None
+        # hydra.sweep.subdir may have put them further down.
+        found = Sweep(place) if trained or (not problem and any(run_folders(place))) else None
     except BaseException:
         _forget(made, place, before)
         raise

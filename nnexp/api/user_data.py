@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from nnexp.api.overrides import quoted as in_hydra
-from nnexp.data.arrays import Arrays, checked_arrays, read_arrays, write_arrays
+from nnexp.data.arrays import Arrays, checked_arrays, content_of, read_arrays
 from nnexp.data.columns import quoted
 from nnexp.data.tables import is_frame
 from nnexp.errors import ConfigError, DataError
+from nnexp.results.files import write_atomically
 
 _SUFFIX = ".npz"
 _STEM = "data-"
@@ -44,7 +45,7 @@ def write_once(arrays: Arrays, folder: Path) -> Path:
     """Write the arrays into ``folder``, if they are not there; the absolute path of the file."""
     path = folder.absolute() / file_name(arrays)
     if not path.exists():
-        write_arrays(path, arrays)
+        write_atomically(path, content_of(arrays))
     return path
 
 

@@ -20,7 +20,6 @@ from nnexp.data.labels import Labels, encode_labels, labels_of
 from nnexp.data.tables import Columns, columns_of, shape_of
 from nnexp.data.types import Source
 from nnexp.errors import DataError
-from nnexp.results.files import write_atomically
 
 _KINDS = "biuf"
 
@@ -76,12 +75,8 @@ def checked_arrays(given: tuple[Any, Any], test: tuple[Any, Any] | None, what: s
     return arrays
 
 
-def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write the file, atomically. The same arrays give the same bytes.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+def content_of(arrays: Arrays) -> memoryview:
+    """Return what an .npz file of the arrays holds. The same arrays give the same bytes."""
     content: dict[str, Any] = {
         "x": arrays.x,
         "y": arrays.y,
@@ -91,7 +86,7 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
         content |= {"test_x": arrays.test_x, "test_y": arrays.test_y}
     buffer = io.BytesIO()
     np.savez(buffer, **content)
-    write_atomically(path, buffer.getbuffer())
+    return buffer.getbuffer()
 
 
 def read_arrays(path: Path) -> Arrays:
