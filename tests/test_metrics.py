@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import logging
 import math
@@ -10,16 +11,22 @@ import re
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from comparison_cases import baseline, run
 from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
+from record_cases import a_result, an_epoch
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from nnexp.comparison.compare import Options, compare
+from nnexp.comparison.records import RunRecord
+from nnexp.comparison.types import LearnerOnTask
 from nnexp.config.arm import arm_name
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.schema import Config
@@ -36,6 +43,7 @@ from nnexp.metrics import (
 )
 from nnexp.results.contract import check_values
 from nnexp.sweep.keys import wanted_baselines
+from nnexp.verification.agreement import agreement
 
 NAMES = ["macro_f1", "cost", "broken"]
 OUTSIDE = """
@@ -198,6 +206,73 @@ def test_a_value_of_a_baseline_is_a_number_or_null() -> None:
     }
     with pytest.raises(ValueError, match=r"baselines\.knn\.test/macro_f1 is 'much'"):
         check_values(fields)
+
+
+# ── in comparisons ────────────────────────────────────────────────────────────────────────────
+
+
+def with_metric(record: RunRecord, value: float | None) -> RunRecord:
+    """The same run with macro F1 on the test rows; its KNN has 0.25 more."""
+    result = record.result
+    told = {"test/macro_f1": value}
+    knn = {**result.baselines["knn"], "test/macro_f1": (value or 0) + 0.25}
+    return RunRecord(
+        record.folder,
+        dataclasses.replace(
+            result,
+            metrics={**result.metrics, **told},
+            baselines={"knn": knn},
+            config={**result.config, "metrics": ["macro_f1"]},
+        ),
+    )
+
+
+def compared(records: Sequence[RunRecord]) -> dict[str, LearnerOnTask]:
+    options = Options(tuned=("optimizer.lr",), reference="knn", equivalence=0.005, title="")
+    return {result.learner: result for result in compare(records, options).results}
+
+
+def test_a_report_has_the_mean_of_the_chosen_runs() -> None:
+    records = []
+    for seed in range(3):
+        told = {"knn": baseline(0.9, 0.9, {"k": 1})}
+        chosen = run(seed=seed, lr=0.1, val_acc=0.9, baselines=told)
+        other = run(seed=seed, lr=0.2, val_acc=0.8, baselines=told)
+        # Not all runs need ask for it: KNN's is that of the one that does.
+        records += [other, with_metric(chosen, 0.5 + 0.1 * seed)]
+    found = compared(records)
+    network = found["deep · adam"].test_metrics["macro_f1"]
+    assert network is not None
+    assert network.values == pytest.approx((0.5, 0.6, 0.7))
+    assert network.interval is not None
+    assert network.interval.low < 0.6 < network.interval.high <= 1
+    knn = found["KNN"].test_metrics["macro_f1"]
+    assert knn is not None
+    assert knn.mean == pytest.approx(0.85)
+
+
+def test_a_mean_needs_a_value_on_every_split() -> None:
+    told = {"knn": baseline(0.9, 0.9, {"k": 1})}
+    values: tuple[float | None, ...] = (0.5, None, 0.7)
+    records = [
+        with_metric(run(seed=seed, baselines=told), value) for seed, value in enumerate(values)
+    ]
+    assert compared(records)["deep · adam"].test_metrics == {"macro_f1": None}
+    failed = run(seed=3, status="diverged", baselines=told)
+    records = [*(with_metric(run(seed=s, baselines=told), 0.5) for s in range(3)), failed]
+    assert compared(records)["deep · adam"].test_metrics == {"macro_f1": None}
+
+
+@pytest.mark.parametrize(("amount", "agrees"), [(0.0, True), (0.028, True), (0.03, False)])
+def test_on_cuda_a_sample_of_each_class_may_tip_over(amount: float, agrees: bool) -> None:
+    """There are 360 test rows and 10 classes."""
+    recorded = a_result(config={"metrics": ["macro_f1"]})
+    metrics = {**recorded.metrics, "test/macro_f1": 0.5}
+    alone = {**metrics, "test/macro_f1": 0.5 + amount}
+    theirs, ours = (dataclasses.replace(recorded, metrics=of) for of in (metrics, alone))
+    found = agreement(([an_epoch(1)], theirs), ([an_epoch(1)], ours), 1e-3)
+    assert (found.parting is None) == agrees
+    assert found.largest == pytest.approx(amount)
 
 
 # ── through the command line, with a metric of another module ─────────────────────────────────
