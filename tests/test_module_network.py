@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import random
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from engine_cases import (
     train,
 )
 from module_cases import blocks, module_config, plain_training
+from test_memory import Allocated
 from torch import Tensor, nn
 
 from nnexp.config.schema import CosineConfig
@@ -36,7 +38,7 @@ from nnexp.errors import ConfigError
 from nnexp.memory import needs_of
 from nnexp.models.choose import network_from, network_of
 from nnexp.models.module_network import MODULE_FACTORIES, ModuleNetwork, module_network
-from nnexp.models.module_ops import way_of
+from nnexp.models.module_ops import MOST_COPIES, way_of
 from nnexp.models.structure import Structure
 from nnexp.sweep.group_size import why_alone
 from nnexp.sweep.tasks import Kind
@@ -296,6 +298,38 @@ def test_batch_norm_refuses_one_row() -> None:
         group_of(network, [module_config(network, adam(), batch_size=74)])
 
 
+def test_lazy_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They learn their shapes when they are first called, and draw their weights only then."""
+    monkeypatch.setitem(
+        MODULE_FACTORIES, "lazy", lambda d, c: nn.Sequential(nn.LazyLinear(7), nn.LazyLinear(c))
+    )
+    network = module_network("lazy", {}, 5, 2)
+    assert network.parameters.slots["0.weight"].shape == (7, 5)
+    assert same_bits(network.initial(None, 0)[0], network.initial(None, 0)[0])
+    assert not torch.equal(network.initial(None, 0)[0], network.initial(None, 1)[0])
+
+
+@pytest.mark.parametrize(
+    ("factory", "options", "message"),
+    [
+        (lambda d, c: "net", {}, "its factory returned a str, not a torch.nn.Module"),
+        (lambda d, c: nn.Flatten(), {}, "has no parameters to train"),
+        (
+            lambda d, c, o: None,
+            {"o": {"a": 1}},
+            "hyperparameters must be numbers, text, ",
+        ),
+        (lambda d, c: nn.Linear(d, c, dtype=torch.complex64), {}, "weight is torch.complex64"),
+    ],
+)
+def test_what_cannot_be_a_model(
+    factory: Any, options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODULE_FACTORIES, "odd", factory)
+    with pytest.raises(ConfigError, match="^model=odd: " + re.escape(message)):
+        module_network("odd", options, 5, 2)
+
+
 @dataclass
 class MyConfig:
     name: str
@@ -320,6 +354,25 @@ def test_bfloat16(network: ModuleNetwork) -> None:
     for half, full in zip(train(group), train(exact), strict=True):
         assert half[-1].train_loss == pytest.approx(full[-1].train_loss, abs=0.05)
     assert group.states[0].params.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["plain", "batch norm", "attention, one dropout twice"])
+def test_memory(name: str) -> None:
+    """From a little less than groups take to twice as much, room for copies left out."""
+    network, runs, rows = NETWORKS[name], 8, 128
+    table = make_table(400, 9, 4)
+    configs = [module_config(network, adam(), seed=s, batch_size=64) for s in range(runs)]
+    for training, height in ((True, 64), (False, 200)):
+        way_of(network, height, training=training)  # which is found out once
+    with Allocated() as allocated:
+        train(
+            Group(
+                [make_run(c, table, rows, 200) for c in configs], Floats(table.x), table.y, network
+            )
+        )
+    room = 4 * MOST_COPIES * (network.parameters.size + network.statistics.size)
+    told = needs_of(configs[0], network, "cpu", rows, 200, 0).total
+    assert 0.8 < told * runs / (allocated.most - room) < 2
 
 
 def test_memory_grows_with_what_autograd_keeps() -> None:
