@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
 import random
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -25,10 +27,14 @@ from engine_cases import (
     told,
     train,
 )
+from hydra import compose, initialize_config_dir
 from module_cases import blocks, module_config, plain_training
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_memory import Allocated
 from torch import Tensor, nn
 
-from nnexp.config.schema import CosineConfig
+from nnexp.config.compose import CONF, register, to_config
+from nnexp.config.schema import Config, CosineConfig
 from nnexp.data.features import Floats
 from nnexp.devices import Precision
 from nnexp.engine import Group
@@ -36,10 +42,15 @@ from nnexp.errors import ConfigError
 from nnexp.memory import needs_of
 from nnexp.models.choose import network_from, network_of
 from nnexp.models.module_network import MODULE_FACTORIES, ModuleNetwork, module_network
-from nnexp.models.module_ops import way_of
+from nnexp.models.module_ops import MOST_COPIES, way_of
 from nnexp.models.structure import Structure
+from nnexp.results.checkpoints import load_checkpoint
+from nnexp.run import run
 from nnexp.sweep.group_size import why_alone
-from nnexp.sweep.tasks import Kind
+from nnexp.sweep.plan import make_plan
+from nnexp.sweep.plan_lines import lines
+from nnexp.sweep.tasks import Entry, Kind, Prospect
+from nnexp.trained import load_network
 
 CASES = Path(__file__).parent / "module_company_cases.py"
 
@@ -78,15 +89,15 @@ def test_as_a_plain_loop(name: str) -> None:
     ]
     group = group_of(network, configs)
     table = make_table(150, 9, 4)
-    for run, state, records in zip(group.runs, group.states, train(group), strict=True):
-        losses, module = plain_training(run, table, network)
+    for one, state, records in zip(group.runs, group.states, train(group), strict=True):
+        losses, module = plain_training(one, table, network)
         assert [r.train_loss for r in records] == pytest.approx(losses, abs=1e-5)
         found = network.tensors(state.params, state.stats)
         assert found.keys() == module.state_dict().keys()
         for key, theirs in module.state_dict().items():
             assert found[key].dtype == theirs.dtype
             # Adam makes much of rounding errors where the gradient is 0: a bias before batch norm.
-            if run.config.optimizer.name == "sgd" or name not in INVARIANT:
+            if one.config.optimizer.name == "sgd" or name not in INVARIANT:
                 torch.testing.assert_close(found[key], theirs, rtol=1e-4, atol=1e-5)
 
 
@@ -128,8 +139,6 @@ def test_random_runs_solo_and_batched() -> None:
     ids=str,
 )  # fmt: skip
 def test_random_runs_in_other_modes(variables: dict[str, str]) -> None:
-    import os
-
     done = subprocess.run(
         [sys.executable, str(CASES), "--first", "5000", "--cases", "20"],
         env=os.environ | variables, capture_output=True, text=True, timeout=600, check=False,
@@ -296,6 +305,38 @@ def test_batch_norm_refuses_one_row() -> None:
         group_of(network, [module_config(network, adam(), batch_size=74)])
 
 
+def test_lazy_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They learn their shapes when they are first called, and draw their weights only then."""
+    monkeypatch.setitem(
+        MODULE_FACTORIES, "lazy", lambda d, c: nn.Sequential(nn.LazyLinear(7), nn.LazyLinear(c))
+    )
+    network = module_network("lazy", {}, 5, 2)
+    assert network.parameters.slots["0.weight"].shape == (7, 5)
+    assert same_bits(network.initial(None, 0)[0], network.initial(None, 0)[0])
+    assert not torch.equal(network.initial(None, 0)[0], network.initial(None, 1)[0])
+
+
+@pytest.mark.parametrize(
+    ("factory", "options", "message"),
+    [
+        (lambda d, c: "net", {}, "its factory returned a str, not a torch.nn.Module"),
+        (lambda d, c: nn.Flatten(), {}, "has no parameters to train"),
+        (
+            lambda d, c, o: None,
+            {"o": {"a": 1}},
+            "hyperparameters must be numbers, text, ",
+        ),
+        (lambda d, c: nn.Linear(d, c, dtype=torch.complex64), {}, "weight is torch.complex64"),
+    ],
+)
+def test_what_cannot_be_a_model(
+    factory: Any, options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODULE_FACTORIES, "odd", factory)
+    with pytest.raises(ConfigError, match="^model=odd: " + re.escape(message)):
+        module_network("odd", options, 5, 2)
+
+
 @dataclass
 class MyConfig:
     name: str
@@ -322,6 +363,25 @@ def test_bfloat16(network: ModuleNetwork) -> None:
     assert group.states[0].params.dtype == torch.float32
 
 
+@pytest.mark.parametrize("name", ["plain", "batch norm", "attention, one dropout twice"])
+def test_memory(name: str) -> None:
+    """From a little less than groups take to twice as much, room for copies left out."""
+    network, runs, rows = NETWORKS[name], 8, 128
+    table = make_table(400, 9, 4)
+    configs = [module_config(network, adam(), seed=s, batch_size=64) for s in range(runs)]
+    for training, height in ((True, 64), (False, 200)):
+        way_of(network, height, training=training)  # which is found out once
+    with Allocated() as allocated:
+        train(
+            Group(
+                [make_run(c, table, rows, 200) for c in configs], Floats(table.x), table.y, network
+            )
+        )
+    room = 4 * MOST_COPIES * (network.parameters.size + network.statistics.size)
+    told = needs_of(configs[0], network, "cpu", rows, 200, 0).total
+    assert 0.8 < told * runs / (allocated.most - room) < 2
+
+
 def test_memory_grows_with_what_autograd_keeps() -> None:
     small, large = (blocks(9, 4, width, "linear", "gelu", "linear") for width in (16, 64))
     needs = [
@@ -332,3 +392,62 @@ def test_memory_grows_with_what_autograd_keeps() -> None:
     kept = 4 * (9 + 3 * 64)  # inputs of the linear layers and of the activation
     assert 4 * kept / 5 < large.facts.saved_per_row < 5 * kept / 4
     assert small.flops_per_row() == 6 * (9 * 16 + 16 * 16 + 16 * 4) - 2 * 9 * 16
+
+
+# ── from a config to files, and to a plan ─────────────────────────────────────────────────────
+
+
+@dataclass
+class NamedConfig:
+    name: str
+
+
+def wine(model: Any) -> Config:
+    register()
+    overrides = ["dataset=wine", "trainer.epochs=3", "trainer.device=cpu", "baseline=none"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = to_config(compose("config", [*overrides, "trainer.histograms=true"]))
+    return dataclasses.replace(config, model=model)
+
+
+@pytest.mark.parametrize(
+    "model", [MyConfig("blocks", 8, ["linear", "batch", "relu", "dropout"], 0.2),
+              NamedConfig("branching")], ids=["batched", "solo"],
+)  # fmt: skip
+def test_a_run_and_its_files(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Metrics, histograms by the parameters' names, the graph where there is one, a checkpoint."""
+    with caplog.at_level("WARNING"):
+        result = run(wine(model), tmp_path, "arm")
+    assert not caplog.records
+    assert result.status == "completed"
+    assert result.model == model.name
+    (events,) = tmp_path.glob("events.out.tfevents.*")
+    accumulator = EventAccumulator(str(events), {"histograms": 0, "graph": 1})
+    accumulator.Reload()
+    path = tmp_path / "checkpoints/best.pt"
+    network = load_network(path)
+    names = [name for name, _ in network.module.named_parameters()]
+    assert {f"weights/{n}" for n in names} <= set(accumulator.Tags()["tensors"])
+    assert accumulator.Tags()["graph"] == (model.name == "blocks")
+    assert network.probabilities(torch.zeros(2, 13)).shape == (2, 3)
+    assert load_checkpoint(path)["model"].keys() == network.module.state_dict().keys()
+    monkeypatch.delitem(MODULE_FACTORIES, model.name)
+    with pytest.raises(ConfigError, match=f"model {model.name} is not registered: import the"):
+        load_network(path)
+
+
+def test_a_plan_of_modules() -> None:
+    entries, prospects = [], []
+    networks = [NETWORKS["plain"], blocks(9, 4, 8, "linear"), module_network("noisy", {}, 9, 4)]
+    for num, network in enumerate(network for network in networks for _ in range(4)):
+        config = module_config(network, adam(), seed=num)
+        kind = Kind("data", 75, 40, network, 16, False, "float32", "cpu", 1)
+        entries.append(Entry(num, config, Path(str(num)), "arm"))
+        prospects.append(Prospect(kind, network.parameters.size, 0))
+    plan = make_plan(entries, prospects, num_workers=1, largest=None)
+    assert sorted(len(task.entries) for task in plan.tasks) == [1, 1, 1, 1, 4, 4]
+    told = "\n".join(lines(plan))
+    assert "blocks layers=linear p=0.3 width=8, batch 16, cpu: 4 runs in 1 group of 4" in told
+    assert "noisy, batch 16, cpu: 4 runs in 4 groups of 1: it draws random numbers in" in told

@@ -33,16 +33,29 @@ def caller(module: nn.Module, source: MaskSource) -> Call:
     those that it changes in place have changed.
     """
 
+    ties = _ties(module)
+
     def call(
         tensors: Tensors, x: Tensor, masks: Sequence[Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         source.give(masks)
-        used = dict(tensors)
-        logits = functional_call(module, used, (x,))
-        changed = {n: t.detach() for n, t in used.items() if t is not tensors[n]}
+        used = {**tensors, **{other: tensors[name] for other, name in ties.items()}}
+        logits = functional_call(module, used, (x,), tie_weights=False)
+        changed = {n: used[n].detach() for n, t in tensors.items() if used[n] is not t}
         return logits, changed
 
     return call
+
+
+def _ties(module: nn.Module) -> dict[str, str]:
+    """Further names of parameters and buffers that have several, and the first one of each."""
+    first: dict[int, str] = {}
+    ties = {}
+    for named in (module.named_parameters, module.named_buffers):
+        for name, tensor in named(remove_duplicate=False):
+            if first.setdefault(id(tensor), name) != name:
+                ties[name] = first[id(tensor)]
+    return ties
 
 
 def gradients(logits: Tensor, leaves: Sequence[Tensor], grad: Tensor) -> tuple[Tensor, ...]:

@@ -44,12 +44,26 @@ def facts_of(
     Raises:
         ConfigError: as ``module_network``.
     """
+    try:
+        return _facts_of(name, hyperparameters, num_features, num_classes)
+    except ConfigError:
+        raise
+    except Exception as error:  # of somebody's module
+        raise ConfigError(f"model={name}: cannot be trained here: {brief(error)}") from error
+
+
+def _facts_of(
+    name: str, hyperparameters: tuple[tuple[str, Any], ...], num_features: int, num_classes: int
+) -> ModuleFacts:
     check_mode(by_torch=True)  # before something multiplies
     with seeded(0, "init"):
         module = make_module(name, hyperparameters, num_features, num_classes)
     trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
     if not trained:
         raise ConfigError(f"model={name}: has no parameters to train")
+    for key, parameter in trained.items():
+        if parameter.dtype != torch.float32:
+            raise ConfigError(f"model={name}: {key} is {parameter.dtype}; must be real numbers")
     with seeded(0, "module"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they come again when it trains
         _check_shapes(name, module, num_features, num_classes)
@@ -80,7 +94,8 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 def _state(module: nn.Module) -> tuple[tuple[str, str], ...]:
     """Keys of the state_dict with the first name of their tensors: tied ones have several keys."""
     first = {id(tensor): name for name, tensor in _tensors(module).items()}
-    return tuple((key, first[id(t)]) for key, t in module.state_dict(keep_vars=True).items())
+    state = module.state_dict(keep_vars=True)  # and get_extra_state's, which is no tensor of it
+    return tuple((key, first[id(t)]) for key, t in state.items() if id(t) in first)
 
 
 def _batch(rows: int, num_features: int) -> Tensor:

@@ -170,14 +170,24 @@ class ModuleNetwork:
         with seeded(0, "init"):
             module = self.make()
         if tensors is not None:
+            self._check_keys(tensors)
             try:
-                module.load_state_dict(dict(tensors))
+                module.load_state_dict({**module.state_dict(), **tensors})
             except RuntimeError as error:
-                raise ConfigError(
-                    f"model={self.name}: what is registered under this name is not the module that "
-                    f"was trained: {brief(error)}"
-                ) from error
+                raise ConfigError(f"{self._changed}: {brief(error)}") from error
         return module
+
+    def _check_keys(self, tensors: Mapping[str, Tensor]) -> None:
+        for key in sorted({key for key, _ in self.facts.state} ^ tensors.keys()):
+            has = "has no" if key in tensors else "has a"
+            raise ConfigError(f"{self._changed}: it {has} {key}")
+
+    @property
+    def _changed(self) -> str:
+        return (
+            f"model={self.name}: what is registered under this name is not the module that was "
+            "trained"
+        )
 
     def tensors(self, params: Tensor, stats: Tensor) -> dict[str, Tensor]:
         """One run's tensors by the names of the module's state_dict."""
@@ -209,6 +219,13 @@ def module_network(
     from nnexp.models.module_facts import facts_of
 
     frozen = tuple((key, _frozen(value)) for key, value in sorted(hyperparameters.items()))
+    try:
+        hash(frozen)
+    except TypeError as error:
+        raise ConfigError(
+            f"model={name}: hyperparameters must be numbers, text, true, false, null or lists of "
+            f"them: {brief(error)}"
+        ) from error
     facts = facts_of(name, factory_of(name), frozen, num_features, num_classes)
     return ModuleNetwork(name, frozen, num_features, num_classes, facts)
 
@@ -238,17 +255,23 @@ def make_module(
     Raises:
         ConfigError: it is not registered, its factory raises, or returns no ``nn.Module``.
     """
+    import torch
     from torch import nn
 
     factory = factory_of(name)
     try:
         module = factory(num_features, num_classes, **_thawed(hyperparameters))
+        if isinstance(module, nn.Module) and any(
+            isinstance(parameter, nn.UninitializedParameter) for parameter in module.parameters()
+        ):
+            with torch.no_grad():  # a call tells lazy layers their shapes
+                module.eval()(torch.zeros(2, num_features))
     except Exception as error:
         raise ConfigError(f"model={name}: cannot be built: {brief(error)}") from error
     if not isinstance(module, nn.Module):
         kind = type(module).__name__
         raise ConfigError(f"model={name}: its factory returned a {kind}, not a torch.nn.Module")
-    return module.float().cpu()
+    return module.float().cpu().train()
 
 
 def brief(error: BaseException) -> str:

@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 # torch's kernels take up to four vectors of 16 float32 at once and leave the rest to other code.
 _WHOLE = 64
 MOST_COPIES = _WHOLE  # behind the last run
-# Steps of so many floating-point operations, copies included, are computed one run after the other:
-# copies would cost more than the calls that stacking saves.
-_MOST_FLOPS = 60e6
+# Steps of one run that, with the copies that it may need, cost more than so many floating-point
+# operations are computed one run after the other: a run would pay for copies what stacking saves in
+# calls. Reading and writing a byte again costs as much as the operations below
+# (benchmarks/modules.py). It must not depend on the number of runs.
+_MOST_FLOPS = 200e6
+_FLOPS_OF_A_BYTE = 200
 _RUNS = (3, 5)  # that are traced
 
 
@@ -130,8 +133,8 @@ def _way_of(
     if strides is None:
         return Way(stacks=False, masks=masks)
     way = Way(True, masks, strides)
-    flops = network.flops_per_row() * rows * (1 + way.dearest())
-    return way if flops <= _MOST_FLOPS else Way(stacks=False, masks=masks)
+    flops = rows * (network.flops_per_row() + _FLOPS_OF_A_BYTE * network.facts.saved_per_row)
+    return way if (1 + way.dearest()) * flops <= _MOST_FLOPS else Way(stacks=False, masks=masks)
 
 
 @dataclass(frozen=True)
