@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,4 +30,31 @@ def shared_data() -> Path:
     folder = Path(os.environ.get("NNEXP_DATA") or beside)
     if not folder.is_dir():
         pytest.skip(f"no data files at {folder}; NNEXP_DATA names another folder")
+    return folder
+
+
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """A new folder of a name, filled by a function: once for all processes that share the tests.
+
+    Whoever comes while it is being filled waits. Nobody may change what is in it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of the folders that the processes have to themselves
+
+    def folder(name: str, fill: Callable[[Path], object]) -> Path:
+        place, mark = base / name, base / f"{name}.filled"
+        with (base / f"{name}.lock").open("w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not mark.exists():
+                shutil.rmtree(place, ignore_errors=True)  # of somebody who failed
+                place.mkdir()
+                fill(place)
+                mark.touch()
+        return place
+
     return folder

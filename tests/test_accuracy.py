@@ -9,15 +9,19 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from nnexp.config.compose import CONF, register, to_config
+from nnexp.config.schema import Config
 from nnexp.results.record import RunResult
 from nnexp.run import run
 
 
-def result_of(folder: Path, *overrides: str) -> RunResult:
+def config_of(*overrides: str) -> Config:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = to_config(compose("config", ["trainer.pictures=false", *overrides]))
-    return run(config, folder, "arm")
+        return to_config(compose("config", ["trainer.pictures=false", *overrides]))
+
+
+def result_of(folder: Path, *overrides: str) -> RunResult:
+    return run(config_of(*overrides), folder, "arm")
 
 
 @pytest.mark.slow
@@ -34,13 +38,17 @@ def test_digits_over_five_seeds(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.shared_data
-@pytest.mark.parametrize(("name", "least"), [("mnist", 0.983), ("fashion_mnist", 0.885)])
+@pytest.mark.parametrize(("name", "least"), [("mnist", 0.9745), ("fashion_mnist", 0.8835)])
 def test_official_images(tmp_path: Path, shared_data: Path, name: str, least: float) -> None:
+    """In a fifth of the epochs, at whose end the rate is as low. MNIST comes to 0.976 or 0.977, and
+    to 0.985 after all 20; those take minutes, and show no more of what may be wrong with images,
+    network or training. Fashion-MNIST comes to 0.886."""
+    assert config_of(f"experiment={name}").trainer.epochs == 20
     result = result_of(
         tmp_path, f"experiment={name}", f"dataset.root={shared_data}", "dataset.download=false",
-        "baseline=none",
+        "baseline=none", "trainer.epochs=4",
     )  # fmt: skip
     assert result.num_parameters == 784 * 512 + 512 * 256 + 256 * 10 + 3 * (512 + 256) + 10
     assert result.dataset.num_test == 10000
-    assert result.epochs == 20
+    assert result.epochs == 4
     assert (result.metrics["test/acc"] or 0.0) >= least

@@ -75,6 +75,7 @@ def test_another_process_goes_on_with_a_sweep(tmp_path: Path, times: int) -> Non
     done = subprocess.run(
         [sys.executable, "-m", "nnexp", "-m", "~hydra.callbacks.report", "dataset=iris",
          "baseline=none", "model=shallow", "trainer.batch_size=16,32", "trainer.epochs=3",
+         "trainer.pictures=false",
          "trainer.require_train_loss=1e9,null", "seed=0,1", "hydra.launcher.workers=1",
          "hydra.sweep.dir=out"],
         cwd=tmp_path,

@@ -102,6 +102,34 @@ def test_overrides(overrides: str, expected: str) -> None:
     assert message(*overrides.split()) == expected
 
 
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ("lr=0.1", "lr: no such option (did you mean 'optimizer.lr'?)"),
+        ("optimzer=adam", "optimzer: no such option (did you mean 'optimizer'?)"),
+        ("+trainer.speed=9", "trainer.speed: no such option"),
+        ("++optimizer.momentum=0.9", "optimizer.momentum: no such option"),
+        ("optimizer=sgd optimizer.betas=[0.9,0.9]", "optimizer.betas: no such option"),
+        ("model.activation=rleu", "model.activation=rleu: must be one of step, sigmoid, tanh, "
+         "relu"),
+        ("seed=1.5", "seed=1.5: must be a whole number"),
+        ("model.bias=maybe", "model.bias=maybe: must be true or false"),
+        ("model.hidden=3", "model.hidden=3: must be a list"),
+        ("optimizer.lr=inf", "optimizer.lr=inf: must be a finite number"),
+        ("optimizer.betas=[0.9,1.0]", "optimizer.betas=[0.9,1.0]: must be less than 1"),
+        ("trainer.epochs=0", "trainer.epochs=0: must be at least 1"),
+        ("model.hidden=[64,0]", "model.hidden=[64,0]: must be at least 1"),
+        ("model=shallow model.residual=true", "model.residual=true: needs two neighbouring"),
+        ("optimizer=sgd optimizer.momentum=0 optimizer.nesterov=true", "optimizer.nesterov=true"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(overrides: str, expected: str) -> None:
+    line = message(*overrides.split())
+    assert expected in line
+    assert "\n" not in line
+    assert "unexpected" not in line
+
+
 def test_the_override_that_is_no_choice_is_found_in_a_sweep() -> None:
     with pytest.raises(ValueError, match="must be a string") as error:
         compose("config", ["model=null"])  # as a job of the sweep
@@ -302,6 +330,7 @@ def test_a_sweep_ends_with_a_line_for_each_failed_job(tmp_path: Path) -> None:
     ]
     status = [read_result(tmp_path / "sweep" / str(job)).status for job in range(3)]
     assert status == ["failed", "completed", "failed"]
+    assert read_result(tmp_path / "sweep" / "0").error == "optimizer.lr=-1.0: must be at least 0"
 
 
 def test_sigterm_ends_a_run_as_ctrl_c_does(tmp_path: Path) -> None:

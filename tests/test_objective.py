@@ -169,10 +169,9 @@ def search(folder: Path, *arguments: str) -> tuple[int, str, list[str]]:
     return done.returncode, done.stdout, [line for line in lines if line.startswith("nnexp: ")]
 
 
-@pytest.mark.parametrize("launcher", ["fused", "basic"])
 @pytest.mark.parametrize(
-    ("objective", "direction", "worst"),
-    [("val/loss", "minimize", "inf"), ("val/acc", "maximize", "-inf")],
+    ("launcher", "objective", "direction", "worst"),
+    [("fused", "val/loss", "minimize", "inf"), ("basic", "val/acc", "maximize", "-inf")],
 )
 def test_a_search_is_given_the_objective_and_the_worst_for_what_failed(
     tmp_path: Path, launcher: str, objective: str, direction: str, worst: str
@@ -189,17 +188,15 @@ def test_a_search_is_given_the_objective_and_the_worst_for_what_failed(
 
 
 @pytest.mark.parametrize(
-    ("launcher", "bad", "problem"),
+    ("launcher", "bad", "problem", "objective", "direction", "worst"),
     [
-        ("fused", "optimizer.lr=abc", "optimizer.lr=abc: "),
-        ("fused", "objective=val/los", "objective=val/los: must be one of "),
-        ("basic", "objective=val/los", "objective=val/los: must be one of "),
+        ("fused", "optimizer.lr=abc", "optimizer.lr=abc: ", "val/acc", "maximize", "-inf"),
+        ("fused", "objective=val/los", "objective=val/los: must be one of ", "val/loss", "minimize",
+         "inf"),
+        ("basic", "objective=val/los", "objective=val/los: must be one of ", "val/loss", "minimize",
+         "inf"),
     ],
-)
-@pytest.mark.parametrize(
-    ("objective", "direction", "worst"),
-    [("val/loss", "minimize", "inf"), ("val/acc", "maximize", "-inf")],
-)
+)  # fmt: skip
 def test_a_job_that_is_refused_is_never_the_best_trial(
     tmp_path: Path, launcher: str, bad: str, problem: str, objective: str, direction: str,
     worst: str,
@@ -216,17 +213,16 @@ def test_a_job_that_is_refused_is_never_the_best_trial(
     assert f"returned {value!r} {worst}\n" in output
 
 
-@pytest.mark.parametrize("launcher", ["fused", "basic"])
 @pytest.mark.parametrize(
-    ("options", "line"),
+    ("launcher", "options", "line"),
     [
-        (["hydra.sweeper.direction=maximize"],
+        ("fused", ["hydra.sweeper.direction=maximize"],
          "hydra.sweeper.direction=maximize would maximize objective=val/loss and find the worst "
          "runs; minimize it, or say objective=val/acc"),
-        (["objective=val/acc"],
+        ("basic", ["objective=val/acc"],
          "hydra.sweeper.direction=minimize would minimize objective=val/acc and find the worst "
          "runs; maximize it, or say objective=val/loss"),
-        (["hydra.sweeper.direction=[minimize,minimize]"],
+        ("fused", ["hydra.sweeper.direction=[minimize,minimize]"],
          "hydra.sweeper.direction=[minimize,minimize]: a run has one objective, give one "
          "direction"),
     ],

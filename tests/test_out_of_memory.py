@@ -201,7 +201,7 @@ def nnexp(folder: Path, *arguments: str, most: int | None = None) -> tuple[int, 
         environment |= injected(folder, "nnexp.engine.group", _NO_ROOM.replace("MOST", str(most)))
     done = subprocess.run(
         [sys.executable, "-m", "nnexp", "~hydra.callbacks.report", "dataset=iris",
-         "baseline=none", *arguments],
+         "baseline=none", "trainer.pictures=false", *arguments],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stdout + done.stderr

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from conftest import Once
 from hydra import compose, initialize_config_dir
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from tensorboard.compat.proto.graph_pb2 import GraphDef
@@ -40,13 +41,15 @@ from nnexp.run import run
 Grid = dict[str, Sequence[Any]]
 
 # Groups of two kinds (with batch norm and without), in which rates of dropout, optimizers and seeds
-# meet; runs that diverge beside the others, and runs that stop early and leave them.
+# meet; runs that diverge beside the others, and runs that stop early and leave them. Pictures take
+# as long as all the rest, and have a test of their own.
 SMALL: Grid = {
     "trainer.device": ["cpu"],
     "dataset": ["wine"],
     "model.hidden": ["[24,24]"],
     "model.residual": ["true"],
     "trainer.batch_size": [20],
+    "trainer.pictures": ["false"],
     "trainer.epochs": [7],
     "trainer.early_stopping.patience": [1],
     "trainer.early_stopping.min_delta": [0.02],
@@ -57,22 +60,24 @@ SMALL: Grid = {
     "seed": [0, 7],
 }
 
+# Every optimizer meets every norm, schedule and clipping. Two seeds at a time are in SMALL.
 WIDE: Grid = {
     "trainer.device": ["cpu"],
     "dataset": ["digits"],
-    "dataset.num_train": [300],
+    "dataset.num_train": [200],
     "baseline": ["none"],
     "model.hidden": ["[32,32,32]"],
     "model.dropout": [0.2],
     "trainer.label_smoothing": [0.1],
+    "trainer.pictures": ["false"],
     "trainer.eval_every": [2],
-    "trainer.epochs": [5],
+    "trainer.epochs": [3],
     "scheduler": ["constant", "cosine"],
     "model.norm": ["none", "batch", "layer"],
     "model.residual": ["false", "true"],
     "optimizer": ["sgd", "adagrad", "adam", "adamw", "rmsprop"],
     "trainer.grad_clip": ["null", 0.5],
-    "seed": [0, 1],
+    "seed": [1],
 }
 
 # A step of more than 30 MFLOP: alone it uses all cores.
@@ -85,6 +90,7 @@ LARGE: Grid = {
     "model.dropout": [0.3],
     "trainer.batch_size": [64],
     "trainer.epochs": [2],
+    "trainer.pictures": ["false"],
     "optimizer": ["sgd", "adagrad", "adam"],
     "seed": [3, 4],
 }
@@ -128,13 +134,15 @@ def alone(folder: Path, grid: Grid) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def small_alone(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return alone(tmp_path_factory.mktemp("alone"), SMALL)
+def small_alone(once: Once) -> list[Path]:
+    folder = once("small_alone", lambda folder: alone(folder, SMALL))
+    return [folder / str(num) for num in range(len(jobs_of(SMALL)))]
 
 
 @pytest.fixture(scope="module")
-def wide_alone(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return alone(tmp_path_factory.mktemp("alone"), WIDE)
+def wide_alone(once: Once) -> list[Path]:
+    folder = once("wide_alone", lambda folder: alone(folder, WIDE))
+    return [folder / str(num) for num in range(len(jobs_of(WIDE)))]
 
 
 # ── what is compared ──────────────────────────────────────────────────────────────────────────
@@ -300,6 +308,7 @@ def narrow(folder: Path) -> Grid:
         "dataset.path": [str(folder / f"{inputs}.csv") for inputs in (5, 7, 11)],
         "model.hidden": ["[9,7]"],
         "trainer.batch_size": [20],
+        "trainer.pictures": ["false"],
         "trainer.epochs": [4],
         "optimizer": ["sgd", "adam"],
         "seed": [0, 1, 2],
@@ -355,6 +364,7 @@ def test_hydras_own_files_are_those_of_its_own_launcher(tmp_path: Path) -> None:
     """But for what chooses the launcher: byte for byte in two files, value for value in one."""
     grid: Grid = {
         "dataset": ["iris"], "trainer.epochs": [1], "baseline": ["none"],
+        "trainer.pictures": ["false"],
         "model": ["linear", "deep"], "experiment": ["shallow_sgd"], "optimizer.lr": [1e-3, 0.5],
     }  # fmt: skip
     ways = ("fused", "basic")

@@ -227,7 +227,8 @@ def test_a_module_of_another_precision() -> None:
 
 def trained(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "nnexp", *overrides, "baseline=none", "hydra.run.dir=run"],
+        [sys.executable, "-m", "nnexp", *overrides, "baseline=none", "trainer.pictures=false",
+         "hydra.run.dir=run"],
         cwd=folder, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import Once
 
 from nnexp.errors import ConfigError, DataError
 from nnexp.results.checkpoints import load_checkpoint, save_checkpoint
@@ -43,19 +44,21 @@ NUM_RUNS = 8
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def swept(once: Once) -> Path:
     """A sweep of two optimizers, a rate that diverges, and two seeds, as the launcher left it."""
-    folder = tmp_path_factory.mktemp("swept")
+    return once("verify_swept", make_sweep) / "sweep"
+
+
+def make_sweep(folder: Path) -> None:
     (folder / "table.csv").write_text(TABLE)
     done = python(
         folder, "nnexp", "-m", "dataset=csv", "dataset.path=table.csv", "dataset.target=class",
         "model=shallow", "optimizer=sgd,adamw", "optimizer.lr=0.1,1e30", "seed=range(2)",
-        "trainer.epochs=3", "trainer.grad_clip=null", "hydra.sweep.dir=sweep",
-        "~hydra.callbacks.report",
+        "trainer.epochs=3", "trainer.grad_clip=null", "trainer.pictures=false",
+        "hydra.sweep.dir=sweep", "~hydra.callbacks.report",
     )  # fmt: skip
     runs = find_runs(folder / "sweep")
     assert len(runs) == NUM_RUNS, done.stderr
-    return folder / "sweep"
 
 
 @pytest.fixture

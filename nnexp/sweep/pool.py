@@ -49,6 +49,7 @@ class Pool:
         Args:
             fetch: those that are absent.
         """
+        self._crew.draws = any(entry.config.trainer.pictures for entry in entries)
         self._crew.grow(self._num_workers)
         return survey(self._crew, entries, fetch=fetch)
 

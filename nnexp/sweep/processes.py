@@ -75,6 +75,7 @@ class Crew:
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.workers: list[Worker] = []
         self.problem = ""  # of the last worker that died with nothing to do
+        self.draws = True  # whether there will be pictures, which take time to import
         self._folder = folder
         self._environment = dict(environment)
         self._deaths: Counter[int] = Counter()  # by place
@@ -135,7 +136,9 @@ class Crew:
         start_server()  # it may have died as well
         mine, its = worker_context().Pipe()
         process = worker_context().Process(
-            target=serve, args=(its, self._folder, self._environment, SharedLock()), daemon=True
+            target=serve,
+            args=(its, self._folder, self._environment, self.draws, SharedLock()),
+            daemon=True,
         )
         try:
             process.start()
@@ -163,7 +166,9 @@ class Crew:
         return {place for place, deaths in self._deaths.items() if deaths >= _DEATHS}
 
 
-def serve(pipe: Connection, folder: Path, environment: Mapping[str, str], _: SharedLock) -> None:
+def serve(
+    pipe: Connection, folder: Path, environment: Mapping[str, str], draws: bool, _: SharedLock
+) -> None:
     """What a worker process does. It ends with what it cannot go on after, and has the lock on the
     sweep's folder until then."""
     os.environ.update(environment)  # the server of the workers is older than the config
@@ -171,7 +176,7 @@ def serve(pipe: Connection, folder: Path, environment: Mapping[str, str], _: Sha
     try:
         from nnexp.sweep.worker import work  # imports torch, which the main process goes without
 
-        work(pipe, folder)
+        work(pipe, folder, draws)
     except Exception as error:
         with contextlib.suppress(OSError):
             pipe.send(Unable(told(error)))

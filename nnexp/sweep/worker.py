@@ -36,12 +36,13 @@ from nnexp.training import compare
 _SECONDS_TO_LISTEN = 0.1  # while a baseline is computed: how late a worker may hear of a stop
 
 
-def work(pipe: Connection, folder: Path) -> None:
+def work(pipe: Connection, folder: Path, draws: bool) -> None:
     """Serve the main process until it stops, or is gone.
 
     Args:
         folder: shared with the other workers of the sweep. Where the main process has been killed
             nobody else deletes it.
+        draws: whether there will be pictures.
     """
     with contextlib.suppress(ImportError):
         # A bar that torch.fx makes and never shows has a lock, by default one between processes,
@@ -55,7 +56,7 @@ def work(pipe: Connection, folder: Path) -> None:
     try:
         line.send(say.Ready())
         while True:
-            if not line.is_spoken_to:
+            if draws and not line.is_spoken_to:
                 # A third of a second for the pictures, while there is nothing else to do.
                 importlib.import_module("nnexp.results.confusion")
             worker.do(line.receive())
