@@ -22,10 +22,10 @@ from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from nnexp.config.schema import (  # noqa: E402
-    AdamConfig,
+    Adam,
     BundledConfig,
     Config,
-    ConstantConfig,
+    Constant,
     ModelConfig,
     TrainerConfig,
 )
@@ -101,8 +101,8 @@ def engine(work: Work, runs: int) -> float:
         Config(
             seed=seed,
             model=ModelConfig(name=work.network.name),
-            optimizer=AdamConfig(name="adam", lr=1e-3),
-            scheduler=ConstantConfig(name="constant"),
+            optimizer=Adam(name="adam", lr=1e-3),
+            scheduler=Constant(name="constant"),
             dataset=BundledConfig(name="benchmark"),
             trainer=TrainerConfig(epochs=4, batch_size=work.batch_size, eval_every=4),
         )

@@ -34,7 +34,7 @@ from test_memory import Allocated
 from torch import Tensor, nn
 
 from nnexp.config.compose import CONF, register, to_config
-from nnexp.config.schema import Config, CosineConfig
+from nnexp.config.schema import Config, Cosine
 from nnexp.data.features import Floats
 from nnexp.devices import Precision
 from nnexp.engine import Group
@@ -81,7 +81,7 @@ INVARIANT = ("batch norm", "attention, one dropout twice")  # do not depend on s
 def test_as_a_plain_loop(name: str) -> None:
     """Losses, parameters and buffers after 50 steps, the last batch of an epoch being smaller."""
     network = NETWORKS[name]
-    cosine = CosineConfig(name="cosine", warmup_epochs=0.5)
+    cosine = Cosine(name="cosine", warmup_epochs=0.5)
     configs = [
         module_config(network, adam(), seed=3, epochs=10),
         module_config(network, sgd(0.05, momentum=0.9), cosine, seed=1, epochs=10, grad_clip=0.5),
