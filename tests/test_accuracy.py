@@ -38,7 +38,7 @@ def test_digits_over_five_seeds(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.shared_data
-@pytest.mark.parametrize(("name", "least"), [("mnist", 0.9745), ("fashion_mnist", 0.8835)])
+@pytest.mark.parametrize(("name", "least"), [("mnist", 0.9745), ("fashion_mnist", 0.880)])
 def test_official_images(tmp_path: Path, shared_data: Path, name: str, least: float) -> None:
     """In a fifth of the epochs, at whose end the rate is as low. MNIST comes to 0.976 or 0.977, and
     to 0.985 after all 20; those take minutes, and show no more of what may be wrong with images,

@@ -25,10 +25,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from nnexp import training
 from nnexp.baselines import compare as compare_module
 from nnexp.baselines import fitted as fitted_module
-from nnexp.baselines import learners
 from nnexp.baselines.choice import Choice
 from nnexp.baselines.compare import compare, compute, names
 from nnexp.baselines.data import Arrays, Data
+from nnexp.baselines.svm import SVMLearner
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.messages import told
 from nnexp.config.schema import (
@@ -200,13 +200,13 @@ def test_seconds_to_train_are_those_of_the_fit_that_is_tested(
     wine: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a clock that only fits move, by C seconds each."""
-    now, fit = [0.0], learners.SVM.fit
+    now, fit = [0.0], SVMLearner.fit
 
-    def slow(self: learners.SVM, group: list[dict[str, Any]], train: Arrays) -> Any:
+    def slow(self: SVMLearner, group: list[dict[str, Any]], train: Arrays) -> Any:
         now[0] += group[0]["C"]
         return fit(self, group, train)
 
-    monkeypatch.setattr(learners.SVM, "fit", slow)
+    monkeypatch.setattr(SVMLearner, "fit", slow)
     clock = SimpleNamespace(perf_counter=lambda: now[0])
     monkeypatch.setattr(fitted_module, "time", clock)
     record = compute("svm", BaselinesConfig(svm=SVMConfig(C=[0.001, 4, 8], gamma=1)), wine)
@@ -390,12 +390,12 @@ def test_a_baseline_that_fails_costs_nothing_else(
     def fail(*_: object) -> None:
         raise DataError("no\nplane")
 
-    monkeypatch.setattr(learners.SVM, "fit", fail)
+    monkeypatch.setattr(SVMLearner, "fit", fail)
     found = compare(config_of("baseline=[svm,knn]").baseline, wine)
     assert found["svm"]["skipped"] == "no plane"
     assert "SVM (RBF) failed: no plane" in caplog.text
     assert found["knn"]["test/acc"] > 0.9
-    monkeypatch.setattr(learners.SVM, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(SVMLearner, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         compare(config_of("baseline=[svm,knn]").baseline, wine)
 
@@ -415,7 +415,7 @@ def test_what_is_about_the_gpu_is_not_a_baselines_fault(
     def fails(*_: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(compare_module, "_found", fails)
+    monkeypatch.setattr(MajorityConfig, "find", fails)
     there: Any = SimpleNamespace(rows=wine.rows, x=SimpleNamespace(device=torch.device(device)))
     config = BaselinesConfig(majority=MajorityConfig())
     if device == "cpu":
@@ -482,7 +482,7 @@ def test_what_has_not_converged_is_told_in_the_note(digits: Data) -> None:
     record = compute("logistic_regression", config, digits)
     assert record["note"] == "had not converged: C=10"
     assert compute("svm", BaselinesConfig(svm=SVMConfig(C=1, gamma=1)), digits)["note"] == (
-        learners.SVM.note
+        SVMLearner.note
     )
 
 
@@ -595,7 +595,7 @@ def test_what_is_refused(overrides: list[str], message: str) -> None:
 def test_compute_is_one_of_compare(wine: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(
-        compare_module, "compute", lambda name, config, data: asked.append(name) or {"name": name}
+        compare_module, "compute", lambda name, *_: asked.append(name) or {"name": name}
     )
     config = config_of("baseline=[svm,knn]").baseline
     assert compare(config, wine) == {"knn": {"name": "knn"}, "svm": {"name": "svm"}}

@@ -15,7 +15,7 @@ from neighbor_cases import ALL_METRICS, draw, exact_nearest
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from nnexp.baselines import knn as knn_module
+from nnexp.baselines import votes as votes_module
 from nnexp.baselines.choice import Choice
 from nnexp.baselines.data import Data, Rows
 from nnexp.baselines.neighbors import nearest
@@ -126,7 +126,7 @@ def test_neighbours_are_looked_up_once_for_all_k(monkeypatch: pytest.MonkeyPatch
         searches.append((len(queries), k))
         return nearest(train, queries, k, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(knn_module, "nearest", counted)
+    monkeypatch.setattr(votes_module, "nearest", counted)
     val, test = Rows(LINE.x[:4], LINE.y[:4]), Rows(LINE.x[4:6], LINE.y[4:6])
     result = knn(LINE, val, test, num_classes=2, ks=[7, 1, 5])
     assert searches == [(4, 7), (4, result.k), (2, result.k)]
@@ -139,7 +139,7 @@ def test_neighbours_are_looked_up_once_a_metric(monkeypatch: pytest.MonkeyPatch)
         searches.append((metric, len(queries), k))
         return nearest(train, queries, k, metric=metric, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(knn_module, "nearest", counted)
+    monkeypatch.setattr(votes_module, "nearest", counted)
     x, y = torch.cat([LINE.x, line(2.1, 10.4), line(1.9)]), torch.tensor([*LINE.y, 0, 1, 0])
     rows = {"train": torch.arange(8), "val": torch.tensor([8, 9]), "test": torch.tensor([10])}
     data = Data(x, y, rows, num_classes=2, seed=0)

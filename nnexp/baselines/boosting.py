@@ -41,10 +41,10 @@ class BoostingConfig(FittedConfig):
 
     def learner(self, seed: int) -> Learner:
         """See ``Baseline.learner``."""
-        return _BoostingLearner(self, seed)
+        return BoostingLearner(self, seed)
 
 
-class _BoostingLearner(Learner):
+class BoostingLearner(Learner):
     """Trees on binned features, each iteration's on what the earlier ones leave.
 
     The number of iterations is a setting like the others, so that no training row is held out

@@ -46,10 +46,10 @@ class ForestConfig(FittedConfig):
 
     def learner(self, seed: int) -> Learner:
         """See ``Baseline.learner``."""
-        return _ForestLearner(self, seed)
+        return ForestLearner(self, seed)
 
 
-class _ForestLearner(Learner):
+class ForestLearner(Learner):
     """Trees on bootstrap samples; their mean."""
 
     def __init__(self, config: ForestConfig, seed: int) -> None:

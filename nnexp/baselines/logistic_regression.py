@@ -35,10 +35,10 @@ class LogisticRegressionConfig(FittedConfig):
 
     def learner(self, seed: int) -> Learner:
         """See ``Baseline.learner``."""
-        return _LogisticRegressionLearner(self, seed)
+        return LogisticRegressionLearner(self, seed)
 
 
-class _LogisticRegressionLearner(Learner):
+class LogisticRegressionLearner(Learner):
     """Multinomial, by L-BFGS in float64: in float32 it stops early."""
 
     def __init__(self, config: LogisticRegressionConfig, seed: int) -> None:

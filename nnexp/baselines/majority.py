@@ -30,10 +30,10 @@ class MajorityConfig(Baseline):
 
     def learner(self, seed: int) -> Learner:
         """See ``Baseline.learner``."""
-        return _MajorityLearner(self, seed)
+        return MajorityLearner(self, seed)
 
 
-class _MajorityLearner(Learner):
+class MajorityLearner(Learner):
     """The shares of the classes among the training rows, whatever the row."""
 
     def __init__(self, config: MajorityConfig, seed: int) -> None:

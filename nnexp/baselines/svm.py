@@ -38,10 +38,10 @@ class SVMConfig(FittedConfig):
 
     def learner(self, seed: int) -> Learner:
         """See ``Baseline.learner``."""
-        return _SVMLearner(self, seed)
+        return SVMLearner(self, seed)
 
 
-class _SVMLearner(Learner):
+class SVMLearner(Learner):
     """One against one, with an RBF kernel. Of equal votes the summed confidences decide.
 
     Its probabilities are a softmax of the decision values, divided by a temperature that is fitted
