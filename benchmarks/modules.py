@@ -8,13 +8,17 @@ It measures the process's own time, so that it can share the machine.
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nnexp.environment import prepare
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+<<<<<<< HEAD
 prepare()
 
 import torch  # noqa: E402
@@ -23,21 +27,27 @@ from torch.nn import functional as F  # noqa: E402
 
 from nnexp.config.schema import (  # noqa: E402
     Adam,
+=======
+import checkout  # noqa: F401
+from nnexp.config.schema import (
+    Adam,
+>>>>>>> module
     BundledConfig,
     Config,
     Constant,
     ModelConfig,
     TrainerConfig,
 )
-from nnexp.data.features import Floats  # noqa: E402
-from nnexp.engine import Group, Run  # noqa: E402
-from nnexp.models.module_calls import seeded  # noqa: E402
-from nnexp.models.module_network import (  # noqa: E402
+from nnexp.data.features import Floats
+from nnexp.engine import Group, Run
+from nnexp.models.module_calls import seeded
+from nnexp.models.module_network import (
     MODULE_FACTORIES,
     ModuleNetwork,
     module_network,
 )
 
+_Plain = argparse.RawDescriptionHelpFormatter
 _STEPS = 20  # of an epoch
 _CLASSES = 10
 
@@ -148,6 +158,7 @@ def _seconds(call: Callable[[], Any], times: int) -> float:
 
 def main() -> None:
     """Measure and print."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=_Plain).parse_args()
     torch.set_num_threads(1)
     print("| module | batch | runs | batched, a run | solo | plain torch | plain / batched |")
     print("|---|--:|--:|--:|--:|--:|--:|")

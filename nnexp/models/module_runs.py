@@ -70,10 +70,10 @@ class ModuleRuns:
         self.dtype = dtype
         with seeded(0, "init"):
             module = network.make().to(self._device)
-        self._training, self._source = copy.deepcopy(module).train(), MaskSource()
+        training, source = copy.deepcopy(module).train(), MaskSource()
         if network.why_solo is None:
-            self._training, self._source = with_masks(module)
-        self._evaluating = module.eval()
+            training, source = with_masks(module)
+        self._call = {True: caller(training, source), False: caller(module.eval(), source)}
         self._calls = _Calls(network, self._all_params, self._all_stats)
         self._filled = len(seeds)  # rows of the buffers that have been written to
         self._inputs: dict[tuple[int, int], Tensor] = {}  # [T, M, D] by T and M
@@ -153,12 +153,11 @@ class ModuleRuns:
         if x.data_ptr() != batch.data_ptr():
             batch[:runs] = x
         self._fill(total)
-        module = self._evaluating if step is None else self._training
         masks: list[Tensor] = []
         if step is not None:
             masks = self._masks(rows, way, step, total)
         tensors = self._calls.stacked(total, gradients=step is not None)
-        call = caller(module, self._source)
+        call = self._call[step is not None]
         logits, changed = torch.func.vmap(call, randomness="error")(tensors.named, batch, masks)
         self._changed = [(changed, tensors)]
         if step is not None:
@@ -192,13 +191,12 @@ class ModuleRuns:
 
     def _one_by_one(self, x: Tensor, rows: int, way: Way, step: int | None) -> Tensor:
         """Logits [R, M, C], each run's as if it were there alone."""
-        module = self._evaluating if step is None else self._training
         masks: list[Tensor] = []
         if step is not None:
             masks = self._masks(rows, way, step, len(self._seeds))
             self._logits, self._leaves = [], []
         self._changed = []
-        call = caller(module, self._source)
+        call = self._call[step is not None]
         logits = []
         for run in range(len(self._seeds)):
             tensors = self._calls.of_run(run, gradients=step is not None)
