@@ -18,20 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-<<<<<<< HEAD
-prepare()
-
-import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
-
-from nnexp.config.schema import (  # noqa: E402
-    Adam,
-=======
 import checkout  # noqa: F401
 from nnexp.config.schema import (
     Adam,
->>>>>>> module
     BundledConfig,
     Config,
     Constant,
