@@ -455,11 +455,11 @@ def test_the_cpu_computes_what_does_not_fit_on_the_gpu(
         tried.append((device.type, data))
         return data
 
-    def knn_fails(baselines: Any, data: Data) -> Any:
+    def knn_fails(baselines: Any, data: Data, *metrics: Any) -> Any:
         kind = next(kind for kind, made in tried if made is data)
         if kind == "cuda" and fails == "KNN":
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return compare(baselines, data)
+        return compare(baselines, data, *metrics)
 
     monkeypatch.setattr(Data, "of", on_gpu)
     monkeypatch.setattr(compare_module, "compare", knn_fails)
