@@ -211,8 +211,8 @@ def test_an_experiment_without_its_first_line(tmp_path: Path, text: str) -> None
          "optimizer/x.yaml: optimizer.lr=fast: must be a number"),
         ("model", "hidden: [512]", "model/x.yaml: model.hidden: the file does not say of which "
          "kind this model is; begin it with 'defaults: [deep]'"),
-        ("model", "defaults: [/schema/model@_here_: mlp]\nhidden: [512]", "model.name is required: give "
-         "your own config one, e.g. 'name: mine'"),
+        ("model", "defaults: [/schema/model@_here_: mlp]\nhidden: [512]",
+         "model.name is required: give your own config one, e.g. 'name: mine'"),
         ("model", "defaults:\n  - /schema/model: mlp",
          "schema/model/mlp: a defaults list includes it as '- /schema/model@_here_: mlp'"),
     ],
