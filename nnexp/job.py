@@ -96,7 +96,7 @@ class Job:
             group_size=group_size,
         )
         log.info(
-            "%s on %s: %d rows to train, %d to validate, %d to test, %d features, %d classes; "
+            "%s on %s: %d training, %d validation and %d test samples, %d features, %d classes; "
             "%d parameters; lr %g, batch %d; %s, %d thread%s",
             self.result.arm, dataset.name, dataset.num_train, dataset.num_val, dataset.num_test,
             dataset.num_features, dataset.num_classes, self.result.num_parameters,
@@ -290,8 +290,8 @@ class Job:
             )
         elif required is not None:
             log.info(
-                "the training loss is down to %.4g in epoch %d, as trainer.require_train_loss=%g "
-                "wants it", epoch.train_loss, epoch.epoch, required,
+                "the training loss reached %.4g in epoch %d, below trainer.require_train_loss=%g",
+                epoch.train_loss, epoch.epoch, required,
             )  # fmt: skip
 
     def _close(self) -> None:
@@ -312,8 +312,8 @@ class Job:
 
 def _no_predictions(unknown: int, total: int) -> str:
     return (
-        f"no predictions: the network's outputs for {unknown} of {total} test rows are not finite; "
-        "their features are far from those of the training rows (dataset.scaling?)"
+        f"no predictions: the network's outputs for {unknown} of {total} test samples are not "
+        "finite; their features are far from those of the training samples (dataset.scaling?)"
     )
 
 

@@ -1,4 +1,4 @@
-"""What is done, and said, where memory does not suffice."""
+"""Turn out-of-memory errors into messages that say what a run needs, and free the memory."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def _of_one(
 ) -> str:
     numbers = network.parameters.num_numbers
     pieces = {
-        "parameters, gradients, state of the optimizer, best weights": needs.weights,
-        f"a batch of {config.trainer.batch_size} rows": needs.batch,
+        "parameters, gradients, optimizer state, best weights": needs.weights,
+        f"a batch of {config.trainer.batch_size} samples": needs.batch,
         "evaluation": needs.evaluation,
         "the data and their order": needs.order + table,
     }

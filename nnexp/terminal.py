@@ -55,7 +55,7 @@ def epoch_bar(epochs: int) -> Iterator[EpochBar]:
 def print_result(result: RunResult, folder: Path) -> None:
     """The last table of a run, and where its files are, on standard output."""
     table = Table(box=SIMPLE_HEAD)
-    table.add_column("learner", no_wrap=True)
+    table.add_column("model", no_wrap=True)
     for name in ("val acc", "test acc", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     metrics = result.metrics

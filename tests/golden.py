@@ -44,7 +44,8 @@ print(json.dumps([spec.origin if spec else "", versions]))
 """
 _STAMP = re.compile(r"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+\]", re.MULTILINE)
 _PLAN = re.compile(
-    r"^(?:\[[^]]*\])+(?: -)? (\d[\d,]* jobs?| *.* in [\d,]+ groups?\b.*|what keeps .*)$"
+    r"^(?:\[[^]]*\])+(?: -)? (\d[\d,]* jobs?| *.* in [\d,]+ groups?\b.*|runs cannot all be .*|"
+    r"what keeps .*)$"
 )
 
 

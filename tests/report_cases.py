@@ -28,6 +28,7 @@ from nnexp.comparison.types import (
     Verdict,
     VerdictKind,
 )
+from nnexp.comparison.verdicts import num_better
 
 NETWORKS = ("deep · adam", "deep · sgd", "deep · adagrad", "shallow · adam", "shallow · sgd",
             "shallow · adagrad", "linear · sgd", "deep · adam · activation=tanh")  # fmt: skip
@@ -83,12 +84,16 @@ def verdict(found: Difference) -> Verdict:
         kind = "better" if found.mean > 0 else "worse"
     elif max(-interval.low, interval.high) < 0.005:
         kind = "equivalent"
-    shown = "" if interval is None else f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
-    words = {"better": "beats", "worse": "loses to", "equivalent": "is equivalent to"}
+    shown = (
+        ""
+        if interval is None
+        else f" (95 % CI {100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
+    )
+    words = {"better": "beats", "worse": "is worse than", "equivalent": "is equivalent to"}
     sentence = (
-        f"{found.learner} {words.get(kind, 'cannot be told from')} {found.other} on {found.task} "
-        f"({100 * found.mean:+.1f} points{shown}, P(better) {found.p_better:.2f}, "
-        f"{found.num_pairs} pairs)"
+        f"{found.learner} {words.get(kind, 'vs')} {found.other} on {found.task}: "
+        f"{100 * found.mean:+.1f} pp{shown}, better in {num_better(found)} of {found.num_pairs} "
+        "splits"
     )
     return Verdict(kind=kind, sentence=sentence, task=found.task, learner=found.learner)
 
@@ -130,8 +135,8 @@ def network(
         choices=tuple(Choice(split=s, setting={"optimizer.lr": 0.01}, val_acc=level, test_acc=t,
                              folders=(f"{i}",)) for i, (s, t) in enumerate(zip(on.splits, test,
                                                                               strict=True))),
-        edges=("lr 0.1 is the largest tried (chosen on 8 of 10 splits)",) if "adagrad" in name
-        else (),
+        edges=("The best lr is at the edge of the grid (0.1, in 8 of 10 splits): widen the range",)
+        if "adagrad" in name else (),
         val_acc=estimate([v + 0.003 for v in test]), test_acc=estimate(test),
         test_clipped_loss=estimate([4 * (1 - v) for v in test]),
         test_brier=estimate([1.6 * (1 - v) for v in test]),
@@ -236,7 +241,8 @@ def comparison(
     return Comparison(
         title=title, reference="KNN" if "KNN" in baselines else None, equivalence=0.005,
         verdicts=verdicts,
-        warnings=("budgets differ: KNN tried 4 settings, networks 5",) if tuned else (),
+        warnings=("Unequal tuning budgets on digits: networks 5 configurations, KNN 4",)
+        if tuned else (),
         tasks=tuple(tasks), learners=learners, results=tuple(results), pairwise=tuple(pairwise),
         across=_across(learners, tasks) if several else (),
         critical_difference=_ranks(learners) if several else None, learning_curves=curves,
@@ -244,7 +250,7 @@ def comparison(
         protocol=Protocol(lines=(
             ("commands", "python -m nnexp -m +experiment=compare_all dataset=digits\n"
              "python -m nnexp.report multirun/2026-11-22/17-35-42"),
-            ("selection", "on each split the setting with the best validation accuracy"),
+            ("model selection", "on each split by validation accuracy"),
             ("versions", "torch 2.13.0, scikit-learn 1.9.0"),
         )),
         num_runs=sum(r.num_runs for r in results if r.is_network),

@@ -110,7 +110,7 @@ def test_a_sweep_is_that_of_the_command_line_and_its_runs_those_of_run() -> None
     assert epochs(solo.folder) == epochs(Path(row["folder"]))
     best = swept.best("val/loss")
     assert best.metrics["val/loss"] == min(run.metrics["val/loss"] or 9 for run in swept)
-    with pytest.raises(nnexp.ConfigError, match="test rows are not to choose"):
+    with pytest.raises(nnexp.ConfigError, match="the test set must not select"):
         swept.best("test/acc")
     loaded = nnexp.load("swept")
     assert isinstance(loaded, nnexp.Sweep)
@@ -180,7 +180,7 @@ def test_log_records_reach_the_program_as_it_wants_them(caplog: pytest.LogCaptur
     assert caplog.records == []
     with caplog.at_level(logging.INFO):
         nnexp.run(**FAST)
-    assert any("rows to train" in record.message for record in caplog.records)
+    assert any(" test samples, " in record.message for record in caplog.records)
 
 
 def test_runs_of_threads_take_turns() -> None:

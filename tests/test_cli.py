@@ -377,11 +377,11 @@ def test_own_configs_from_a_folder(tmp_path: Path) -> None:
         ("optimizer.lr=fast", "optimizer.lr=fast: must be a number"),
         ("optimizer.lr=-1", "optimizer.lr=-1.0: must be at least 0"),
         ("model=linear model.norm=batch", "model.norm=batch: needs a hidden layer"),
-        ("~model", "model: a run needs one, choose with model=<name>"),
+        ("~model", "model is required: choose one with model=<name>"),
         ("dataset.split_seed=${sed}", "dataset.split_seed: Interpolation key 'sed' not found"),
         ("trainer.device=gpu", "trainer.device=gpu: must be auto, cpu, cuda or cuda:N"),
         ("dataset=mnist dataset.root=nowhere dataset.download=false", "nowhere"),
-        ("dataset=csv", "dataset.path: a value is needed"),
+        ("dataset=csv", "dataset.path is required"),
         ("dataset=csv dataset.path=no.csv dataset.target=y", "no.csv"),
         ("dataset=iris dataset.num_train=2", "dataset.num_train=2"),
         (

@@ -235,7 +235,7 @@ def test_shuffled_labels_give_chance_and_a_verdict_that_says_so() -> None:
             assert mean_of(result.test_acc) == pytest.approx(0.1, abs=0.025)
         said += any(
             v.kind == "chance"
-            and v.sentence.startswith("no learner is shown to beat guessing one of 10 classes")
+            and v.sentence.startswith("No evidence that any model beats guessing one of 10 classes")
             for v in found.verdicts
         )
     assert said >= 27

@@ -179,7 +179,7 @@ def test_interrupted_runs_say_nothing_against_a_learner() -> None:
     result = found(comparison, "deep · adam")
     assert [c.split for c in result.choices] == ["0"]
     assert result.num_failed == {"interrupted": 1}
-    assert any("deep · adam was not run to an end on 1 of 2" in w for w in comparison.warnings)
+    assert any("deep · adam was not run to completion on 1 of 2" in w for w in comparison.warnings)
 
 
 def test_test_rows_of_settings_that_were_not_chosen_change_nothing() -> None:
@@ -225,7 +225,7 @@ def test_what_never_trained_is_not_compared() -> None:
     assert comparison.learners == ("deep · adam",)
     assert [result.learner for result in comparison.results] == ["deep · adam"]
     assert len(comparison.failed) == 2
-    told = "wide · adam on digits: none of 2 runs trained, so nothing is said of it: out of memory"
+    told = "wide · adam on digits: none of 2 runs trained, so it is not compared: out of memory"
     assert told in comparison.warnings
 
 
@@ -258,7 +258,7 @@ def test_what_is_of_no_learner_is_told(lost: RunRecord) -> None:
     comparison = compare([run(), lost], Options())
     assert comparison.results[0].num_failed == {}
     assert comparison.warnings[0] == (
-        "1 run never trained (failed before their data were read): it counts for no learner"
+        "1 run never trained (failed before their data were read): it counts for no model"
     )
 
 
@@ -277,12 +277,14 @@ def test_edges_of_ranges_are_told() -> None:
         for s in range(4)
         for lr in (0.001, 0.01, 0.1)
     ]
-    assert only(records).edges == ("lr 0.1 is the largest tried (chosen on 3 of 4 splits)",)
+    assert only(records).edges == (
+        "The best lr is at the edge of the grid (0.1, in 3 of 4 splits): widen the range",
+    )
     assert only([r for r in records if r.result.seed in (2, 3)]).edges == ()  # a half is not more
     held = [
         run(seed=s, lr=lr, split_seed=7, val_acc=0.9 + lr) for s in range(4) for lr in (0.01, 0.1)
     ]
-    assert only(held).edges == ("lr 0.1 is the largest tried (chosen)",)
+    assert only(held).edges == ("The best lr is at the edge of the grid (0.1): widen the range",)
 
 
 def test_ends_that_nothing_lies_beyond_are_no_edges() -> None:
@@ -290,15 +292,15 @@ def test_ends_that_nothing_lies_beyond_are_no_edges() -> None:
     assert found(compare([run(baselines=told)], Options()), "KNN").edges == ()
     told = {"knn": baseline(0.9, 0.9, {"k": 3}, [{"k": 1, "val/acc": 0.8}, {"k": 3, "val/acc": 0}])}
     (edge,) = found(compare([run(baselines=told)], Options()), "KNN").edges
-    assert edge == "k 3 is the largest tried (chosen on 1 of 1 splits)"
+    assert edge == "The best k is at the edge of the grid (3, in 1 of 1 splits): widen the range"
 
 
 def test_budgets_that_differ_are_told() -> None:
     knn = baseline(0.9, 0.9, {"k": 3}, [{"k": k, "val/acc": 0.9 - k / 99} for k in (1, 3, 5)])
     majority = baseline(0.1, 0.1)
     records = [run(lr=lr, baselines={"knn": knn, "majority": majority}) for lr in (0.1, 0.01)]
-    told = [w for w in compare(records, Options()).warnings if w.startswith("settings tried")]
-    assert told == ["settings tried on digits: 3 by KNN; 2 by deep · adam"]
+    told = [w for w in compare(records, Options()).warnings if w.startswith("Unequal tuning")]
+    assert told == ["Unequal tuning budgets on digits: KNN 3 configurations, deep · adam 2"]
 
 
 # ── baselines ─────────────────────────────────────────────────────────────────────────────────

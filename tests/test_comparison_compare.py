@@ -52,8 +52,8 @@ def test_a_learner_that_beats_the_reference() -> None:
     assert told.kind == "better"
     half = uncertainty((0.012 + NOISE).tolist(), overlap=0.25).half_width
     assert told.sentence == (
-        f"deep · adam beats KNN on digits by 1.2 points [{1.2 - 100 * half:.1f}, "
-        f"{1.2 + 100 * half:.1f}], P(better) 1.00, 6 pairs"
+        f"deep · adam beats KNN on digits: +1.2 pp (95 % CI +{1.2 - 100 * half:.1f} to "
+        f"+{1.2 + 100 * half:.1f}), better in 6 of 6 splits"
     )
     assert (told.task, told.learner) == ("digits", "deep · adam")
 
@@ -61,21 +61,24 @@ def test_a_learner_that_beats_the_reference() -> None:
 def test_a_learner_that_loses() -> None:
     told = verdict_on(pair(BASE - 0.012 + NOISE, BASE))
     assert told.kind == "worse"
-    assert told.sentence.startswith("deep · adam loses to KNN on digits by 1.2 points [0.6, 1.8]")
+    assert told.sentence == (
+        "deep · adam is worse than KNN on digits: −1.2 pp (95 % CI −1.8 to −0.6), "
+        "better in 0 of 6 splits"
+    )
 
 
 def test_learners_that_are_equivalent() -> None:
     big = cases.Data(num_test=20_000)
     told = verdict_on(pair(BASE + NOISE / 20, BASE, big))
     assert told.kind == "equivalent"
-    assert told.sentence.startswith("deep · adam and KNN are equivalent within ±0.5 points on ")
+    assert told.sentence.startswith("deep · adam and KNN are equivalent within ±0.5 pp on ")
 
 
 def test_better_by_what_does_not_matter() -> None:
     big = cases.Data(num_test=20_000)
     told = verdict_on(pair(BASE + 0.002 + NOISE / 20, BASE, big))
     assert told.kind == "better"
-    assert told.sentence.endswith(": less than ±0.5 points, which does not matter")
+    assert told.sentence.endswith("; negligible: within ±0.5 pp")
 
 
 def test_undecided_tells_how_many_seeds_would_decide() -> None:
@@ -87,7 +90,7 @@ def test_undecided_tells_how_many_seeds_would_decide() -> None:
     assert more is not None
     assert error.of(5 + more).half_width < gaps.mean() <= error.of(4 + more).half_width
     assert told.sentence.endswith(
-        f"undecided: if mean and spread stayed as they are, about {more} more seeds would decide"
+        f"inconclusive: if mean and spread stay the same, about {more} more seeds would settle it"
     )
 
 
@@ -95,7 +98,9 @@ def test_of_fewer_than_five_pairs_there_is_no_advice() -> None:
     told = verdict_on(pair((BASE + 0.008 + 1.2 * NOISE)[:4], BASE[:4]))
     assert told.kind == "undecided"
     assert told.seeds_needed is None
-    assert told.sentence.endswith("undecided: too few pairs to say how many more would decide")
+    assert told.sentence.endswith(
+        "; inconclusive: too few pairs to estimate how many more are needed"
+    )
 
 
 def test_advice_holds_at_the_level_of_holms_correction() -> None:
@@ -119,7 +124,8 @@ def test_advice_holds_at_the_level_of_holms_correction() -> None:
     assert error.of(6 + more).half_width_at(0.025) < mean
     assert mean <= error.of(5 + more).half_width_at(0.025)
     assert told.sentence.endswith(
-        f"about {more} more seeds would decide (at p < 0.025, for the number of comparisons)"
+        f"about {more} more seeds would settle it (at p < 0.025, corrected for multiple "
+        "comparisons)"
     )
 
 
@@ -128,8 +134,8 @@ def test_undecided_where_no_number_of_seeds_would_do() -> None:
     assert told.kind == "undecided"
     assert told.seeds_needed is None
     assert told.sentence.endswith(
-        "undecided: if mean and spread stayed as they are, no number of seeds would decide: the "
-        "splits share too many rows"
+        "inconclusive: if mean and spread stay the same, no number of seeds would settle it: the "
+        "splits share too many samples"
     )
 
 
@@ -138,9 +144,9 @@ def test_one_pair_is_too_few() -> None:
     told = verdict_on(comparison)
     assert told.kind == "too few"
     assert told.sentence == (
-        "deep · adam minus KNN on digits is 2.0 points, of one pair: too few to say more"
+        "deep · adam vs KNN on digits: +2.0 pp from one pair, too few to compare"
     )
-    assert any(warning.startswith("one split alone of digits") for warning in comparison.warnings)
+    assert any(warning.startswith("Only one split of digits") for warning in comparison.warnings)
 
 
 def test_a_difference_that_correction_takes_away() -> None:
@@ -160,7 +166,7 @@ def test_a_difference_that_correction_takes_away() -> None:
     assert result.difference.p_adjusted == pytest.approx(5 * result.difference.p_value)
     told = verdict_on(comparison)
     assert told.kind == "not significant after correction"
-    assert "not significant after correction for the number of comparisons (p 0.0" in told.sentence
+    assert "not significant after correction for multiple comparisons (p 0.0" in told.sentence
 
 
 def test_the_best_network_is_chosen_by_validation_rows() -> None:
@@ -171,8 +177,8 @@ def test_the_best_network_is_chosen_by_validation_rows() -> None:
     ]
     (told,) = [v for v in compare(records, Options()).verdicts if v.kind == "summary"]
     assert told.sentence.endswith(
-        "f 2 networks on digits, deep · adam has the best validation accuracy; on the test rows "
-        "it has 95.0 % and is worse than shallow · adam"
+        "f 2 networks on digits, deep · adam has the best validation accuracy; on the test set "
+        "it reaches 95.0 % and is worse than shallow · adam"
     )
 
 
@@ -186,10 +192,9 @@ def test_guessing_is_the_majority_class_where_it_was_run() -> None:
 
     (sentence,) = said(0.001)
     assert sentence.startswith(
-        "no learner is shown to beat guessing the most frequent class, on digits: the most that "
-        "one lies above it is 0.1 points ["
+        "No evidence that any model beats guessing the most frequent class on digits; the best, "
+        "deep · adam: +0.1 pp (95 % CI −"
     )
-    assert sentence.endswith("of deep · adam")
     assert said(0.05) == []
 
 
@@ -216,7 +221,7 @@ def test_large_effects_on_few_splits_are_not_guessing(num_splits: int, spread: f
     assert not any(v.kind == "chance" for v in compare(records + weak, Options()).verdicts)
     # Of the weak alone it may be said that nothing is shown, and no more.
     (told,) = [v.sentence for v in compare(weak, Options()).verdicts if v.kind == "chance"]
-    assert told.startswith("no learner is shown to beat guessing the most frequent class")
+    assert told.startswith("No evidence that any model beats guessing the most frequent class")
 
 
 def test_that_none_beats_guessing_is_said_where_intervals_show_it() -> None:
@@ -233,10 +238,10 @@ def test_that_none_beats_guessing_is_said_where_intervals_show_it() -> None:
         return told
 
     assert said(0.0).startswith(
-        "all learners are equivalent to guessing the most frequent class, on digits within ±0.5 "
+        "All models are equivalent to guessing the most frequent class on digits within ±0.5 pp; "
     )
     assert said(0.0, -0.1).startswith(
-        "no learner beats guessing the most frequent class, on digits by more than 0.5 points: "
+        "No model beats guessing the most frequent class on digits by more than 0.5 pp; "
     )
 
 
@@ -252,12 +257,12 @@ def test_without_the_baseline_guessing_is_the_most_frequent_label(tmp_path: Path
         write_predictions(folder, Predictions(p, labels, np.arange(200, dtype=np.int32)))
         records.append(run(seed=s, data=data, test_acc=0.63 + float(NOISE[s]), folder=folder))
     (told,) = [v.sentence for v in compare(records, Options()).verdicts if v.kind == "chance"]
-    assert "guessing the most frequent class, 63.0 % of the test rows, on digits" in told
+    assert "guessing the most frequent class (63.0 % of the test set) on digits" in told
     for record in records:
         (record.folder / "predictions.npz").unlink()
         record.result.metrics["test/acc"] = (record.result.metrics["test/acc"] or 0) - 0.13
     (told,) = [v.sentence for v in compare(records, Options()).verdicts if v.kind == "chance"]
-    assert "guessing one of 2 classes (no run tells how frequent each is), on digits" in told
+    assert "guessing one of 2 classes (no run records class frequencies) on digits" in told
 
 
 def test_a_learner_with_one_easy_split_is_not_the_best_network() -> None:
@@ -266,9 +271,7 @@ def test_a_learner_with_one_easy_split_is_not_the_best_network() -> None:
     records += [run(model="lucky", seed=0, val_acc=0.99)]
     (told,) = [v for v in compare(records, Options()).verdicts if v.kind == "summary"]
     assert told.learner == "deep · adam"
-    assert "deep · adam has the best validation accuracy on the 5 splits that can be" in (
-        told.sentence
-    )
+    assert "deep · adam has the best validation accuracy on the 5 common splits" in (told.sentence)
     # Where the sixth split is an easy one for its only learner, the common ones decide.
     records[5].result.metrics["val/acc"] = 1.0
     for record in records[6:11]:
@@ -305,11 +308,11 @@ def test_without_the_reference_the_best_network_by_validation_takes_its_place() 
     ("records", "words"),
     [
         ([], "no run was completed"),
-        ([run(status="diverged")], "the only learner"),
+        ([run(status="diverged")], "the only model"),
         ([run(status="interrupted")], "no run was completed"),
         ([run(status="failed", with_config=False, fingerprint=None)], "no run was completed"),
-        ([run()], "the only learner"),
-        ([run(seed=0), run(seed=1, val_acc=None)], "the only learner"),
+        ([run()], "the only model"),
+        ([run(seed=0), run(seed=1, val_acc=None)], "the only model"),
         ([run(model="deep", seed=0), run(model="shallow", seed=1)], "have no run on 1 of 2"),
     ],
 )
@@ -356,7 +359,7 @@ def test_one_split_adds_the_variance_over_its_test_rows(fixed: Comparison) -> No
     assert result.difference.interval is not None
     assert result.difference.mean == pytest.approx(gaps.mean())
     assert result.difference.interval.high == pytest.approx(gaps.mean() + error.half_width)
-    assert "5 seeds and 360 test rows" in result.difference.method
+    assert "5 seeds and 360 test samples" in result.difference.method
 
 
 def test_baselines_on_one_split_are_one_fit_each(fixed: Comparison) -> None:
@@ -375,7 +378,7 @@ def test_baselines_on_one_split_are_one_fit_each(fixed: Comparison) -> None:
     assert (told.mean, told.num_pairs, told.p_better) == (pytest.approx(mean), 1, None)
     assert (told.interval.low, told.interval.high) == pytest.approx((mean - half, mean + half))
     assert told.p_value == pytest.approx(2 * stats.t.sf(mean / math.sqrt(variance / n), n - 1))
-    assert told.method == "t interval over 360 test rows, of one fit of each"
+    assert told.method == "t interval over 360 test samples, one fit of each"
     assert "one fit of each" in verdict_on(fixed, "SVM (RBF)").sentence
     assert knn.test_acc is not None
     assert knn.test_acc.values == (pytest.approx(right["knn"].mean()),)
@@ -398,7 +401,7 @@ def test_a_forest_fitted_once_tells_nothing_of_other_forests() -> None:
     assert told.method.endswith("how another fit of the forest would differ is not covered")
     knn = verdict_on(comparison, "KNN")  # without predictions nothing is known of rows
     assert knn.kind == "too few"
-    assert "one fit of each, without predictions of their test rows" in knn.sentence
+    assert "one fit of each, without predictions on the test set" in knn.sentence
     drawn = compare(
         cases.sweep(datasets=[cases.DIGITS], models=["deep"], seeds=range(3)), Options()
     )
@@ -434,14 +437,18 @@ def test_predictions_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     (chosen[1] / "predictions.npz").write_bytes(b"PK damaged")
     (chosen[2] / "predictions.npz").unlink()
     comparison = compare(records, Options())
-    (told,) = [warning for warning in comparison.warnings if "other test rows" in warning]
+    (told,) = [
+        warning
+        for warning in comparison.warnings
+        if "do not cover the choice of test samples" in warning
+    ]
     assert told == (
-        "deep · sgd on digits: its intervals tell nothing of other test rows: "
+        "deep · sgd on digits: its intervals do not cover the choice of test samples: "
         f"{chosen[1] / 'predictions.npz'} is damaged, or not a file of predictions (and 1 more "
         "file)"
     )
-    assert ", on these test rows" in verdict_on(comparison, "deep · sgd").sentence
-    assert "on these test rows" not in verdict_on(comparison, "deep · adam").sentence
+    assert ", on this test set" in verdict_on(comparison, "deep · sgd").sentence
+    assert "on this test set" not in verdict_on(comparison, "deep · adam").sentence
     losses = result_of(comparison, "deep · sgd").test_clipped_loss
     assert losses is not None
     assert losses.interval is None
@@ -565,7 +572,7 @@ def test_across_data_sets_each_counts_once() -> None:
     assert (knn.wins, knn.ties, knn.losses, knn.p_value) == (0, 0, 0, None)
     assert knn.descriptive_only is not None
     told = [v.sentence for v in comparison.verdicts if "descriptive only" in v.sentence]
-    assert told == [f"what is said over data sets is {knn.descriptive_only}"]
+    assert told == [f"Results over data sets are {knn.descriptive_only}"]
     ranks = comparison.critical_difference
     assert ranks is not None
     assert sum(ranks.mean_ranks) == pytest.approx(6 * 7 / 2)
@@ -594,8 +601,10 @@ def test_of_a_large_sweep_only_chosen_runs_are_read(
 def test_the_protocol_tells_how_the_numbers_came_about(fixed: Comparison) -> None:
     lines = dict(fixed.protocol.lines)
     assert lines["runs"] == "60: 59 completed, 1 diverged"
-    assert lines["rows of digits"].startswith("1,149 to train, 288 to validate, 360 to test")
-    assert lines["rows of digits"].endswith("one split, 5 seeds")
-    assert lines["settings tried"].startswith("deep · adam 3; ")
+    assert lines["samples of digits"].startswith(
+        "1,149 training, 288 validation and 360 test samples"
+    )
+    assert lines["samples of digits"].endswith("one split, 5 seeds")
+    assert lines["configurations tried"].startswith("deep · adam 3; ")
     assert lines["seeds"] == "0 to 4"
     assert lines["machine"] == "cpu, 1 thread (60 runs)"

@@ -55,41 +55,46 @@ def answer(kinds: str, mean: float, low: float, high: float) -> str:
 
 
 WHERE = "KNN on digits (98.5 %)"
-BEST = "; the best by validation accuracy, a, is"
+BEST = "; the best by validation accuracy, a:"
 
 
 @pytest.mark.parametrize(
     ("kinds", "numbers", "sentence"),
     [
         ("bbw", (0.021, 0.018, 0.024),
-         f"Yes: 2 of 3 networks beat {WHERE}; 1 loses{BEST} 2.1 points above [1.8, 2.4]"),
+         f"Yes: 2 of 3 networks beat {WHERE}; 1 is worse{BEST} +2.1 pp (95 % CI +1.8 to +2.4)"),
         ("bu", (0.021, 0.018, 0.024),
-         f"Yes: 1 of 2 networks beats {WHERE}; 1 is undecided{BEST} 2.1 points above [1.8, 2.4]"),
+         f"Yes: 1 of 2 networks beats {WHERE}; 1 is inconclusive{BEST} +2.1 pp "
+         "(95 % CI +1.8 to +2.4)"),
         ("bb", (0.003, 0.002, 0.004),
-         "Yes, by less than ±0.5 points, which does not matter: all 2 networks beat "
-         f"{WHERE}{BEST} 0.3 points above [0.2, 0.4]"),
+         f"Yes, by a negligible margin (within ±0.5 pp): all 2 networks beat {WHERE}{BEST} +0.3 pp "
+         "(95 % CI +0.2 to +0.4)"),
         ("ww", (-0.012, -0.02, -0.004),
-         f"No: all 2 networks lose to {WHERE}{BEST} 1.2 points below [0.4, 2.0]"),
+         f"No: all 2 networks are worse than {WHERE}{BEST} −1.2 pp (95 % CI −2.0 to −0.4)"),
         ("wwe", (-0.012, -0.02, -0.004),
-         f"No: none of 3 networks beats {WHERE} by 0.5 points or more; 1 is equivalent, 2 lose"
-         f"{BEST} 1.2 points below [0.4, 2.0]"),
+         f"No: none of the 3 networks beats {WHERE} by 0.5 pp or more: 1 is equivalent, 2 worse"
+         f"{BEST} −1.2 pp (95 % CI −2.0 to −0.4)"),
         ("ee", (-0.001, -0.004, 0.002),
-         f"As good: all 2 networks are equivalent to {WHERE} within ±0.5 points{BEST} 0.1 points "
-         "below [−0.2, 0.4]"),
+         f"Equivalent: all 2 networks match {WHERE} within ±0.5 pp{BEST} −0.1 pp "
+         "(95 % CI −0.4 to +0.2)"),
         ("wwwwun", (-0.012, -0.02, -0.004),
-         f"Not shown: none of 6 networks is shown to beat {WHERE}; 4 lose, 1 is not clear, "
-         f"1 is undecided{BEST} 1.2 points below [0.4, 2.0]"),
+         f"No evidence that any of the 6 networks beats {WHERE}: 4 are worse, 2 inconclusive"
+         f"{BEST} −1.2 pp (95 % CI −2.0 to −0.4)"),
         ("uu", (0.004, -0.02, 0.028),
-         f"Undecided: none of 2 networks is shown to beat {WHERE}{BEST} 0.4 points above "
-         "[−2.0, 2.8]"),
-        ("b", (0.021, 0.018, 0.024), f"Yes: a beats {WHERE}: it is 2.1 points above [1.8, 2.4]"),
-        ("w", (-0.02, -0.03, -0.01), f"No: a loses to {WHERE}: it is 2.0 points below [1.0, 3.0]"),
+         f"No evidence that any of the 2 networks beats {WHERE}: 2 are inconclusive{BEST} +0.4 pp "
+         "(95 % CI −2.0 to +2.8)"),
+        ("tt", (0.01, -0.01, 0.03),
+         f"Unknown: too few pairs to compare the 2 networks with {WHERE}{BEST} +1.0 pp "
+         "(95 % CI −1.0 to +3.0)"),
+        ("b", (0.021, 0.018, 0.024),
+         f"Yes: a beats {WHERE}: +2.1 pp (95 % CI +1.8 to +2.4)"),
+        ("w", (-0.02, -0.03, -0.01),
+         f"No: a is worse than {WHERE}: −2.0 pp (95 % CI −3.0 to −1.0)"),
         ("e", (0.001, -0.002, 0.004),
-         f"As good: a is equivalent to {WHERE} within ±0.5 points: it is 0.1 points above "
-         "[−0.2, 0.4]"),
+         f"Equivalent: a matches {WHERE} within ±0.5 pp: +0.1 pp (95 % CI −0.2 to +0.4)"),
         ("u", (0.01, -0.01, 0.03),
-         f"Undecided: a is not shown to beat {WHERE}: it is 1.0 points above [−1.0, 3.0]"),
-        ("t", (0.01, -0.01, 0.03), f"Unknown: a and {WHERE} make too few pairs to say"),
+         f"No evidence that a beats {WHERE}: +1.0 pp (95 % CI −1.0 to +3.0), inconclusive"),
+        ("t", (0.01, -0.01, 0.03), f"Unknown: too few pairs to compare a with {WHERE}"),
     ],
 )  # fmt: skip
 def test_the_answer_says_what_the_verdicts_do(
@@ -106,10 +111,10 @@ def test_no_network_no_answer() -> None:
     ("kinds", "start"),
     [
         ("bb", "One network is the best: of 3"),
-        ("ee", "The best network is as good as the others: of 3"),
-        ("be", "Some networks are equally good, and better than the others: of 3"),
-        ("bu", "No network is shown to be the best: of 3"),
-        ("w", "No network is shown to be the best: of 3"),
+        ("ee", "The best network is equivalent to the others: of 3"),
+        ("be", "Several networks are equivalent, and better than the others: of 3"),
+        ("bu", "No network is clearly the best: of 3"),
+        ("w", "No network is clearly the best: of 3"),
     ],
 )
 def test_networks_alone_are_asked_which_is_best(kinds: str, start: str) -> None:

@@ -227,7 +227,7 @@ def test_no_baseline(override: str) -> None:
         (["baseline.knn.metric=l2"],
          "baseline.knn.metric=[l2]: must be one of euclidean, manhattan, cosine"),
         (["dataset.val_fraction=0.5", "dataset.test_fraction=0.5"],
-         "dataset.val_fraction=0.5: leaves no training rows beside dataset.test_fraction=0.5"),
+         "dataset.val_fraction=0.5: leaves no training samples beside dataset.test_fraction=0.5"),
         (["seed=-1"], "seed=-1: must be at least 0"),
         (["scheduler.warmup_epochs=5", "trainer.epochs=5"],
          "scheduler.warmup_epochs=5.0: must be less than trainer.epochs=5"),

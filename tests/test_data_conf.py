@@ -73,9 +73,18 @@ def test_csv(tmp_path: Path) -> None:
     assert load(last).fingerprint == load(config).fingerprint
 
 
-@pytest.mark.parametrize("given", [[], ["dataset.path=t.csv"]])
-def test_csv_without_path_or_target(given: list[str]) -> None:
-    with pytest.raises(ConfigError, match=r"^dataset\.(path|target): a value is needed here"):
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ([], r"^dataset\.path is required$"),
+        (
+            ["dataset.path=t.csv"],
+            r"^dataset\.target is required: name the label column, e\.g\. dataset\.target=label$",
+        ),
+    ],
+)
+def test_csv_without_path_or_target(given: list[str], line: str) -> None:
+    with pytest.raises(ConfigError, match=line):
         dataset_config("dataset=csv", *given)
 
 

@@ -462,7 +462,8 @@ def test_too_many_columns_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ({"impute_numeric": "mode"}, "dataset.impute_numeric=mode: must be one of error, mean"),
         (
             {"test_fraction": 0.9},
-            "dataset.val_fraction=0.15: leaves no training rows beside dataset.test_fraction=0.9",
+            "dataset.val_fraction=0.15: leaves no training samples beside "
+            "dataset.test_fraction=0.9",
         ),
     ],
 )

@@ -182,7 +182,7 @@ def test_subsets_differ_between_seeds() -> None:
     ("number", "message"),
     [
         (2, "dataset.num_train=2: must be at least 3, one row of each class of rows"),
-        (99, "dataset.num_train=99: rows has 98 training rows"),
+        (99, "dataset.num_train=99: rows has 98 training samples"),
     ],
 )
 def test_impossible_subsets(number: int, message: str) -> None:

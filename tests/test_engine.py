@@ -267,7 +267,7 @@ def test_records_count_what_was_done() -> None:
     dropped = replace(config, trainer=replace(config.trainer, drop_last=True))
     (records,) = train(group_of([dropped], SMALL, train_rows=67))
     assert [r.step for r in records] == [4, 8, 12, 16, 20]
-    with pytest.raises(ConfigError, match="drop_last=true: leaves no batch of 9 training rows"):
+    with pytest.raises(ConfigError, match="drop_last=true: leaves no batch of 9 training samples"):
         group_of([dropped], SMALL, train_rows=9)
 
 
@@ -408,12 +408,12 @@ def test_batch_norm_refuses_a_batch_of_one_row() -> None:
     """In one line that names the options, before anything is trained."""
     structure = Structure(8, (10,), 4, norm="batch")
     config = make_config(structure, batch_size=16)
-    with pytest.raises(ConfigError, match=r"^trainer\.batch_size=16: 65 training rows end in a"):
+    with pytest.raises(ConfigError, match=r"^trainer\.batch_size=16: 65 training samples end in a"):
         group_of([config], structure, train_rows=65)
     dropping = make_config(structure, batch_size=16, drop_last=True)
     (records,) = train(group_of([dropping], structure, train_rows=65))
     assert records[-1].step == 12
-    with pytest.raises(ConfigError, match=r"^trainer\.batch_size=1: 67 training rows"):
+    with pytest.raises(ConfigError, match=r"^trainer\.batch_size=1: 67 training samples"):
         group_of([make_config(structure, batch_size=1, drop_last=True)], structure)
 
 

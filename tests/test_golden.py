@@ -183,14 +183,17 @@ def test_the_plan_of_a_sweep_is_found_in_its_log() -> None:
     text = (
         "[2026-01-01 10:00:00,123][HYDRA] 18 jobs\n"
         "[2026-01-01 10:00:01,123][HYDRA] 18 runs in 3 groups on 2 workers\n"
-        "[2026-01-01 10:00:01,123][HYDRA] what keeps groups apart: the network differs\n"
+        "[2026-01-01 10:00:01,123][HYDRA] runs cannot all be batched together: the network "
+        "differs\n"
+        "[2026-01-01 10:00:01,123][HYDRA] what keeps groups apart: as earlier versions say it\n"
         "[2026-01-01 10:00:01,123][HYDRA]   deep 64-8-10: 9 runs in 2 groups of 4 to 5\n"
         "[2026-01-01 10:00:09,123][HYDRA] 5 of 18 runs, 3 s left\n"
     )
     assert list(plan_lines(text)) == [
         "18 jobs",
         "18 runs in 3 groups on 2 workers",
-        "what keeps groups apart: the network differs",
+        "runs cannot all be batched together: the network differs",
+        "what keeps groups apart: as earlier versions say it",
         "deep 64-8-10: 9 runs in 2 groups of 4 to 5",
     ]
 

@@ -218,8 +218,8 @@ def test_without_rows_there_is_no_accuracy() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"ks": [3, 9]}, "k=9: must be from 1 to 8, the number of training rows"),
-        ({"ks": [0]}, "k=0: must be from 1 to 8, the number of training rows"),
+        ({"ks": [3, 9]}, "k=9: must be from 1 to 8, the number of training samples"),
+        ({"ks": [0]}, "k=0: must be from 1 to 8, the number of training samples"),
         ({"ks": []}, "k: at least one number of neighbours is needed"),
         (
             {"ks": [1], "metric": "euclidian"},

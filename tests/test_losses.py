@@ -139,7 +139,7 @@ def test_test_rows_without_finite_outputs_have_no_score(tmp_path: Path) -> None:
     assert code == 1
     assert errors == f"nnexp: {result['error']}\n"
     assert result["error"].startswith(
-        "no predictions: the network's outputs for 1 of 2 test rows are not finite"
+        "no predictions: the network's outputs for 1 of 2 test samples are not finite"
     )
     assert result["status"] == "completed"
     assert result["metrics"]["val/acc"] is not None

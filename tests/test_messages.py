@@ -73,7 +73,7 @@ EARLY_STOPPING = (
         ("++scheduler.gamma=0.9", "scheduler.gamma: no such option (scheduler=exponential and "
          "scheduler=step have it); scheduler has name, warmup_epochs, warmup_start_factor"),
         ("+seed=3", "+seed: is there already; change it with seed=<value>"),
-        ("~seed", "seed: a run needs one, such as seed=0"),
+        ("~seed", "seed is required, e.g. seed=0"),
         ("~sead", "~sead: there is nothing of that name"),
         ("~optimizer.lr", "~optimizer.lr: an option can be set to another value, not taken away"),
         ("hydra.run.dir=null", "hydra.run.dir=null: must not be null"),
@@ -211,8 +211,8 @@ def test_an_experiment_without_its_first_line(tmp_path: Path, text: str) -> None
          "optimizer/x.yaml: optimizer.lr=fast: must be a number"),
         ("model", "hidden: [512]", "model/x.yaml: model.hidden: the file does not say of which "
          "kind this model is; begin it with 'defaults: [deep]'"),
-        ("model", "defaults: [/schema/model@_here_: mlp]\nhidden: [512]", "model.name: a value is "
-         "needed here, and none is given; a config of your own has one, such as 'name: mine'"),
+        ("model", "defaults: [/schema/model@_here_: mlp]\nhidden: [512]",
+         "model.name is required: give your own config one, e.g. 'name: mine'"),
         ("model", "defaults:\n  - /schema/model: mlp",
          "schema/model/mlp: a defaults list includes it as '- /schema/model@_here_: mlp'"),
     ],
@@ -263,12 +263,12 @@ def test_memory_that_does_not_suffice() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(10**15)
     assert told(error.value) == (
-        "memory does not suffice for the network or the data "
-        f"({4 * 10**15} bytes were asked for at once){advice}"
+        "out of memory: the network or the data do not fit "
+        f"(tried to allocate {4 * 10**15} bytes){advice}"
     )
     cuda = "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 8 GiB"
-    assert "(20.00 GiB were asked for at once)" in told(torch.OutOfMemoryError(cuda))
-    assert told(MemoryError()).endswith(f"the data{advice}")
+    assert "(tried to allocate 20.00 GiB)" in told(torch.OutOfMemoryError(cuda))
+    assert told(MemoryError()) == f"out of memory: the network or the data do not fit{advice}"
 
 
 def test_numbers_that_are_too_large() -> None:

@@ -103,8 +103,8 @@ def test_a_run_says_what_it_needs_and_what_there_is(monkeypatch: pytest.MonkeyPa
     line = str(failure(1, "cuda:1", monkeypatch, torch.OutOfMemoryError("CUDA out of memory.")))
     assert line == (
         "out of memory on cuda:1 (NVIDIA X, 8.0 GiB, 3.5 GiB free): model=mlp with 2.7e8 "
-        "parameters needs about 7.2 GiB (parameters, gradients, state of the optimizer, best "
-        "weights 7.0 GiB; a batch of 16 rows 4.0 MiB; evaluation 0.2 GiB; the data and their "
+        "parameters needs about 7.2 GiB (parameters, gradients, optimizer state, best "
+        "weights 7.0 GiB; a batch of 16 samples 4.0 MiB; evaluation 0.2 GiB; the data and their "
         "order 0.5 MiB); use a smaller model.hidden or trainer.batch_size, or trainer.device=cpu"
     )
     line = str(failure(1, "cpu", monkeypatch, MemoryError(), batch_size=10**7))

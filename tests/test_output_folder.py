@@ -57,7 +57,7 @@ def test_runs_of_the_same_second_have_a_folder_each(tmp_path: Path) -> None:
     for folder in folders.values():
         assert not (folder / "previous").exists()
         assert not (folder / LOCK_FILE).exists()
-        assert (folder / "nnexp.log").read_text().count(" rows to train,") == 1
+        assert (folder / "nnexp.log").read_text().count(" test samples,") == 1
         (told,) = (out for _, out, _ in ended if f"\nfiles        out/{folder.name}\n" in out)
         assert f"seed {read_result(folder).seed}\n" in told
     taken = "out/%S is taken; this writes to out/%S-"

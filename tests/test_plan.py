@@ -95,8 +95,8 @@ def test_runs_that_differ_in_all_that_may_differ_train_together() -> None:
     ("field", "other", "told"),
     [
         ("source", "wine", "the data differs"),
-        ("num_train", 999, "the number of training rows differs (1000, 999)"),
-        ("num_val", 201, "the number of validation rows differs (200, 201)"),
+        ("num_train", 999, "the number of training samples differs (1000, 999)"),
+        ("num_val", 201, "the number of validation samples differs (200, 201)"),
         ("network", MID, "the network differs"),
         ("batch_size", 64, "trainer.batch_size differs (32, 64)"),
         ("drop_last", True, "trainer.drop_last differs (False, True)"),
@@ -111,7 +111,7 @@ def test_what_keeps_groups_apart_is_told(field: str, other: object, told: str) -
     together = [{0, 2}] if why_alone(kind) else [{0, 2}, {1, 3}]
     assert all(group in map(set, numbers(plan)) for group in together)
     assert all(len({n % 2 for n in group}) == 1 for group in numbers(plan))
-    assert lines(plan)[1] == f"what keeps groups apart: {told}"
+    assert lines(plan)[1] == f"runs cannot all be batched together: {told}"
 
 
 def test_every_field_of_a_kind_has_words() -> None:
@@ -129,7 +129,8 @@ def test_several_differences_are_told_together() -> None:
     _, plan = plan_of(kinds)
     assert lines(plan, refused=1)[:2] == [
         "4 runs in 4 groups on 1 worker; 1 job cannot be trained",
-        "what keeps groups apart: the network differs, trainer.batch_size differs (16, 32)",
+        "runs cannot all be batched together: the network differs, "
+        "trainer.batch_size differs (16, 32)",
     ]
     assert len(lines(plan)) == 2 + 4
 
@@ -137,8 +138,8 @@ def test_several_differences_are_told_together() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"threads": 4}, "they use 4 threads, with which the last bits depend on the group"),
-        ({"precision": "bfloat16"}, "the last bits of bfloat16 on the CPU depend on the group"),
+        ({"threads": 4}, "they use 4 threads, with which the last bits depend on the batching"),
+        ({"precision": "bfloat16"}, "the last bits of bfloat16 on the CPU depend on the batching"),
     ],
 )
 def test_runs_whose_bits_would_depend_on_company_train_alone(
@@ -379,11 +380,13 @@ def test_kinds_of_one_network_are_told_apart_in_the_plan() -> None:
         dataclasses.replace(KIND, num_train=500),
         dataclasses.replace(KIND, batch_size=8),
     )
-    start = "  mlp 64-32-10, batch 32, cpu, 1000 rows to train, norm=none, precision=float32: "
+    start = "  mlp 64-32-10, batch 32, cpu, 1000 training samples, norm=none, precision=float32: "
     assert any(line.startswith(start) for line in told)
-    assert any("1000 rows to train, norm=batch, precision=float32: 1 run" in line for line in told)
+    assert any(
+        "1000 training samples, norm=batch, precision=float32: 1 run" in line for line in told
+    )
     assert any("norm=none, precision=bfloat16: 1 run" in line for line in told)
-    assert any("500 rows to train, norm=none, precision=float32: 1 run" in line for line in told)
+    assert any("500 training samples, norm=none, precision=float32: 1 run" in line for line in told)
     assert "  mlp 64-32-10, batch 8, cpu: 1 run in 1 group of 1" in told
     assert len(set(told)) == 5
 

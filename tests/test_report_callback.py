@@ -55,7 +55,7 @@ def test_a_sweep_ends_in_a_report_also_where_a_job_failed(tmp_path: Path, launch
     sentence = summary["verdicts"][0]["sentence"]
     end = done.stdout[done.stdout.index(sentence[:40]) :]
     assert in_order(
-        end, "\n learner", "report       out/report/index.html\n", "files        out\n",
+        end, "\n model", "report       out/report/index.html\n", "files        out\n",
         "tensorboard  nnexp tensorboard out\n",
     )  # fmt: skip
     if launcher == "fused":

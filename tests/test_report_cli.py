@@ -91,7 +91,7 @@ def test_the_program_prints_verdicts_and_a_table_and_writes_the_rest(sweep: Path
     assert sentences
     for sentence in sentences:
         assert joined(sentence) in joined(done.stdout)
-    table = done.stdout.partition("learner")[2]
+    table = done.stdout.partition("\n model")[2]
     for result in summary["results"]:  # type: ignore[attr-defined]
         assert f"{100 * result['test_acc']['mean']:.2f}" in table
     assert Path("s/report/runs.csv").read_bytes().count(b"\r\n") == 1 + 2 * 3 * 3
@@ -216,19 +216,19 @@ def test_a_sweep_without_results_says_so_first(capsys: pytest.CaptureFixture[str
 def test_many_verdicts_of_a_kind_are_one_sentence() -> None:
     comparison = report_cases.full()  # 13 or 14 verdicts on each of three tasks
     told, hidden = bullets(comparison, 8)
-    better, undecided, worse, *rest = told
+    better, inconclusive, worse, *rest = told
     assert better == comparison.verdicts[0].sentence
     leads = {
         r.learner: r.difference for r in comparison.results if r.task == "digits" and r.difference
     }
     names = [v.learner for v in comparison.verdicts if (v.task, v.kind) == ("digits", "undecided")]
-    assert undecided.startswith("undecided against KNN on digits, in points: ")
-    assert [name for name in leads if f"{name} " in undecided.partition(": ")[2]] == names
+    assert inconclusive.startswith("inconclusive against KNN on digits, in pp [95 % CI]: ")
+    assert [name for name in leads if f"{name} " in inconclusive.partition(": ")[2]] == names
     lead = leads[names[0] or ""]
     assert f"{names[0]} {numbers.points(lead.mean)} {numbers.points_interval(lead.interval)}, " in (
-        undecided
+        inconclusive
     )
-    assert worse.startswith("worse than KNN on digits, in points: ")
+    assert worse.startswith("worse than KNN on digits, in pp [95 % CI]: ")
     assert worse.endswith(" and 3 more")  # of 9
     assert (len(rest), hidden) == (4, 0)
     few, left = bullets(comparison, 3)  # the first of every task, whatever the room
@@ -258,7 +258,10 @@ def test_one_seed_says_what_it_cannot_say(sweep: Path, report: Report) -> None:
     assert code == 0
     kinds = {verdict["kind"] for verdict in summary_of(Path("s/report"))["verdicts"]}  # type: ignore[attr-defined]
     assert kinds == {"too few", "summary"}
-    assert "one split, with the setting that its validation rows chose" in joined(out)
+    assert (
+        "one split, hyperparameters selected on the validation set; better in: ties count half "
+        in joined(out)
+    )
 
 
 @pytest.mark.parametrize(
@@ -273,10 +276,10 @@ def test_one_seed_says_what_it_cannot_say(sweep: Path, report: Report) -> None:
          "can be tuned (did you mean 'optimizer.lr'?)"),
         (["--tuned", "lr", "s"], "--tuned lr: lr is no option that can be tuned (did you mean "
          "'optimizer.lr'?)"),
-        (["s", "--reference", "Knm"], "--reference Knm: no learner of that name (did you mean "
+        (["s", "--reference", "Knm"], "--reference Knm: no model of that name (did you mean "
          "'KNN'?); there are deep · adam, shallow · adam, KNN"),
-        (["s", "--equivalence", "-3"], "--equivalence -3: must be points from 0 to 100"),
-        (["s", "--reference", "deep · adm"], "--reference deep · adm: no learner of that name "
+        (["s", "--equivalence", "-3"], "--equivalence -3: must be from 0 to 100 pp"),
+        (["s", "--reference", "deep · adm"], "--reference deep · adm: no model of that name "
          "(did you mean 'deep · adam'?); there are deep · adam, shallow · adam, KNN"),
     ],
 )  # fmt: skip

@@ -232,22 +232,27 @@ def test_numbers_are_those_of_the_comparison(pages: Pages) -> None:
         signed = [f"{100 * v:+.2f}".replace("-", "−")
                   for v in (lead.mean, lead.interval.low, lead.interval.high)]  # fmt: skip
         assert difference == f"{signed[0]}[{signed[1]}, {signed[2]}]"
-        assert better == f"{lead.p_better:.2f}10"
+        assert lead.p_better is not None
+        assert better == f"{10 * lead.p_better:g} of 10"
         assert p == f"{lead.p_adjusted:.3f}"
         assert result.verdict is not None
-        assert verdict.split()[1] == result.verdict.kind
+        words = {"undecided": "inconclusive"}
+        assert verdict.split()[1] == words.get(result.verdict.kind, result.verdict.kind)
     sgd = rows["deep · sgd"]
-    assert sgd[5:] == ["508 diverged", "5", "lr=0.01on 7 of 10 splits, 1 other on the rest"]
-    assert "⚠ lr 0.1 is the largest tried (chosen on 8 of 10 splits)" in rows["deep · adagrad"][-1]
-    assert rows["KNN"][5:] == ["–", "4", "k=1on 10 of 10 splits"]
+    assert sgd[5:] == ["508 diverged", "5", "lr=0.01in 7 of 10 splits, 1 other in the rest"]
+    assert rows["deep · adagrad"][-1].endswith(
+        "⚠ The best lr is at the edge of the grid (0.1, in 8 of 10 splits): widen the range"
+    )
+    assert rows["KNN"][5:] == ["–", "4", "k=1in 10 of 10 splits"]
 
 
 def test_seeds_on_one_split_are_called_seeds(tmp_path: Path) -> None:
     on = cases.task("digits", 5, unit="seed", same_test_rows=True)
     seeds = write(cases.comparison(networks=cases.NETWORKS[:3], tasks=[on]), tmp_path / "seeds")
     text = seeds.tree.text
-    for told in ("5 seeds on one split", "Mean over the seeds", "the share of seeds on which",
-                 "All seeds", "A dot below is one seed", "all settings of a seed"):  # fmt: skip
+    for told in ("5 seeds on one split", "Mean over the seeds", "counts the seeds in which",
+                 "All seeds", "A dot below is one seed",
+                 "all configurations of a seed"):  # fmt: skip
         assert told in text
     assert seeds.table("Test accuracy on digits")["deep · adam"][-1] == "lr=0.01"  # one choice
     both = [on, cases.task("iris", 5)]
@@ -264,9 +269,9 @@ def test_pairs_are_mirrored(pages: Pages) -> None:
     sign = 1 if pair.learner == first[2:] else -1
     assert rows[first][0] == rows[second][1] == "·"
     for cell, way in ((rows[first][1], sign), (rows[second][0], -sign)):
-        points, better = re.fullmatch(r"(?:[▲▼] )?([+−]\d+\.\d\d)(\d\.\d\d)", cell).groups()  # type: ignore[union-attr]
+        points, better = re.fullmatch(r"(?:[▲▼] )?([+−]\d+\.\d\d)([\d.]+) of 10", cell).groups()  # type: ignore[union-attr]
         assert points == f"{way * 100 * pair.mean:+.2f}".replace("-", "−")
-        assert float(better) == pytest.approx(pair.p_better if way > 0 else 1 - pair.p_better)
+        assert float(better) / 10 == pytest.approx(pair.p_better if way > 0 else 1 - pair.p_better)
 
 
 def test_costs_scores_ensembles_and_failures_are_told(pages: Pages) -> None:
@@ -285,7 +290,7 @@ def test_costs_scores_ensembles_and_failures_are_told(pages: Pages) -> None:
     assert failed["deep · sgd · lr=0.1"][1:] == [
         "diverged", "8", "0, 1, 2, 3, 4, 5, 6, 7", "the loss is nan in epoch 3",
     ]  # fmt: skip
-    across = page.table("Learners over the data sets")
+    across = page.table("Models over the data sets")
     assert across["deep · adam"] == ["3", "0 / 1 / 1", "1.25", "96.50[95.45, 97.55]",
                                      "descriptive only"]  # fmt: skip
 
@@ -332,7 +337,7 @@ def test_every_figure_is_a_file_too(pages: Pages, case: str) -> None:
 def test_thirty_learners_are_told_of_though_not_all_are_in_colour(pages: Pages) -> None:
     page = pages("thirty_learners")
     assert len(page.table("Test accuracy on digits")) == 30
-    assert "8 learners with the best validation accuracy stand out; 16 more in grey." in page.source
+    assert "8 models with the best validation accuracy in colour; 16 more in grey." in page.source
     assert "23 more</summary>" in page.source
     assert len(page.table("Differences between networks on digits")) == 12
     assert "12 more are in summary.json" in page.source
@@ -413,7 +418,10 @@ def test_each_kind_of_verdict_has_its_sign(tmp_path: Path) -> None:
     assert [h.text for h in section.all("h3")] == ["Over all data sets", "wine"]
     said = [(badge.text.split(" ", 1)[1], sentence.text) for badge, _, sentence in
             (item.all("span") for item in section.all("li"))]  # fmt: skip
-    badges = {"not significant after correction": "not clear"}
+    badges = {
+        "undecided": "inconclusive",
+        "not significant after correction": "not significant",
+    }
     assert said == [
         ("summary", "over all"),
         *((badges.get(kind, kind), f"sentence {kind}") for kind in kinds),

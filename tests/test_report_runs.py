@@ -321,8 +321,8 @@ def test_runs_that_disagree_are_told() -> None:
         (Asked(tuned=("optimizer.lrr",)), "--tuned optimizer.lrr: optimizer.lrr is no option that "
          "can be tuned (did you mean 'optimizer.lr'?)"),
         (Asked(tuned=("seed",)), "--tuned seed: seed is no option that can be tuned"),
-        (Asked(equivalence=-1), "--equivalence -1: must be points from 0 to 100"),
-        (Asked(equivalence=math.nan), "--equivalence nan: must be points from 0 to 100"),
+        (Asked(equivalence=-1), "--equivalence -1: must be from 0 to 100 pp"),
+        (Asked(equivalence=math.nan), "--equivalence nan: must be from 0 to 100 pp"),
     ],
 )  # fmt: skip
 def test_options_that_cannot_be_are_told(asked: Asked, message: str) -> None:

@@ -264,7 +264,7 @@ def test_a_dry_run_prints_the_plan_alone(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (code, errors) == (0, [])
     assert "8 runs in 2 groups on 1 worker" in output
-    assert "what keeps groups apart: trainer.batch_size differs (16, 32)" in output
+    assert "runs cannot all be batched together: trainer.batch_size differs (16, 32)" in output
     assert not (tmp_path / "out").exists()
 
 

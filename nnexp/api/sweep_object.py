@@ -67,7 +67,7 @@ class Sweep:
             DataError: no run has the metric.
         """
         if metric not in _CHOICES:
-            why = "; test rows are not to choose" * metric.startswith("test/")
+            why = "; the test set must not select" * metric.startswith("test/")
             raise ConfigError(
                 f"best({metric!r}): must be one of {', '.join(_CHOICES)}{why}"
                 f"{did_you_mean(metric, _CHOICES)}"

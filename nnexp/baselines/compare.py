@@ -58,7 +58,7 @@ def compute(
     label = labels()[name]
     began = time.perf_counter()
     try:
-        log.info("%s is tuned on the %d validation rows", label, len(data.rows["val"]))
+        log.info("Tuning %s on %d validation samples", label, len(data.rows["val"]))
         found = getattr(config, name).find(data, name)
     except SkippedError as reason:
         log.warning("%s is left out: %s", label, reason)
@@ -109,13 +109,13 @@ def check_baselines(config: BaselinesConfig, num_train: int) -> None:
     if min(knn.k) > num_train:
         raise ConfigError(
             f"baseline.knn.k={','.join(map(str, knn.k))}: "
-            f"must be at most the number of training rows, {num_train}"
+            f"must be at most the number of training samples, {num_train}"
         )
     least = math.ceil(least_memory(num_train) / 2**20)
     if knn.memory_mb < least:
         raise ConfigError(
             f"baseline.knn.memory_mb={knn.memory_mb}: must be at least {least} "
-            f"for {num_train} training rows"
+            f"for {num_train} training samples"
         )
 
 

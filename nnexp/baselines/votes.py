@@ -179,5 +179,5 @@ def _usable(config: KNNConfig, num_train: int) -> list[int]:
     usable = [k for k in config.k if k <= num_train]
     if len(usable) < len(config.k):
         left_out = ", ".join(str(k) for k in config.k if k > num_train)
-        log.info("KNN tries no k=%s: there are %d training rows", left_out, num_train)
+        log.info("KNN skips k=%s: there are %d training samples", left_out, num_train)
     return usable

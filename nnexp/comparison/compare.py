@@ -66,7 +66,7 @@ def compare(records: Sequence[RunRecord], options: Options) -> Comparison:
             *single_splits(placed.tasks),
             *missing_splits(placed.tasks, placed.entries),
             *(warning for task in found for warning in task.warnings),
-            *(f"{r.learner} on {r.task}: {edge}" for r in results for edge in r.edges),
+            *(f"{r.learner} on {r.task}: {_lowered(edge)}" for r in results for edge in r.edges),
             *about_ranks,
             *budgets(placed.tasks, placed.entries),
         ),
@@ -133,6 +133,10 @@ def _compare_on(
     )
 
 
+def _lowered(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
+
+
 _TURNED: dict[VerdictKind, VerdictKind] = {"better": "worse", "worse": "better"}
 
 
@@ -177,7 +181,7 @@ def _result(
         test_brier=measures.test_brier(entry),
         reliability=reliability(entry),
         difference=against[0] if against else None,
-        verdict=verdict(*against, options.equivalence) if against else None,
+        verdict=verdict(*against, options.equivalence, facts.task.unit) if against else None,
         cost=cost(entry, target, histories),
         curves=curves(
             [histories.of(record.folder) for record in chosen],

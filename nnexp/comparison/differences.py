@@ -97,7 +97,7 @@ class Measures:
             if not self._scores[entry.learner]
             if (problem := self.held_out.problem(entry)) is not None
         }
-        rest = f"on {self._facts.task.name}: its intervals tell nothing of other test rows"
+        rest = f"on {self._facts.task.name}: its intervals do not cover the choice of test samples"
         return [f"{learner} {rest}: {problem}" for learner, problem in problems.items()]
 
     def over(self, values: Sequence[float]) -> Estimate | None:
@@ -182,11 +182,11 @@ class Measures:
         labels = self.held_out.labels(self._entries)
         if labels is None:
             classes = f"one of {self._facts.task.num_classes} classes"
-            name = f"{classes} (no run tells how frequent each is)"
+            name = f"{classes} (no run records class frequencies)"
             return Guess(1 / self._facts.task.num_classes, name)
         counts = np.bincount(labels)
         share = float(counts.max() / len(labels))
-        name = f"the most frequent class, {points(share)} % of the test rows"
+        name = f"the most frequent class ({points(share)} % of the test set)"
         stays = self._facts.task.same_test_rows
         right = (labels == counts.argmax()).astype(np.float64) if stays else None
         return Guess(share, name, right)

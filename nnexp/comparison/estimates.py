@@ -60,6 +60,7 @@ class Uncertainty:
     row_variance: float | None = None  # v; None: not known, or rows are drawn anew
     num_rows: int = 0  # N
     one_fit: bool = False  # nothing was fitted twice: test rows alone
+    num_ties: int = 0  # splits without a difference
 
     @property
     def is_known(self) -> bool:
@@ -110,23 +111,26 @@ class Uncertainty:
     def method(self) -> str:
         """How the interval is made, in words."""
         if self.one_fit and not self.is_known:
-            return "no interval: one fit of each, and without predictions.npz no variance over rows"
+            return (
+                "no interval: one fit of each, and without predictions.npz no variance over test "
+                "samples"
+            )
         if not self.is_known:
             return "no interval from a single pair"
         if self.one_fit:
-            return f"t interval over {self.num_rows:,} test rows, of one fit of each"
+            return f"t interval over {self.num_rows:,} test samples, one fit of each"
         if self.overlap:
             return (
-                f"t interval over {self.num} splits, variance corrected for rows that splits share "
-                f"(Nadeau and Bengio 2003: 1/{self.num} + {self.overlap:.3g})"
+                f"t interval over {self.num} splits, variance corrected for samples that "
+                f"splits share (Nadeau and Bengio 2003: 1/{self.num} + {self.overlap:.3g})"
             )
         if self.row_variance is not None:
             return (
-                f"t interval over {self.num} seeds and {self.num_rows:,} test rows, which are the "
-                "same for all; for these training rows"
+                f"t interval over {self.num} seeds and {self.num_rows:,} test samples, the "
+                "same for all; for this training set"
             )
         return (
-            f"t interval over {self.num} seeds alone: how other test rows would differ is not "
+            f"t interval over {self.num} seeds alone: the variance over test samples is not "
             "known without predictions.npz"
         )
 
@@ -169,6 +173,7 @@ def uncertainty(
         row_variance=row_variance,
         num_rows=0 if by_row is None else len(by_row),
         one_fit=one_fit,
+        num_ties=sum(value == 0 for value in values),
     )
 
 

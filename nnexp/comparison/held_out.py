@@ -93,7 +93,7 @@ class HeldOut:
         if np.array_equal(read.rows, self._rows):
             return read
         path = folder / PREDICTIONS_FILE
-        self._problems[folder] = f"{path} is of other test rows than those that were read first"
+        self._problems[folder] = f"{path} has other test samples than those that were read first"
         return None
 
     def _scores(self, entry: Entry, outcome: Outcome) -> RowScores | None:

@@ -37,7 +37,7 @@ def over_tasks(
     told = []
     if partly:
         told.append(
-            f"ranks over data sets are of learners that were run on all {len(names)}; left out: "
+            f"ranks over data sets are of models that were run on all {len(names)}; left out: "
             + ", ".join(partly)
         )
     if len(complete) < 2:

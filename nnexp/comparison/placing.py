@@ -173,7 +173,7 @@ def _idle(records: Sequence[RunRecord], idle: dict[tuple[str, str], list[int]]) 
     for (task, learner), mine in idle.items():
         errors = dict.fromkeys(records[i].result.error or "no reason given" for i in mine)
         none = "its run never trained" if len(mine) == 1 else f"none of {len(mine)} runs trained"
-        yield f"{learner} on {task}: {none}, so nothing is said of it: {next(iter(errors))}"
+        yield f"{learner} on {task}: {none}, so it is not compared: {next(iter(errors))}"
 
 
 def _never_trained(
@@ -194,7 +194,7 @@ def _never_trained(
         kinds = " and ".join(dict.fromkeys(lost))
         told.append(
             f"{_counted(len(lost))} never trained ({kinds} before their "
-            f"data were read): {'they count' if len(lost) > 1 else 'it counts'} for no learner"
+            f"data were read): {'they count' if len(lost) > 1 else 'it counts'} for no model"
         )
     return told
 
@@ -208,8 +208,8 @@ def _warnings(
     told = []
     if learners.num_without_config:
         told.append(
-            f"{_runs(learners.num_without_config)} recorded without a config: the arm is taken for "
-            "the learner, nothing is tuned, and seeds for splits"
+            f"{_runs(learners.num_without_config)} recorded without a config: the arm is taken as "
+            "the model, nothing as tuned, and seeds as splits"
         )
     if repeats:
         told.append(f"{_runs(repeats)} a repetition of another (all but the folder is the same)")

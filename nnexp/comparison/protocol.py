@@ -25,35 +25,35 @@ def protocol(
         task = facts.task
         lines.append(
             (
-                f"rows of {task.name}",
-                f"{task.num_train:,} to train, {task.num_val:,} to validate, {task.num_test:,} to "
-                f"test; {_counted(task.num_features, 'feature')}, "
+                f"samples of {task.name}",
+                f"{task.num_train:,} training, {task.num_val:,} validation and {task.num_test:,} "
+                f"test samples; {_counted(task.num_features, 'feature')}, "
                 f"{_counted(task.num_classes, 'class', 'classes')}; {_splits(facts)}",
             )
         )
     tuned = ", ".join(options.tuned) or "nothing"
     lines += [
         (
-            "choice",
-            f"on each split a learner takes the setting with the best validation accuracy on that "
-            f"split (tuned: {tuned}; baselines: their own lists); test rows are read for chosen "
-            "runs alone; a setting with a failed run ranks below all without; where nothing else "
-            "is left, a failed run counts as guessing",
+            "model selection",
+            "on each split, hyperparameters are selected on the validation set by accuracy (tuned: "
+            f"{tuned}; baselines: their own grids); test sets are read for the selected runs only; "
+            "a configuration with a failed run ranks below all without; where nothing else is "
+            "left, a failed run counts as guessing",
         ),
-        ("settings tried", _budgets(tasks, entries)),
+        ("configurations tried", _budgets(tasks, entries)),
         (
             "intervals",
-            "95 %: where rows are drawn anew, t over splits with Nadeau and Bengio's correction "
-            "for rows that splits share; where the test rows stay, t over seeds with the "
-            "variance over test rows added (Owen); between baselines that were fitted once on "
-            "these rows, over test rows alone",
+            "95 %: where splits are drawn anew, t over splits with Nadeau and Bengio's correction "
+            "for samples that splits share; where the test set is fixed, t over seeds with the "
+            "variance over test samples added (Owen); between baselines that were fitted once on "
+            "this training set, over test samples alone",
         ),
         (
             "verdicts",
             "better or worse: the interval excludes 0 and p < .05 after Holm's correction over the "
-            "learners of a task; equivalent: the interval lies within "
-            f"±{100 * options.equivalence:g} points; "
-            "P(better): share of pairs, ties half (Bouthillier et al. 2021)",
+            "models of a task; equivalent: the interval lies within "
+            f"±{100 * options.equivalence:g} pp; inconclusive: neither; better in: number of "
+            "pairs, ties counted half (Bouthillier et al. 2021)",
         ),
         ("seeds", _numbers(record.result.seed for record in records)),
         ("versions", _versions(records)),
@@ -75,7 +75,7 @@ def _splits(facts: TaskFacts) -> str:
         return f"{_counted(num, 'split')} drawn anew, stratified"
     if facts.task.unit == "seed" or num == 1:
         return f"one split, {_counted(num, 'seed')}"
-    return f"the same test rows for {_counted(num, 'draw')} of training and validation rows"
+    return f"the same test set for {_counted(num, 'draw')} of training and validation sets"
 
 
 def _budgets(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> str:
@@ -114,10 +114,10 @@ def _machine(records: Iterable[RunRecord]) -> str:
 def _times(records: Sequence[RunRecord]) -> str:
     sizes = [record.result.group_size for record in records]
     if not sizes or max(sizes) == 1:
-        return "each run was trained alone"
+        return "each run was trained solo"
     return (
-        f"runs were trained together, {min(sizes)} to {max(sizes)} at once: of their seconds "
-        "each counts an equal share, in training as in tuning; alone a run would take longer"
+        f"runs were trained in batches of {min(sizes)} to {max(sizes)}: each counts an equal "
+        "fraction of the time, in training as in tuning; a solo run would take longer"
     )
 
 

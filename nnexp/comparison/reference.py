@@ -25,7 +25,7 @@ def find_reference(placed: Placed, options: Options) -> tuple[str | None, list[s
         return None, ["no run was completed: there is nothing to compare"]
     if len(alive) == 1:
         (only,) = alive
-        return None, [f"{only} is the only learner: there is nothing to compare it with"]
+        return None, [f"{only} is the only model: there is nothing to compare it with"]
     if named:
         told = []
         if len(named) > 1:

@@ -55,18 +55,23 @@ def edges(entry: Entry, tried: Sequence[TriedSetting], task: Task) -> tuple[str,
         )
         if len(values) < 2:
             continue
-        for end, word in ((values[-1], "largest"), (values[0], "smallest")):
-            if word == "smallest" and (end == 0 or (end == 1 and isinstance(end, int))):
+        for end in (values[-1], values[0]):
+            smallest = end == values[0]
+            if smallest and (end == 0 or (end == 1 and isinstance(end, int))):
                 continue
             times = sum(choice.setting.get(key) == end for choice in choices)
             if 2 * times > len(choices):
-                share = f" on {times} of {len(choices)} splits" if task.unit == "split" else ""
-                told.append(f"{names[key]} {shown(end)} is the {word} tried (chosen{share})")
+                often = f", in {times} of {len(choices)} splits" if task.unit == "split" else ""
+                told.append(
+                    f"The best {names[key]} is at the edge of the grid ({shown(end)}{often}): "
+                    "widen the range"
+                )
     return tuple(told)
 
 
 def budgets(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
-    """A remark for every group of tasks on which learners tried different numbers of settings."""
+    """A remark for every group of tasks on which models tried different numbers of
+    configurations."""
     texts: dict[str, list[str]] = {}
     for facts in tasks:
         mine = [
@@ -86,12 +91,21 @@ def budgets(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
             by_count: dict[int, list[str]] = {}
             for learner, count in counts.items():
                 by_count.setdefault(count, []).append(learner)
-            told = "; ".join(
-                f"{count} by {', '.join(names)}"
-                for count, names in sorted(by_count.items(), reverse=True)
+            (most, names), *fewer = sorted(by_count.items(), reverse=True)
+            unit = "configuration" if most == 1 else "configurations"
+            told = ", ".join(
+                [
+                    f"{listed(names)} {most} {unit}",
+                    *(f"{listed(names)} {count}" for count, names in fewer),
+                ]
             )
             texts.setdefault(told, []).append(facts.task.name)
-    return [f"settings tried on {', '.join(names)}: {told}" for told, names in texts.items()]
+    return [f"Unequal tuning budgets on {listed(names)}: {told}" for told, names in texts.items()]
+
+
+def listed(names: Sequence[str]) -> str:
+    """``KNN, SVM and boosting``."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def num_settings(entry: Entry) -> int:
@@ -100,7 +114,7 @@ def num_settings(entry: Entry) -> int:
 
 
 def missing_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
-    """A warning of the learners that lack as many splits of a task, for the same reason."""
+    """A warning of the models that lack as many splits of a task, for the same reason."""
     lines: dict[tuple[str, str], list[str]] = {}
     for facts in tasks:
         total = len(facts.task.splits)
@@ -108,7 +122,7 @@ def missing_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list
             lacking = 0 if entry.one_fit else total - len(entry.outcomes)
             if entry.task == facts.task.name and entry.outcomes and lacking:
                 stopped = bool(entry.num_failed.get("interrupted"))
-                why = "not run to an end" if stopped else "no run"
+                why = "not run to completion" if stopped else "no run"
                 where = f"{lacking} of {total} {facts.task.unit}s of {entry.task}"
                 lines.setdefault((why, where), []).append(entry.learner)
     told = []
@@ -119,7 +133,7 @@ def missing_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list
         them = "it is" if len(names) == 1 else "they are"
         each = "it has" if len(names) == 1 else "they have"
         told.append(
-            f"{', '.join(names)} {verb} {why} on {where}: {them} compared on those that {each}, "
+            f"{', '.join(names)} {verb} {why} on {where}: {them} compared on the ones that {each}, "
             "and ranked below the others"
         )
     return told
@@ -131,8 +145,8 @@ def single_splits(tasks: Iterable[TaskFacts]) -> list[str]:
     if not names:
         return []
     return [
-        f"one split alone of {', '.join(names)}: no interval, no verdict; more seeds "
-        "('seed=range(10)') would give them"
+        f"Only one split of {', '.join(names)}: no interval and no verdict; run more seeds "
+        "('seed=range(10)')"
     ]
 
 

@@ -7,17 +7,18 @@ from statistics import fmean
 
 from nnexp.comparison.differences import Measures
 from nnexp.comparison.entries import Entry
+from nnexp.comparison.remarks import listed
 from nnexp.comparison.tasks import TaskFacts
 from nnexp.comparison.types import AcrossTasks, Estimate, Task, Verdict, VerdictKind
-from nnexp.comparison.verdicts import points
+from nnexp.comparison.verdicts import points, signed
 
 _MOST_NAMED = 6
 
 _PHRASES: dict[VerdictKind, str] = {
     "better": "better than",
     "equivalent": "equivalent to",
-    "undecided": "undecided against",
-    "not significant after correction": "not told apart after correction from",
+    "undecided": "inconclusive against",
+    "not significant after correction": "not significantly different after correction from",
     "too few": "not compared with",
     "worse": "worse than",
 }
@@ -77,10 +78,10 @@ def best_network(
     splits = common_splits(networks)
     over = ""
     if any(set(entry.by_split) != splits for entry in networks):
-        over = f" on the {len(splits)} {task.unit}s that can be compared"
+        over = f" on the {len(splits)} common {task.unit}s"
     sentence = (
         f"Of {len(networks)} networks on {task.name}, {best} has the best validation accuracy"
-        f"{over}; on the test rows it has {points(acc.mean) if acc else 'no'} % and is {told}"
+        f"{over}; on the test set it reaches {_percent(acc)} and is {told}"
     )
     return Verdict(kind="summary", sentence=sentence, task=task.name, learner=best)
 
@@ -111,19 +112,17 @@ def chance(
     if len(intervals) < len(told) or any(interval.low > 0 for interval in intervals):
         return None
     best = max(told, key=lambda difference: difference.mean)
-    gap = f"{points(best.mean)} points"
+    gap = f"{signed(best.mean)} pp"
     if best.interval is not None:
-        gap += f" [{points(best.interval.low)}, {points(best.interval.high)}]"
-    most, task = f"the most that one lies above it is {gap}, of {best.learner}", facts.task.name
-    limit = f"{100 * equivalence:g} points"
+        gap += f" (95 % CI {signed(best.interval.low)} to {signed(best.interval.high)})"
+    most, task = f"the best, {best.learner}: {gap}", facts.task.name
+    limit = f"{100 * equivalence:g} pp"
     if any(interval.high > equivalence for interval in intervals):
-        sentence = f"no learner is shown to beat guessing {name}, on {task}: {most}"
+        sentence = f"No evidence that any model beats guessing {name} on {task}; {most}"
     elif any(interval.low < -equivalence for interval in intervals):
-        sentence = f"no learner beats guessing {name}, on {task} by more than {limit}: {most}"
+        sentence = f"No model beats guessing {name} on {task} by more than {limit}; {most}"
     else:
-        sentence = (
-            f"all learners are equivalent to guessing {name}, on {task} within ±{limit}: {most}"
-        )
+        sentence = f"All models are equivalent to guessing {name} on {task} within ±{limit}; {most}"
     return Verdict(kind="chance", sentence=sentence, task=task)
 
 
@@ -131,12 +130,12 @@ def over_all(line: AcrossTasks, reference: str) -> Verdict:
     """A learner against the reference over all data sets."""
     tested = ""
     if line.p_adjusted is not None:
-        tested = f"; signed-rank test p {line.p_adjusted:.2g} after Holm's correction"
+        tested = f"; Wilcoxon signed-rank test: p {line.p_adjusted:.2g} after Holm's correction"
     return Verdict(
         kind="summary",
         sentence=(
-            f"{line.learner} against {reference} over these {line.num_tasks} data sets: "
-            f"{line.wins} won, {line.ties} open or equivalent, {line.losses} lost{tested}"
+            f"{line.learner} vs {reference} over these {line.num_tasks} data sets: "
+            f"{line.wins} won, {line.ties} inconclusive or equivalent, {line.losses} lost{tested}"
         ),
         learner=line.learner,
     )
@@ -146,12 +145,16 @@ def untested(across: Sequence[AcrossTasks]) -> list[Verdict]:
     """Why there is no test over the data sets, once for all learners."""
     reasons = dict.fromkeys(line.descriptive_only for line in across if line.descriptive_only)
     return [
-        Verdict(kind="summary", sentence=f"what is said over data sets is {reason}")
+        Verdict(kind="summary", sentence=f"Results over data sets are {reason}")
         for reason in reasons
     ]
+
+
+def _percent(acc: Estimate | None) -> str:
+    return f"{points(acc.mean)} %" if acc else "no accuracy"
 
 
 def _listed(names: Sequence[str]) -> str:
     if len(names) > _MOST_NAMED:
         return f"{', '.join(names[:_MOST_NAMED])} and {len(names) - _MOST_NAMED} more"
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return listed(names)

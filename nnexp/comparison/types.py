@@ -166,7 +166,7 @@ class LearnerOnTask:
     tried: tuple[TriedSetting, ...]
     choices: tuple[Choice, ...]
     """One a split; of a baseline where the split stays and seeds vary one, as it is fitted once."""
-    edges: tuple[str, ...]  # sentences: "lr 0.1 is the largest tried (chosen on 8 of 10 splits)"
+    edges: tuple[str, ...]  # sentences: "The best lr is at the edge of the grid (0.1, ...)"
     val_acc: Estimate | None
     test_acc: Estimate | None
     test_clipped_loss: Estimate | None  # log-loss in nats; see nnexp.probabilities

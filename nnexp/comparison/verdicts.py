@@ -16,43 +16,43 @@ MOST_SEEDS = 1000  # more than this is no advice
 FEWEST_PAIRS = 5  # of fewer the spread is too little known for advice
 
 
-def verdict(difference: Difference, error: Uncertainty, equivalence: float) -> Verdict:
-    """In this order: too few pairs; better or worse; equivalent; not significant; undecided.
+def verdict(
+    difference: Difference, error: Uncertainty, equivalence: float, unit: str = "split"
+) -> Verdict:
+    """In this order: too few pairs; better or worse; equivalent; not significant; inconclusive.
 
     Args:
         error: of the difference; it says what more splits would decide.
         equivalence: a share; a difference of less does not matter.
+        unit: what a pair is one of, ``split`` or ``seed``.
     """
-    made = _verdict(difference, error, equivalence)
+    made = _verdict(difference, error, equivalence, unit)
     return replace(made, task=difference.task, learner=difference.learner)
 
 
-def _verdict(difference: Difference, error: Uncertainty, equivalence: float) -> Verdict:
+def _verdict(difference: Difference, error: Uncertainty, equivalence: float, unit: str) -> Verdict:
     a, b, task = difference.learner, difference.other, difference.task
     found = difference.interval
     if found is None:
         if not difference.num_pairs:
-            return Verdict(kind="too few", sentence=f"{a} and {b} have no pair of runs on {task}")
-        gap, pair = points(difference.mean), "one pair"
+            return Verdict(kind="too few", sentence=f"{a} and {b} share no split on {task}")
+        gap, pair = signed(difference.mean), "one pair"
         if error.one_fit:
-            pair = "one fit of each, without predictions of their test rows"
+            pair = "one fit of each, without predictions on the test set"
         return Verdict(
             kind="too few",
-            sentence=f"{a} minus {b} on {task} is {gap} points, of {pair}: too few to say more",
+            sentence=f"{a} vs {b} on {task}: {gap} pp from {pair}, too few to compare",
         )
     within = max(abs(found.low), abs(found.high)) <= equivalence
     excludes = found.low > 0 or found.high < 0
-    limit = f"±{100 * equivalence:g} points"
-    pairs = _of_pairs(difference, error)
-    if excludes and (difference.p_adjusted or 0) < ALPHA:
-        small = f": less than {limit}, which does not matter" if within else ""
-        kind: VerdictKind = "better" if difference.mean > 0 else "worse"
-        verb, gap = "beats", gap_text(difference.mean, found.low, found.high)
-        if kind == "worse":
-            verb, gap = "loses to", gap_text(-difference.mean, -found.high, -found.low)
-        sentence = f"{a} {verb} {b} on {task} by {gap}, {pairs}{small}"
-        return Verdict(kind=kind, sentence=sentence)
+    limit = f"±{100 * equivalence:g} pp"
+    pairs = _of_pairs(difference, error, unit)
     gap = gap_text(difference.mean, found.low, found.high)
+    if excludes and (difference.p_adjusted or 0) < ALPHA:
+        small = f"; negligible: within {limit}" if within else ""
+        kind: VerdictKind = "better" if difference.mean > 0 else "worse"
+        verb = "beats" if kind == "better" else "is worse than"
+        return Verdict(kind=kind, sentence=f"{a} {verb} {b} on {task}: {gap}, {pairs}{small}")
     if within:
         return Verdict(
             kind="equivalent",
@@ -62,28 +62,43 @@ def _verdict(difference: Difference, error: Uncertainty, equivalence: float) -> 
         return Verdict(
             kind="not significant after correction",
             sentence=(
-                f"{a} minus {b} on {task} is {gap}, {pairs}: not significant after correction for "
-                f"the number of comparisons (p {_p(difference.p_value)}, "
+                f"{a} vs {b} on {task}: {gap}, {pairs}; not significant after correction for "
+                f"multiple comparisons (p {_p(difference.p_value)}, "
                 f"adjusted {_p(difference.p_adjusted)})"
             ),
         )
     more, advice = _advice(difference, error, equivalence)
     return Verdict(
         kind="undecided",
-        sentence=f"{a} minus {b} on {task} is {gap}, {pairs}, undecided: {advice}",
+        sentence=f"{a} vs {b} on {task}: {gap}, {pairs}; inconclusive: {advice}",
         seeds_needed=more,
     )
 
 
-def _of_pairs(difference: Difference, error: Uncertainty) -> str:
-    """What the difference was seen on; without predictions nothing is said of other test rows."""
-    rows = "" if error.tells_of_rows else ", on these test rows"
+def _of_pairs(difference: Difference, error: Uncertainty, unit: str) -> str:
+    """``better in 8 of 10 splits``; without predictions nothing is said of other test samples."""
+    rows = "" if error.tells_of_rows else ", on this test set"
     if difference.p_better is None:
         return f"one fit of each{rows}"
-    pairs = f"{difference.num_pairs:,} pairs"
+    pairs = f"{difference.num_pairs:,} {unit}s"
     if difference.one_fit:
-        pairs = f"{difference.num_pairs} seeds against one fit"
-    return f"P(better) {difference.p_better:.2f}, {pairs}{rows}"
+        pairs = f"{difference.num_pairs:,} seeds against one fit"
+    ties = ""
+    if error.num_ties:
+        ties = f" ({error.num_ties:,} {'tie' if error.num_ties == 1 else 'ties'}, counted half)"
+    return f"better in {num_better(difference)} of {pairs}{ties}{rows}"
+
+
+def num_better(difference: Difference, sign: int = 1) -> str:
+    """``8``, or ``8.5`` as ties count half: the pairs in which the learner is better.
+
+    Args:
+        sign: -1 for the pairs in which the other is.
+    """
+    assert difference.p_better is not None
+    share = difference.p_better if sign > 0 else 1 - difference.p_better
+    halves = round(2 * share * difference.num_pairs)
+    return f"{halves // 2:,}{'.5' if halves % 2 else ''}"
 
 
 def seeds_needed(
@@ -116,39 +131,48 @@ def _advice(
     """How many more seeds, and in words; what was seen so far is taken for the truth, and this is
     said."""
     if error.one_fit:
-        return None, "more seeds do not change it"
+        return None, "more seeds cannot change it"
     if error.num < FEWEST_PAIRS:
-        return None, "too few pairs to say how many more would decide"
+        return None, "too few pairs to estimate how many more are needed"
     more = seeds_needed(difference.mean, error, equivalence, difference.level)
-    assumed = "if mean and spread stayed as they are, "
+    assumed = "if mean and spread stay the same, "
     level = ""
     if difference.level < ALPHA:
-        level = f" (at p < {difference.level:.2g}, for the number of comparisons)"
+        level = f" (at p < {difference.level:.2g}, corrected for multiple comparisons)"
     if more is not None:
-        return more, f"{assumed}about {more} more seed{'s' if more > 1 else ''} would decide{level}"
+        return (
+            more,
+            f"{assumed}about {more} more seed{'s' if more > 1 else ''} would settle it{level}",
+        )
     if error.overlap:
-        why = ": the splits share too many rows"
+        why = ": the splits share too many samples"
     elif error.row_variance is not None:
-        why = ": there are too few test rows"
+        why = ": there are too few test samples"
     else:
-        return None, f"{assumed}{MOST_SEEDS:,} seeds would not decide{level}"
-    return None, f"{assumed}no number of seeds would decide{level}{why}"
+        return None, f"{assumed}{MOST_SEEDS:,} seeds would not settle it{level}"
+    return None, f"{assumed}no number of seeds would settle it{level}{why}"
 
 
 def gap_text(mean: float, low: float, high: float) -> str:
-    """``0.8 points [0.3, 1.2]``, with as many decimals as it takes to see that an end is not 0."""
+    """``+0.8 pp (95 % CI +0.3 to +1.2)``, with the decimals that show that an end is not 0."""
     decimals = 1
     if low * high > 0:
         nearest = 100 * min(abs(low), abs(high))
         decimals = min(max(1, math.ceil(-math.log10(2 * nearest))), 3)
     elif high - low < 0.002:
         decimals = 2
-    told = [points(value, decimals) for value in (mean, low, high)]
-    return f"{told[0]} points [{told[1]}, {told[2]}]"
+    told = [signed(value, decimals) for value in (mean, low, high)]
+    return f"{told[0]} pp (95 % CI {told[1]} to {told[2]})"
+
+
+def signed(share: float, decimals: int = 1) -> str:
+    """A difference of shares in percentage points, with its sign: ``+0.8``."""
+    text = points(share, decimals)
+    return text if text.startswith("−") or float(text) == 0 else f"+{text}"
 
 
 def points(share: float, decimals: int = 1) -> str:
-    """A share in points of per cent, without a sign of nothing."""
+    """A share in per cent, without a sign of nothing."""
     text = f"{100 * share:.{decimals}f}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 

@@ -95,19 +95,25 @@ def _converted_in_full(composed: DictConfig) -> Config:
         _refuse_unknown_keys(composed, Config, "")
         for group in SCHEMAS:
             if OmegaConf.is_missing(composed, group) or group not in composed:
-                raise ConfigError(f"{group}: a run needs one, choose with {group}=<name>")
+                raise ConfigError(f"{group} is required: choose one with {group}=<name>")
             if OmegaConf.get_type(composed, group) not in SCHEMAS[group].values():
                 raise ConfigError(f"{group}: {needs_a_kind(group)}")
         if "seed" not in composed:
-            raise ConfigError("seed: a run needs one, such as seed=0")
+            raise ConfigError("seed is required, e.g. seed=0")
         for key in sorted(OmegaConf.missing_keys(composed)):
-            hint = "; a config of your own has one, such as 'name: mine'" * key.endswith(".name")
-            raise ConfigError(f"{key}: a value is needed here, and none is given{hint}")
+            raise ConfigError(f"{key} is required{_hint(key)}")
         config = OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
         raise ConfigError(one_line(error)) from error
     assert isinstance(config, Config)
     return config
+
+
+def _hint(key: str) -> str:
+    """How to set a required key, where that is not plain."""
+    if key == "dataset.target":
+        return ": name the label column, e.g. dataset.target=label"
+    return ": give your own config one, e.g. 'name: mine'" if key.endswith(".name") else ""
 
 
 class _UnusualError(Exception):

@@ -132,7 +132,7 @@ def _check_num_train(source: Source, num_train: int, available: int) -> None:
     num_classes = len(source.class_names)
     if num_train > available:
         raise ConfigError(
-            f"dataset.num_train={num_train}: {source.name} has {available} training rows"
+            f"dataset.num_train={num_train}: {source.name} has {available} training samples"
         )
     if num_train < num_classes:
         raise ConfigError(

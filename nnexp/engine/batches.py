@@ -24,12 +24,12 @@ def batches(rows: int, trainer: TrainerConfig, network: Network) -> list[tuple[i
     found = [(start, min(size, whole - start)) for start in range(0, whole, size)]
     if not found:
         raise ConfigError(
-            f"trainer.drop_last=true: leaves no batch of {rows} training rows; "
+            f"trainer.drop_last=true: leaves no batch of {rows} training samples; "
             f"trainer.batch_size={size} is larger"
         )
     if network.refuses_one_row and found[-1][1] == 1:
         raise ConfigError(
-            f"trainer.batch_size={size}: {rows} training rows end in a batch of one row, which "
+            f"trainer.batch_size={size}: {rows} training samples end in a batch of one, which "
             f"{network.refuses_one_row}; use another batch size or trainer.drop_last=true"
         )
     return found

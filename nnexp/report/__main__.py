@@ -66,7 +66,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
         "--tuned",
         action="append",
         metavar="KEY[,KEY]",
-        help="options that a network chooses on the validation rows, such as optimizer.lr; "
+        help="hyperparameters selected on the validation set, such as optimizer.lr; "
         "several with commas or repeated; none: nothing is tuned",
     )
     parser.add_argument(
@@ -79,7 +79,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
         "--equivalence",
         type=float,
         metavar="POINTS",
-        help="difference of accuracy, in points of per cent, that does not matter",
+        help="difference of accuracy, in pp, that is negligible",
     )
     parser.add_argument(
         "--tensorboard",

@@ -14,9 +14,9 @@ _HEADS: dict[VerdictKind, str] = {
     "better": "better than",
     "worse": "worse than",
     "equivalent": "equivalent to",
-    "undecided": "undecided against",
-    "not significant after correction": "not clear after correction against",
-    "too few": "too few pairs against",
+    "undecided": "inconclusive against",
+    "not significant after correction": "not significant after correction against",
+    "too few": "too few pairs to compare with",
 }
 
 
@@ -69,7 +69,7 @@ def _of_task(
 
 
 def _folded(kind: VerdictKind, differences: Sequence[Difference]) -> str:
-    """``worse than KNN on digits, in points: a −1.20 [−2.00, −0.40], b ...``."""
+    """``worse than KNN on digits, in pp [95 % CI]: a −1.20 [−2.00, −0.40], b ...``."""
     first = differences[0]
     named = ", ".join(
         f"{d.learner} {points(d.mean)} {points_interval(d.interval)}".strip()
@@ -77,4 +77,4 @@ def _folded(kind: VerdictKind, differences: Sequence[Difference]) -> str:
     )
     more = len(differences) - _NAMED
     rest = f" and {more} more" if more > 0 else ""
-    return f"{_HEADS[kind]} {first.other} on {first.task}, in points: {named}{rest}"
+    return f"{_HEADS[kind]} {first.other} on {first.task}, in pp [95 % CI]: {named}{rest}"

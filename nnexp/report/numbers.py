@@ -1,4 +1,4 @@
-"""Numbers as the page shows them: shares in per cent, differences in points, true minus signs."""
+"""Numbers as the page shows them: accuracies in per cent, differences in pp, true minus signs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nnexp.comparison.types import Estimate, Interval
+from nnexp.comparison.types import Difference, Estimate, Interval
+from nnexp.comparison.verdicts import num_better
 
 NOTHING = "–"
 
@@ -22,6 +23,17 @@ def points(share: float | None, decimals: int = 2) -> str:
         return NOTHING
     text = fixed(100 * share, decimals)
     return text if text.startswith("−") or float(text) == 0 else f"+{text}"
+
+
+def better_in(difference: Difference, sign: int = 1) -> str:
+    """``8 of 10``, ties counted half; nothing where no pair says it.
+
+    Args:
+        sign: -1 for the pairs in which the other learner is better.
+    """
+    if difference.p_better is None:
+        return ""
+    return f"{num_better(difference, sign)} of {difference.num_pairs:,}"
 
 
 def percent_interval(interval: Interval | None) -> str:

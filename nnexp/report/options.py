@@ -110,7 +110,7 @@ def default_title(records: Sequence[RunRecord], commands: Iterable[str]) -> str:
 def _check(given: dict[str, Any]) -> None:
     config = ReportConfig(**given)
     if not 0 <= config.equivalence <= 100:
-        raise ConfigError(f"--equivalence {config.equivalence:g}: must be points from 0 to 100")
+        raise ConfigError(f"--equivalence {config.equivalence:g}: must be from 0 to 100 pp")
     for name, problem in config.check_rules():
         if name == "reference":
             continue  # whoever compares knows which learners there are

@@ -139,17 +139,17 @@ def _said(verdict: Verdict) -> _Said:
 
 
 def _summary(comparison: Comparison) -> str:
-    """``1,000 runs · 8 learners · 2 data sets · compared with KNN``."""
+    """``1,000 runs · 8 models · 2 data sets · compared with KNN``."""
     found = {result.task for result in comparison.results if result.test_acc is not None}
     datasets = len({task.dataset for task in comparison.tasks if task.name in found})
     none = 0 < comparison.num_runs <= len(comparison.failed)
     parts = [
         counted(comparison.num_runs, "run") + (", none of them completed" if none else ""),
-        counted(len(comparison.learners), "learner"),
+        counted(len(comparison.learners), "model"),
         counted(datasets, "data set") + ("" if datasets else " with results"),
     ]
     if comparison.reference:
         parts.append(f"compared with {comparison.reference}")
     if comparison.equivalence:
-        parts.append(f"differences under {100 * comparison.equivalence:g} points do not matter")
+        parts.append(f"differences within ±{100 * comparison.equivalence:g} pp are negligible")
     return " · ".join(parts)

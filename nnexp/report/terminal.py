@@ -120,10 +120,10 @@ def _clean(text: str) -> str:
 
 
 def _print_tables(comparison: Comparison, shown: Sequence[LearnerOnTask], width: int) -> None:
-    """A table for each task, all with columns of the same widths, the best learner first."""
-    head = ["learner", "runs", "val acc, %", "test acc, %"]
+    """A table for each task, all with columns of the same widths, the best model first."""
+    head = ["model", "runs", "val acc, %", "test acc, %"]
     if comparison.reference is not None:
-        head += [f"− {_clean(comparison.reference)}, points", "P(better)"]
+        head += [f"− {_clean(comparison.reference)}, pp", "better in"]
     tasks = [task for task in comparison.tasks if any(r.task == task.name for r in shown)]
     most = max(_FEWEST_ROWS, _MOST_ROWS // max(1, len(tasks)))
     rows = {}
@@ -143,7 +143,7 @@ def _print_tables(comparison: Comparison, shown: Sequence[LearnerOnTask], width:
     for task in tasks:
         print()
         if len(tasks) > 1:
-            console.print(Text(f"{_clean(task.name)}: {task.num_train:,} rows to train"))
+            console.print(Text(f"{_clean(task.name)}: {task.num_train:,} training samples"))
         table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
         for i in kept:
             if i == 0:
@@ -185,8 +185,7 @@ def _cells(result: LearnerOnTask, task: Task, compared: bool) -> list[str]:
     if compared and difference is not None:
         interval = numbers.points_interval(difference.interval)
         cells.append(f"{numbers.points(difference.mean)} {interval}".strip())
-        better = difference.p_better
-        cells.append(numbers.NOTHING if better is None else numbers.fixed(better, 2))
+        cells.append(numbers.better_in(difference) or numbers.NOTHING)
     elif compared:
         cells += ["", ""]
     return cells
@@ -207,9 +206,10 @@ def _legend(comparison: Comparison, shown: Sequence[LearnerOnTask]) -> str:
     units = numbers.either(f"{tasks[result.task].unit}s" for result in shown)
     has_interval = any(r.test_acc is not None and r.test_acc.interval is not None for r in shown)
     some = any(splits_told(result, tasks[result.task]) for result in shown)
+    compared = any(r.difference is not None for r in shown)
     return (
         f"{'one split' if counts == [1] else f'mean over {number} {units}'}"
         f"{', or as many as the row says, which then is ranked below the others' if some else ''}"
-        f"{' [95 % interval]' if has_interval else ''}, with the setting that its validation rows "
-        "chose"
+        f"{' [95 % CI]' if has_interval else ''}, hyperparameters selected on the validation set"
+        f"{'; better in: ties count half' if compared else ''}"
     )

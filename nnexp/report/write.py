@@ -107,7 +107,7 @@ def _check_reference(asked: Asked, comparison: Comparison) -> None:
         return
     there = ", ".join(comparison.learners) or "none"
     near = nearest(name, comparison.learners)
-    raise ConfigError(f"--reference {name}: no learner of that name{near}; there are {there}")
+    raise ConfigError(f"--reference {name}: no model of that name{near}; there are {there}")
 
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────

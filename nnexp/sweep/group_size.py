@@ -84,9 +84,9 @@ def why_alone(kind: Kind) -> str | None:
         return kind.network.why_solo
     if kind.threads > 1:
         return (
-            f"they use {kind.threads} threads, with which the last bits depend on the group; "
-            "trainer.threads=1 lets them train together"
+            f"they use {kind.threads} threads, with which the last bits depend on the batching; "
+            "trainer.threads=1 lets them be batched"
         )
     if kind.device == "cpu" and kind.precision == "bfloat16":
-        return "the last bits of bfloat16 on the CPU depend on the group"
+        return "the last bits of bfloat16 on the CPU depend on the batching"
     return None

@@ -12,8 +12,8 @@ from nnexp.sweep.tasks import Kind
 
 _WORDS = {
     "source": "the data",
-    "num_train": "the number of training rows",
-    "num_val": "the number of validation rows",
+    "num_train": "the number of training samples",
+    "num_val": "the number of validation samples",
     "network": "the network",
     "batch_size": "trainer.batch_size",
     "loss": "the loss",
@@ -23,7 +23,7 @@ _WORDS = {
     "threads": "the number of threads",
 }
 _IN_EVERY_LINE = ("batch_size", "device")
-_ROWS = {"num_train": "{} rows to train", "num_val": "{} to validate"}
+_ROWS = {"num_train": "{} training samples", "num_val": "{} validation samples"}
 
 
 def lines(plan: Plan, *, refused: int = 0, absent: Mapping[str, int] | None = None) -> list[str]:
@@ -44,7 +44,7 @@ def lines(plan: Plan, *, refused: int = 0, absent: Mapping[str, int] | None = No
     ]
     apart = _differences(list(by_kind))
     if apart:
-        told.append(f"what keeps groups apart: {', '.join(apart)}")
+        told.append(f"runs cannot all be batched together: {', '.join(apart)}")
     names = _names(by_kind)
     for kind, tasks in by_kind.items():
         sizes = sorted({len(task.entries) for task in tasks}, reverse=True)

@@ -60,7 +60,7 @@ def nearest(
     if memory_bytes < (least := least_memory(len(train))):
         raise ConfigError(
             f"{memory_bytes / 2**20:.3g} MiB of memory: KNN needs at least {least / 2**20:.3g} MiB "
-            f"for {len(train)} training rows"
+            f"for {len(train)} training samples"
         )
     _check_shapes(train, queries)
     low, high = _extremes(train, queries)
@@ -77,7 +77,7 @@ def nearest(
 def check_k(k: int, num_train: int) -> None:
     """Raise ``ConfigError`` if there cannot be ``k`` neighbours among ``num_train`` rows."""
     if not 1 <= k <= num_train:
-        raise ConfigError(f"k={k}: must be from 1 to {num_train}, the number of training rows")
+        raise ConfigError(f"k={k}: must be from 1 to {num_train}, the number of training samples")
 
 
 def _check_shapes(train: Tensor, queries: Tensor) -> None:

@@ -15,8 +15,8 @@ def too_large(error: Exception) -> str | None:
     if is_out_of_memory(error):
         asked = re.search(r"tried to allocate ([\d.]+ \w+)", text, re.IGNORECASE)
         return (
-            "memory does not suffice for the network or the data"
-            + (f" ({asked[1]} were asked for at once)" if asked else "")
+            "out of memory: the network or the data do not fit"
+            + (f" (tried to allocate {asked[1]})" if asked else "")
             + "; try smaller model.hidden, trainer.batch_size or dataset.num_train"
         )
     if "OverflowError" in names or re.search(

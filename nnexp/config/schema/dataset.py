@@ -70,7 +70,9 @@ class DrawnDatasetConfig(DatasetConfig):
         """Something must be left to train on."""
         yield from super().check_rules()
         if self.val_fraction + self.test_fraction >= 1:
-            problem = f"leaves no training rows beside dataset.test_fraction={self.test_fraction}"
+            problem = (
+                f"leaves no training samples beside dataset.test_fraction={self.test_fraction}"
+            )
             yield "val_fraction", problem
 
 

@@ -153,7 +153,7 @@ def draw_learning_curves(
                 axes.plot([at, at], ends, color=look.hex, linewidth=1.1, alpha=0.6)
     log_axis(axes, "x", at=rows)
     linear_axis(axes, "y")
-    axes.set_xlabel("training rows")
+    axes.set_xlabel("training samples")
     low, high = axes.get_ylim()
     out = {
         curve.learner: 100 * curve.test_acc[-1].mean

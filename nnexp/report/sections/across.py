@@ -8,6 +8,7 @@ from nnexp.comparison.types import AcrossTasks, Difference, Task
 from nnexp.report.blocks import Block, Cell, Column, Gallery, Section, Table, Text, Tone
 from nnexp.report.figures.ranks import draw_ranks
 from nnexp.report.numbers import (
+    better_in,
     count,
     percent,
     percent_interval,
@@ -27,14 +28,14 @@ def data_sets(view: View) -> Section | None:
         return None
     rows = sorted(comparison.across, key=lambda across: across.mean_rank)
     heads = columns(
-        "learner", "data sets", ("won / tied / lost", f"against {view.reference}"), "mean rank",
-        ("interquartile mean", "accuracy, % [95 %]"), ("p", "Wilcoxon, Holm"),
+        "model", "data sets", ("won / tied / lost", f"against {view.reference}"), "mean rank",
+        ("interquartile mean", "accuracy, % [95 % CI]"), ("p", "Wilcoxon, Holm"),
     )  # fmt: skip
     why = dict.fromkeys(row.descriptive_only for row in rows if row.descriptive_only)
     blocks: list[Block] = [Text(_sentence(reason)) for reason in why]
     blocks.append(
         Table(
-            caption="Learners over the data sets",
+            caption="Models over the data sets",
             columns=heads,
             rows=[_across(view, row) for row in rows],
         )
@@ -45,7 +46,7 @@ def data_sets(view: View) -> Section | None:
             f"{name} {rank:.2f}"
             for name, rank in zip(ranks.learners, ranks.mean_ranks, strict=True)
         )
-        note = "Learners that share a bar at the right cannot be told apart (Demšar 2006)."
+        note = "Models that share a bar at the right do not differ significantly (Demšar 2006)."
         if ranks.p_friedman is not None:
             note += (
                 f" Friedman's test that all are equal: {probability_sentence(ranks.p_friedman)}."
@@ -58,8 +59,8 @@ def data_sets(view: View) -> Section | None:
     return Section(
         id="across",
         title="Across data sets",
-        intro=f"Each data set at its most training rows: {names}. What is said here is said of "
-        "these and not beyond.",
+        intro=f"Each data set at its largest training set: {names}. These results hold for these "
+        "data sets and not beyond.",
         blocks=blocks,
     )
 
@@ -92,9 +93,9 @@ def pairwise(view: View) -> Section | None:
     return Section(
         id="pairs",
         title="Networks against each other",
-        intro="The network of the row minus that of the column, in points of test accuracy, with "
-        "P(better) below. ▲ and ▼: the interval leaves out zero and p is below 0.05 after "
-        "Holm's correction over all pairs.",
+        intro="Test accuracy of the network of the row minus that of the column, in pp; below, in "
+        "how many pairs it is better, ties counted half. ▲ and ▼: the interval excludes zero and p "
+        "is below 0.05 after Holm's correction over all pairs.",
         blocks=blocks,
     )
 
@@ -131,9 +132,7 @@ def _matrix(view: View, task: Task) -> Sequence[Block]:
 def _pair(difference: Difference, sign: int) -> Cell:
     """The cell of a pair, or of the same pair the other way round."""
     mean = sign * difference.mean
-    better = ""
-    if difference.p_better is not None:
-        better = f"{difference.p_better if sign > 0 else 1 - difference.p_better:.2f}"
+    better = better_in(difference, sign)
     interval, p = difference.interval, difference.p_adjusted
     decided = (
         interval is not None

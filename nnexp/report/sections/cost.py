@@ -16,8 +16,8 @@ def cost(view: View) -> Section | None:
     if not blocks:
         return None
     intro = (
-        "Medians over the chosen runs, in seconds; tuning is the time of all settings of a "
-        f"{view.unit}."
+        "Medians over the selected runs, in seconds; tuning is the time of all configurations of "
+        f"a {view.unit}."
     )
     intro += view.shared_note(tuned=True)
     return Section(id="cost", title="Cost", intro=intro, blocks=blocks)
@@ -27,7 +27,7 @@ def _table(view: View, task: Task) -> Sequence[Block]:
     results = [r for r in view.results(task) if _is_known(r)]
     if not results:
         return []
-    heads = ["learner", "parameters", "train", "predict", "tune"]
+    heads = ["model", "parameters", "train", "predict", "tune"]
     target = task.target_acc
     if target is not None and any(r.cost.target_seconds is not None for r in results):
         heads.insert(3, f"to {percent(target, 1)} %")

@@ -32,7 +32,7 @@ def failed_runs(view: View) -> Section | None:
         for (arm, task, status), runs in ordered[:_LISTED]
     ]
     heads = [_text("arm"), _text("task"), _text("status"), Column("runs"), _text("seeds"),
-             _text("what was said")]  # fmt: skip
+             _text("error")]  # fmt: skip
     every = Table(
         caption="Folders of runs that were not completed",
         columns=[_text("folder"), _text("arm"), _text("error")],
@@ -53,7 +53,7 @@ def failed_runs(view: View) -> Section | None:
         id="failed",
         title="Diverged and failed runs",
         intro=f"{runs} of {total:,} {'was' if len(failed) == 1 else 'were'} not completed. They "
-        "count against their learner: a setting that fails on a split ranks below all others "
+        "count against their model: a configuration that fails on a split ranks below all others "
         "there.",
         blocks=blocks,
     )

@@ -17,12 +17,14 @@ def further(view: View) -> Section | None:
     if not blocks:
         return None
     intro = (
-        f"On the test rows, the mean over the {view.units} with its 95 % interval, in the order of "
-        f"test accuracy. Nothing was chosen by them. A dash: not recorded on every {view.unit}, "
+        f"On the test set, the mean over the {view.units} with its 95 % CI, in the order of test "
+        f"accuracy. Nothing was selected by them. A dash: not recorded on every {view.unit}, "
         "undefined there, or a run failed."
     )
     if any(task.same_test_rows for task in view.tasks):
-        intro += " Where the test rows stay there is no interval: the error of each is not known."
+        intro += (
+            " Where the test set is fixed there is no interval: errors by sample are not known."
+        )
     return Section(id="metrics", title="Further metrics", intro=intro, blocks=blocks)
 
 
@@ -36,12 +38,12 @@ def _table(view: View, task: Task) -> Sequence[Block]:
         for result in results
         if any(estimates := [result.test_metrics.get(name) for name in names])
     ]
-    heads = columns("learner", *((metric_label(name), _direction(name)) for name in names))
+    heads = columns("model", *((metric_label(name), _direction(name)) for name in names))
     return [Table(caption=f"Further metrics on {task.name}", columns=heads, rows=rows)]
 
 
 def _direction(name: str) -> str:
     """Which way is better, as far as is known where the report is made."""
     if name not in METRICS:
-        return "[95 %]"
-    return f"[95 %], {'more' if METRICS[name].greater_is_better else 'less'} is better"
+        return "[95 % CI]"
+    return f"[95 % CI], {'higher' if METRICS[name].greater_is_better else 'lower'} is better"

@@ -6,6 +6,7 @@ from nnexp.comparison.ordering import splits_told
 from nnexp.comparison.types import Difference, LearnerOnTask, Task, VerdictKind
 from nnexp.report.blocks import Block, Cell, Column, Folded, Section, Table, Text
 from nnexp.report.numbers import (
+    better_in,
     count,
     counted,
     percent,
@@ -15,11 +16,11 @@ from nnexp.report.numbers import (
     probability,
     setting,
 )
-from nnexp.report.sections.view import NOT_CLEAR, VERDICT_SIGNS, View, columns, short_kind
+from nnexp.report.sections.view import NOT_SIGNIFICANT, VERDICT_SIGNS, View, columns, short_kind
 
 
 def main_table(view: View) -> Section | None:
-    """Learner by task: accuracy, difference, runs, settings."""
+    """Model by task: accuracy, difference, runs, configurations."""
     if not view.comparison.results:
         return None
     blocks: list[Block] = []
@@ -31,37 +32,39 @@ def main_table(view: View) -> Section | None:
             table: list[Block] = [Text(about(task)), _table(view, task)]
             blocks.append(Folded(summary=task.name, blocks=table))
     intro = (
-        f"Mean over the {view.units} with its 95 % interval. Each learner's setting was chosen on "
-        "the validation rows of the split; the test rows were read for the chosen ones only."
+        f"Mean over the {view.units} with its 95 % CI. Hyperparameters were selected on the "
+        "validation set of each split; test sets were read for the selected configurations only."
     )
     if any(result.difference for result in view.comparison.results):
         intro += (
-            f" Differences to {view.reference} are paired: both learners saw the same rows. "
-            f"P(better) is the share of {view.units} on which the learner was better, ties counted "
+            f" Differences to {view.reference} are paired: both models saw the same samples. "
+            f'"Better in" counts the {view.units} in which the model was better, ties counted '
             "half."
         )
         if any(r.difference and r.difference.one_fit for r in view.comparison.results):
             intro += (
-                " Where the split stays, a baseline is one fit, against every seed of a network."
+                " Where the split is fixed, a baseline is one fit, against every seed of a network."
             )
     if any(sum(result.num_failed.values()) for result in view.comparison.results):
-        intro += " A failed run counts against its learner; where nothing was left, it guesses."
+        intro += (
+            " A failed run counts against its model: as guessing, where no configuration is left."
+        )
     if any(splits_told(r, task) for task in view.comparison.tasks for r in view.results(task)):
         intro += (
-            f" Learners that lack {view.units} of a data set are listed below those that have all: "
-            f"means over different {view.units} are not to be ranked."
+            f" Models that lack {view.units} of a data set are listed below those that have all: "
+            f"means over different {view.units} cannot be ranked."
         )
     if "not significant after correction" in _kinds(view):
-        intro += f" {NOT_CLEAR}"
+        intro += f" {NOT_SIGNIFICANT}"
     blocks += [Text(text) for text in _methods(view)]
     return Section(id="results", title="Test accuracy", intro=intro, blocks=blocks)
 
 
 def about(task: Task) -> str:
-    """A task in a line: rows, features, classes, splits."""
+    """A task in a line: samples, features, classes, splits."""
     parts = [
-        f"{count(task.num_train)} rows to train, {count(task.num_val)} to validate, "
-        f"{count(task.num_test)} to test",
+        f"{count(task.num_train)} training, {count(task.num_val)} validation and "
+        f"{count(task.num_test)} test samples",
         counted(task.num_features, "feature"),
         counted(task.num_classes, "class", "classes"),
         _splits(task),
@@ -75,7 +78,7 @@ def _splits(task: Task) -> str:
         return told
     if task.unit == "seed":
         return f"{told} on one split"
-    return f"{told} with the same test rows" if task.same_test_rows else told
+    return f"{told} with the same test set" if task.same_test_rows else told
 
 
 def _overview(view: View) -> Table:
@@ -89,7 +92,7 @@ def _overview(view: View) -> Table:
         rows.append(row)
     signs = ", ".join(f"{VERDICT_SIGNS[kind][0]} {short_kind(kind)}" for kind in _kinds(view))
     caption = "Mean test accuracy, %" + (f"; against {view.reference}: {signs}" if signs else "")
-    heads = columns("learner", *(task.name for task in view.tasks))
+    heads = columns("model", *(task.name for task in view.tasks))
     return Table(caption=caption, columns=heads, rows=rows)
 
 
@@ -119,19 +122,22 @@ def _table(view: View, task: Task) -> Table:
     compared = any(r.difference for r in results)
     tuned = any(r.num_settings > 1 or r.choices for r in results)
     heads = [
-        Column("learner", is_number=False),
-        Column("test accuracy,\N{NO-BREAK SPACE}%", "[95 %]"),
+        Column("model", is_number=False),
+        Column("test accuracy,\N{NO-BREAK SPACE}%", "[95 % CI]"),
     ]
     if compared:
         heads += [
-            Column(f"difference to {view.reference}", "points [95 %]"),
-            Column("P(better)", "pairs"),
+            Column(f"difference to {view.reference}", "pp [95 % CI]"),
+            Column("better in", "pairs"),
             Column("p", "Holm"),
             Column("verdict", is_number=False),
         ]
     heads += [Column("runs", "failed")]
     if tuned:
-        heads += [Column("settings", "tried"), Column("setting chosen", is_number=False)]
+        heads += [
+            Column("configurations", "tried"),
+            Column("selected hyperparameters", is_number=False),
+        ]
     rows = []
     for result in results:
         notes = [note for note in (splits_told(result, task), *result.notes) if note]
@@ -151,17 +157,16 @@ def _compared(view: View, result: LearnerOnTask) -> list[Cell]:
     sign, tone = VERDICT_SIGNS[verdict.kind] if verdict else ("–", "quiet")
     return [
         Cell(points(difference.mean), points_interval(difference.interval), tone),
-        _p_better(difference),
+        _better_in(difference),
         Cell(probability(difference.p_adjusted)),
         Cell(_told(sign, short_kind(verdict.kind)) if verdict else sign, tone=tone),
     ]
 
 
-def _p_better(difference: Difference) -> Cell:
+def _better_in(difference: Difference) -> Cell:
     """One fit of each says nothing of others."""
-    if difference.p_better is None:
-        return Cell("–", tone="quiet")
-    return Cell(f"{difference.p_better:.2f}", count(difference.num_pairs))
+    told = better_in(difference)
+    return Cell(told) if told else Cell("–", tone="quiet")
 
 
 def _told(sign: str, kind: str) -> str:
@@ -184,8 +189,8 @@ def _chosen(result: LearnerOnTask, task: Task) -> Cell:
     first, rest = chosen[0], len(chosen) - 1
     notes = []
     if len(task.splits) > 1 and task.unit == "split":  # else there is one choice
-        often = f"on {first.times_chosen} of {len(result.choices)} splits"
-        notes = [often + (f", {counted(rest, 'other')} on the rest" if rest else "")]
+        often = f"in {first.times_chosen} of {len(result.choices)} splits"
+        notes = [often + (f", {counted(rest, 'other')} in the rest" if rest else "")]
     text = setting(first.setting)
     return Cell(text, " · ".join(notes + flags), "warn" if flags else "")
 

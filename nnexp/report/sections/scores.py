@@ -29,18 +29,18 @@ def probabilities(view: View) -> Section | None:
     fixed = ""
     if any(task.same_test_rows for task in view.tasks):
         fixed = (
-            " Where the test rows stay, scores have an interval only if the error of each row is "
-            "known: not those of baselines, of which classes alone are recorded."
+            " Where the test set is fixed, scores have an interval only if the error on each "
+            "sample is known: not those of baselines, for which only classes are recorded."
         )
     return Section(
         id="probabilities",
         title="Predicted probabilities",
-        intro="On the test rows. Log-loss with the natural logarithm, of probabilities clipped to "
+        intro="On the test set. Log-loss with the natural logarithm, of probabilities clipped to "
         f"[{CLIP:.1e}, 1 − {CLIP:.1e}], as baselines may have some of 0; Brier score summed "
-        "over the classes, 0 to 2; less is better in both. Calibration error: by how many points "
-        "confidence and accuracy differ, on average over ten bins. In the diagram a perfectly "
-        "calibrated learner lies on the diagonal, below it one is too sure; larger marks stand for "
-        "more predictions." + fixed,
+        "over the classes, 0 to 2; lower is better in both. Expected calibration error: the mean "
+        "difference of confidence and accuracy over ten bins, in pp. In the diagram a perfectly "
+        "calibrated model lies on the diagonal, an overconfident one below it; larger marks stand "
+        "for more predictions." + fixed,
         blocks=blocks,
     )
 
@@ -61,8 +61,8 @@ def _scores(view: View, task: Task) -> Sequence[Block]:
         ]
         for r in results
     ]
-    heads = columns("learner", ("clipped log-loss", "[95 %]"), ("Brier score", "[95 %]"),
-                    ("calibration error", "points"))  # fmt: skip
+    heads = columns("model", ("clipped log-loss", "[95 % CI]"), ("Brier score", "[95 % CI]"),
+                    ("calibration error", "pp"))  # fmt: skip
     return [Table(caption=f"Scores of probabilities on {task.name}", columns=heads, rows=rows)]
 
 
@@ -82,7 +82,7 @@ def _reliability(view: View) -> list[Block]:
             view.titled("Accuracy by confidence, %", task),
             diagrams,
             view.looks,
-            label=f"Reliability diagram of {counted(len(diagrams), 'learner')} on {task.name}. "
+            label=f"Reliability diagram of {counted(len(diagrams), 'model')} on {task.name}. "
             "Calibration errors are in the table.",
         )
         drawings.append(drawing)
@@ -90,7 +90,7 @@ def _reliability(view: View) -> list[Block]:
         return []
     legend = view.looks.legend(names, "mixed")
     hidden = len(names) - len(legend)
-    note = f"{hidden} more learners are in the table." if hidden else ""
+    note = f"{hidden} more models are in the table." if hidden else ""
     return [Gallery(drawings=drawings, legend=legend, note=note)]
 
 
@@ -102,9 +102,9 @@ def ensembles(view: View) -> Section | None:
     return Section(
         id="ensembles",
         title="Ensembles",
-        intro="The mean of the probabilities of a learner's chosen runs, which all have the same "
-        "test rows. The best member is the one with the best validation accuracy. No test is made "
-        "of these differences.",
+        intro="The mean of the probabilities of a model's selected runs, which all have the same "
+        "test set. The best member is the one with the best validation accuracy. These differences "
+        "are not tested.",
         blocks=blocks,
     )
 
@@ -124,7 +124,7 @@ def _ensembles(view: View, task: Task) -> Sequence[Block]:
     ]
     if not rows:
         return []
-    heads = columns("learner", "members", ("ensemble", "test accuracy, %"),
-                    ("best member", "ensemble's lead"), ("mean member", "ensemble's lead"),
+    heads = columns("model", "members", ("ensemble", "test accuracy, %"),
+                    ("best member", "ensemble's lead, pp"), ("mean member", "ensemble's lead, pp"),
                     ("clipped log-loss", "ensemble"))  # fmt: skip
     return [Table(caption=f"Ensembles on {task.name}", columns=heads, rows=rows)]

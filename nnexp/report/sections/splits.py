@@ -20,7 +20,7 @@ def dots(view: View) -> Section | None:
     if not blocks:
         return None
     intro = (
-        "The bar is the 95 % interval, the large mark the mean: circles for networks, diamonds for "
+        "The bar is the 95 % CI, the large mark the mean: circles for networks, diamonds for "
         f"baselines. A dot below is one {view.unit}."
     )
     if view.comparison.reference:
@@ -47,7 +47,7 @@ def _dots(view: View, task: Task) -> Sequence[Block]:
             accuracy,
             axis="test accuracy, %",
             at=at,
-            label=f"Test accuracy of {counted(len(results), 'learner')} on {task.name}: a dot a "
+            label=f"Test accuracy of {counted(len(results), 'model')} on {task.name}: a dot a "
             f"{task.unit}, with means and intervals. The same numbers are in the table of test "
             "accuracy.",
         )
@@ -59,14 +59,14 @@ def _dots(view: View, task: Task) -> Sequence[Block]:
                 view.file_name("difference", task.name),
                 f"Difference to {view.reference} on {task.name}",
                 leads,
-                axis=f"difference to {view.reference}, points",
+                axis=f"difference to {view.reference}, pp",
                 at=0.0,
                 label=f"Differences in test accuracy to {view.reference} on {task.name}, one by "
                 "one, with means and intervals. The same numbers are in the table.",
             )
         )
     left_out = len([r for r in view.results(task) if r.test_acc]) - len(results)
-    note = f"{left_out} more learners are in the table." if left_out else ""
+    note = f"{left_out} more models are in the table." if left_out else ""
     return [Gallery(drawings=drawings, note=note)]
 
 

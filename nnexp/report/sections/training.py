@@ -24,7 +24,7 @@ def curves(view: View) -> Section | None:
     blocks = view.drawn(lambda task: _curves(view, task))
     if not blocks:
         return None
-    intro = f"The chosen runs: mean over the {view.units}, and the band of its interval."
+    intro = f"The selected runs: mean over the {view.units}, with the band of its 95 % CI."
     intro += view.shared_note(tuned=False)
     return Section(
         id="curves",
@@ -90,7 +90,7 @@ def learning_curves(view: View) -> Section | None:
                 f"Test accuracy on {name}, %",
                 on_it,
                 view.looks,
-                label=f"Test accuracy against training rows of {counted(len(on_it), 'learner')} "
+                label=f"Test accuracy against training samples of {counted(len(on_it), 'model')} "
                 f"on {name}.",
             )
         )
@@ -102,7 +102,7 @@ def learning_curves(view: View) -> Section | None:
     )
     return Section(
         id="learning-curves",
-        title="More training rows",
-        intro="Test accuracy against the number of training rows, with 95 % intervals.",
+        title="Learning curves",
+        intro="Test accuracy against the number of training samples, with 95 % CIs.",
         blocks=[gallery],
     )

@@ -28,8 +28,8 @@ def sensitivity(view: View) -> Section | None:
     return Section(
         id="sensitivity",
         title="Sensitivity to lr",
-        intro="Mean validation accuracy of each learning rate tried; where other settings vary "
-        "too, the line follows the best and small marks are the others. Runs that failed or "
+        intro="Mean validation accuracy of each learning rate tried; where other hyperparameters "
+        "vary too, the line follows the best and small marks are the others. Runs that failed or "
         "diverged are counted below the axis. " + view.drawn_note(),
         blocks=[gallery],
     )
@@ -52,7 +52,7 @@ def _rates(view: View, task: Task, points: dict[str, list[RatePoint]]) -> Drawin
         points,
         view.looks,
         label=f"Validation accuracy against learning rate of {counted(len(points), 'network')} on "
-        f"{task.name}; {counted(failed, 'run')} failed. All settings are in a table below.",
+        f"{task.name}; {counted(failed, 'run')} failed. All configurations are in a table below.",
     )
 
 
@@ -86,7 +86,7 @@ def settings_tried(view: View) -> Section | None:
         for task in view.tasks
         if (table := _table(view, task)) is not None
     ]
-    intro = "Every setting's validation accuracy, and how often it was chosen."
+    intro = "Validation accuracy of every configuration, and how often it was selected."
     found = [(task, bands) for task in view.drawn_tasks if (bands := _all_bands(view, task))]
     if found:
         names = list(dict.fromkeys(name for _, bands in found for name in bands))
@@ -98,13 +98,13 @@ def settings_tried(view: View) -> Section | None:
         )
         blocks.insert(0, gallery)
         intro = (
-            "The best validation accuracy to expect after trying so many settings at random: what "
-            "a learner reaches with a small budget, and whether more tuning would pay. "
+            "The expected best validation accuracy of so many random configurations: what a model "
+            "reaches on a small tuning budget, and whether more tuning would pay. "
             + view.drawn_note()
         )
     if not blocks:
         return None
-    return Section(id="tuning", title="Settings tried", intro=intro.strip(), blocks=blocks)
+    return Section(id="tuning", title="Configurations tried", intro=intro.strip(), blocks=blocks)
 
 
 def _all_bands(view: View, task: Task) -> dict[str, Band]:
@@ -121,9 +121,9 @@ def _expected_best(view: View, task: Task, bands: dict[str, Band], group: Group)
         view.titled("Expected best accuracy, %", task),
         bands,
         view.looks,
-        axis="settings tried",
-        label="Expected best validation accuracy against settings tried of "
-        f"{counted(len(bands), 'learner')} on {task.name}.",
+        axis="configurations tried",
+        label="Expected best validation accuracy against configurations tried of "
+        f"{counted(len(bands), 'model')} on {task.name}.",
         group=group,
         marks=12,
     )
@@ -146,10 +146,10 @@ def _table(view: View, task: Task) -> Table | None:
                 Cell(count(t.times_chosen)),
             ])  # fmt: skip
         if len(tried) > _SETTINGS_LISTED:
-            more = f"{len(tried) - _SETTINGS_LISTED} more settings, each with less"
+            more = f"{len(tried) - _SETTINGS_LISTED} more configurations, each with less"
             rows.append([view.head(result.learner), Cell(more, tone="quiet"), *[Cell("")] * 3])
     if not rows:
         return None
-    heads = columns("learner", "setting", ("validation accuracy, %", "[95 %]"), ("runs", "failed"),
-                    ("chosen", f"{task.unit}s"))  # fmt: skip
-    return Table(caption=f"Settings tried on {task.name}", columns=heads, rows=rows)
+    heads = columns("model", "configuration", ("validation accuracy, %", "[95 % CI]"),
+                    ("runs", "failed"), ("selected", f"{task.unit}s"))  # fmt: skip
+    return Table(caption=f"Configurations tried on {task.name}", columns=heads, rows=rows)

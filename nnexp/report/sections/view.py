@@ -24,10 +24,13 @@ VERDICT_SIGNS: dict[VerdictKind, tuple[str, Tone]] = {
     "summary": ("•", ""),
     "chance": ("!", "warn"),
 }
-_SHORT: dict[VerdictKind, str] = {"not significant after correction": "not clear"}
-NOT_CLEAR = (
-    "Not clear: the interval leaves out zero, but p is not below 0.05 after Holm's correction for "
-    "the number of comparisons."
+_SHORT: dict[VerdictKind, str] = {
+    "undecided": "inconclusive",
+    "not significant after correction": "not significant",
+}
+NOT_SIGNIFICANT = (
+    "Not significant: the interval excludes zero, but p is not below 0.05 after Holm's correction "
+    "for multiple comparisons."
 )
 
 
@@ -80,7 +83,7 @@ class View:
         return self.comparison.reference or "the reference"
 
     def shared_note(self, *, tuned: bool) -> str:
-        """What ``SHARED`` stands for; nothing where every run was trained alone.
+        """What ``SHARED`` stands for; nothing where every run was trained solo.
 
         Args:
             tuned: there are times of tuning too.
@@ -90,9 +93,9 @@ class View:
             return ""
         most = max(cost.largest_group for cost in shared)
         return (
-            f"{SHARED} marks each run's equal share of the time of runs that trained together, "
-            f"up to {most} at once{', in training as in tuning' if tuned else ''}; one alone would "
-            "take longer."
+            f"{SHARED} marks runs that were trained in a batch, of up to {most}: each counts an "
+            f"equal fraction of its time{', in training as in tuning' if tuned else ''}; a solo "
+            "run would take longer."
         )
 
     def results(self, task: Task) -> list[LearnerOnTask]:
@@ -161,7 +164,7 @@ class View:
         if not grey:
             return ""
         return (
-            f"{counted(len(looks) - grey, 'learner')} with the best validation accuracy stand out; "
+            f"{counted(len(looks) - grey, 'model')} with the best validation accuracy in colour; "
             f"{grey} more in grey."
         )
 
