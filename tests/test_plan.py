@@ -103,6 +103,7 @@ def test_runs_that_differ_in_all_that_may_differ_train_together() -> None:
         ("precision", "bfloat16", "trainer.precision differs (float32, bfloat16)"),
         ("device", "cuda", "trainer.device differs (cpu, cuda)"),
         ("threads", 2, "the number of threads differs (1, 2)"),
+        ("loss", "focal", "the loss differs (cross_entropy, focal)"),
     ],
 )
 def test_what_keeps_groups_apart_is_told(field: str, other: object, told: str) -> None:
