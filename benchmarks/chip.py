@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
-from nnexp.devices import Precision, products
+from nnexp.device import Precision, matmul_precision
 from roofline import Rates
 
 _TURNS = 15
@@ -63,7 +63,7 @@ def _product_rate(
     """Operations a second of a square product of random numbers."""
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     out = torch.empty_like(a)
-    with products(Precision(dtype, tf32)):
+    with matmul_precision(Precision(dtype, tf32)):
         return 2 * size**3 / median_seconds(lambda: torch.mm(a, b, out=out), device)
 
 

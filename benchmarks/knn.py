@@ -33,11 +33,10 @@ from torch import Tensor
 import checkout  # noqa: F401
 from nnexp.baselines.neighbors import nearest
 from nnexp.baselines.neighbors.metrics import METRICS
-from nnexp.baselines.neighbors.rounding import blocks
-from nnexp.data.idx import parse_idx
-from nnexp.devices import resolve_device, threads
-from nnexp.environment import available_cores
-from nnexp.streams import allow_any_text
+from nnexp.baselines.neighbors.scans import blocks
+from nnexp.data.sources.images import parse_idx
+from nnexp.device import resolve_device, threads
+from nnexp.environment import allow_any_text, available_cores
 
 Learner = Callable[[Tensor, Tensor, int], Tensor | None]
 

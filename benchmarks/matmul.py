@@ -4,7 +4,7 @@
 
 One thread. The first table has the rates of the three products of a layer, of as many runs as a
 sweep batches; the second the microseconds of a step of one run, in groups of that size and solo.
-``nnexp.blas.library`` says which of the two a processor gets.
+``nnexp.device.library`` says which of the two a processor gets.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ import torch
 import checkout  # noqa: F401
 from learners.engine import group_of, last_losses, structure_of
 from learners.work import Work, random_data
-from nnexp.blas import LIBRARIES, VARIABLE, description, library
-from nnexp.devices import threads
-from nnexp.models.matmul import matmul
-from nnexp.sweep.group_size import runs_in_cache
+from nnexp.device import LIBRARIES, VARIABLE, description, library, threads
+from nnexp.models.layers import matmul
+from nnexp.sweeps.plan import runs_in_cache
 
 WORKS = (
     Work("tiny: 64-32-10, batch 32", (64, 32, 10), 32, 1408, 30),

@@ -19,22 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import checkout  # noqa: F401
-from nnexp.config.schema import (
-    Adam,
-    BundledConfig,
-    Config,
-    Constant,
-    ModelConfig,
-    TrainerConfig,
-)
-from nnexp.data.features import Floats
+from nnexp.config.schema import Adam, BundledConfig, Config, Constant, ModelConfig, TrainerConfig
+from nnexp.data.on_device import Floats
 from nnexp.engine import Group, Run
 from nnexp.models.module_calls import seeded
-from nnexp.models.module_network import (
-    MODULE_FACTORIES,
-    ModuleNetwork,
-    module_network,
-)
+from nnexp.models.module_network import MODULE_FACTORIES, ModuleNetwork, module_network
 
 _Plain = argparse.RawDescriptionHelpFormatter
 _STEPS = 20  # of an epoch

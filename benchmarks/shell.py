@@ -14,7 +14,8 @@ from pathlib import Path
 
 from checkout import environment
 from learners.work import LEARNING_RATE, Work
-from nnexp.results.record import RESULT_FILE, read_metrics
+from nnexp.runs.folder import RESULT_FILE
+from nnexp.runs.record import read_metrics
 
 
 @dataclass(frozen=True)

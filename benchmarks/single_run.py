@@ -28,9 +28,8 @@ import checkout  # noqa: F401
 from learners.engine import group_of, last_losses, own_threads
 from learners.torch_loops import loader, plain
 from learners.work import Work, random_data
-from nnexp.devices import resolve_device, threads
-from nnexp.environment import available_cores
-from nnexp.streams import allow_any_text
+from nnexp.device import resolve_device, threads
+from nnexp.environment import allow_any_text, available_cores
 
 Learner = Callable[[], float]
 

@@ -50,9 +50,8 @@ from learners.work import Data, Task, Work, random_data
 from learners.workers import Workers
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.data import load
-from nnexp.environment import available_cores
-from nnexp.streams import allow_any_text
-from nnexp.sweep.group_size import runs_in_cache
+from nnexp.environment import allow_any_text, available_cores
+from nnexp.sweeps.plan import runs_in_cache
 from scaling import Cost, as_json, measure_costs, print_costs
 from shell import sweep_from_shell
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from nnexp.results.record import read_metrics, read_result
+from nnexp.runs.record import read_metrics, read_result
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The door through which Hydra finds nnexp's launcher and sweeper: ``fused``.
 
-Hydra loads this file whenever it starts, so what the two do stands in ``nnexp.sweep`` and is
+Hydra loads this file whenever it starts, so what the two do stands in ``nnexp.sweeps`` and is
 loaded when they do it. (It has no ``from __future__ import annotations``: Hydra runs the file
 before Python knows the module, in which dataclasses would look up the names.)
 """
@@ -50,7 +50,7 @@ ConfigStore.instance().store(
 
 
 class FusedLauncher(Launcher):
-    """See ``nnexp.sweep.launch``."""
+    """See ``nnexp.sweeps.launcher``."""
 
     def __init__(self, workers: int | None, group_size: int | None, dry_run: bool) -> None:
         self.workers = workers
@@ -61,8 +61,8 @@ class FusedLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Keep what the work needs; a sweep that cannot be launched leaves no folder."""
-        from nnexp.sweep.folders import Folders
-        from nnexp.sweep.options import Options, environment_of
+        from nnexp.sweeps.job_folders import Folders
+        from nnexp.sweeps.launcher import Options, environment_of
 
         self.options = Options(self.workers, self.group_size, self.dry_run)
         if getattr(task_function, "trains_in_groups", False):
@@ -76,7 +76,7 @@ class FusedLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run all jobs; a ``JobReturn`` for each, in their order."""
-        from nnexp.sweep.launch import launch
+        from nnexp.sweeps.launcher import launch
 
         return launch(
             self.hydra_context, self.task_function, self.config,
@@ -86,7 +86,7 @@ class FusedLauncher(Launcher):
 
 
 class FusedSweeper(Sweeper):
-    """See ``nnexp.sweep.product``."""
+    """See ``nnexp.sweeps.sweeper``."""
 
     def __init__(
         self, max_batch_size: int | None, params: dict[str, str] | None, grids: Any
@@ -109,7 +109,7 @@ class FusedSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch every combination; the batches' lists of ``JobReturn``."""
-        from nnexp.sweep.product import sweep
+        from nnexp.sweeps.sweeper import sweep
 
         return sweep(
             self.hydra_context, self.config, self.launcher, arguments,

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nnexp.api.classifier import Classifier
-    from nnexp.api.history import History
-    from nnexp.api.loading import load
     from nnexp.api.reports import Report
-    from nnexp.api.run_object import Run
+    from nnexp.api.run_object import History, Run
     from nnexp.api.running import run
-    from nnexp.api.sweep_object import Sweep
+    from nnexp.api.sweep_object import Sweep, load
     from nnexp.api.sweeping import sweep
     from nnexp.baselines.base import Baseline, baseline
+    from nnexp.config.dataset_schema import UserDataset as Dataset
+    from nnexp.config.dataset_schema import dataset
     from nnexp.config.fields import field, tuned
-    from nnexp.config.schema.dataset import UserDataset as Dataset
-    from nnexp.config.schema.dataset import dataset
     from nnexp.errors import ConfigError, DataError, NnexpError
     from nnexp.metrics import metric
     from nnexp.models.activations import activation
@@ -64,13 +60,13 @@ __all__ = [
 # Where a public name is defined; imported when it is first used, for torch takes its time.
 _PLACES = {
     "Baseline": "nnexp.baselines.base",
-    "Dataset": "nnexp.config.schema.dataset:UserDataset",
+    "Dataset": "nnexp.config.dataset_schema:UserDataset",
     "Loss": "nnexp.models.losses",
     "Optimizer": "nnexp.optim.base",
     "Scheduler": "nnexp.optim.schedules",
     "activation": "nnexp.models.activations",
     "baseline": "nnexp.baselines.base",
-    "dataset": "nnexp.config.schema.dataset",
+    "dataset": "nnexp.config.dataset_schema",
     "field": "nnexp.config.fields",
     "loss": "nnexp.models.losses",
     "metric": "nnexp.metrics",
@@ -82,12 +78,12 @@ _PLACES = {
     "Classifier": "nnexp.api.classifier",
     "ConfigError": "nnexp.errors",
     "DataError": "nnexp.errors",
-    "History": "nnexp.api.history",
+    "History": "nnexp.api.run_object",
     "NnexpError": "nnexp.errors",
     "Report": "nnexp.api.reports",
     "Run": "nnexp.api.run_object",
     "Sweep": "nnexp.api.sweep_object",
-    "load": "nnexp.api.loading",
+    "load": "nnexp.api.sweep_object",
     "run": "nnexp.api.running",
     "sweep": "nnexp.api.sweeping",
 }
@@ -102,23 +98,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Callable(ModuleType):
-    """A module that is called as the public function of its name, to which it takes precedence."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return __getattr__(self.__name__.rpartition(".")[2])(*args, **kwargs)
-
-
-class _Package(ModuleType):
-    """``nnexp.run`` and ``nnexp.sweep`` are functions, and modules that Python puts in their place
-    when it imports them."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("run", "sweep") and type(value) is ModuleType:
-            value.__class__ = _Callable
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -11,11 +11,11 @@ import torch
 
 from nnexp.config.schema import Config
 from nnexp.data import Dataset
-from nnexp.devices import device_name
+from nnexp.device import device_name
 from nnexp.errors import DoesNotFitError, chain_of, is_out_of_memory
-from nnexp.failures import log_traceback
 from nnexp.memory import Needs, fits, needs_of
 from nnexp.models.protocol import Network
+from nnexp.runs.failure_log import log_traceback
 
 _GIB = 2**30
 
@@ -104,7 +104,7 @@ def _described(device: torch.device) -> str:
 def _of_one(
     config: Config, network: Network, needs: Needs, table: int, device: torch.device
 ) -> str:
-    numbers = network.parameters.num_numbers
+    numbers = network.parameters.num_elements
     pieces = {
         "parameters, gradients, optimizer state, best weights": needs.weights,
         f"a batch of {config.trainer.batch_size} samples": needs.batch,

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnexp.cli.exit_codes import Parser, errors_in_one_line, restart_in_utf8
+from nnexp.environment import allow_any_text
 from nnexp.errors import ConfigError, DataError
-from nnexp.program import Parser, errors_in_one_line, restart_in_utf8
-from nnexp.streams import allow_any_text
 
 if TYPE_CHECKING:
-    from nnexp.report.logdir import Logdir
+    from nnexp.report.tensorboard import Logdir
 
 _EVERY = 5.0  # seconds from one look at the folders to the next, as TensorBoard's own
 _SHARE = 0.05  # of the time may go into looking: folders may be many, and far away
@@ -50,7 +50,7 @@ def show(folders: Sequence[Path], options: Sequence[str]) -> int:
     for option in options:
         if option.startswith(("--logdir", "--logdir_spec")):
             raise ConfigError(f"{option}: name the folders first, without an option")
-    from nnexp.report.logdir import Logdir  # TensorBoard takes its time
+    from nnexp.report.tensorboard import Logdir  # TensorBoard takes its time
 
     with tempfile.TemporaryDirectory(prefix="nnexp-tensorboard-") as place:
         logdir = Logdir(Path(place), folders)

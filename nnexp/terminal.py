@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from nnexp.baselines.labels import labels
+from nnexp.baselines.base import labels
 from nnexp.engine import Epoch
 from nnexp.metrics import metric_keys, metric_label
-from nnexp.paths import short
-from nnexp.results.record import RunResult
+from nnexp.runs.folder import short
+from nnexp.runs.record import RunResult
 
 
 class EpochBar:

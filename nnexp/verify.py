@@ -10,14 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from nnexp.environment import prepare
-from nnexp.program import Parser, errors_in_one_line, restart_in_utf8
-from nnexp.streams import allow_any_text
+from nnexp.cli.exit_codes import Parser, errors_in_one_line, restart_in_utf8
+from nnexp.environment import allow_any_text, prepare
 
 if TYPE_CHECKING:
-    from nnexp.verification.again import Comparison
-    from nnexp.verification.differences import Difference
+    from nnexp.verification.agreement import Difference
     from nnexp.verification.picks import Recorded
+    from nnexp.verification.rerun import Comparison
 
 _TOLERANCE = 1e-3
 _HEADER = ("number", "arm", "seed", "group of", "epochs", "metrics", "weights")
@@ -65,7 +64,7 @@ def verify(folder: Path, count: int | None, tolerance: float, epochs: int = 1) -
     from nnexp.verification.picks import find_runs, picked
 
     runs = picked(find_runs(folder), count)
-    from nnexp.verification.again import compared  # torch takes its time
+    from nnexp.verification.rerun import compared  # torch takes its time
 
     widths = [max(len(row[i]) for row in [_HEADER, *map(_facts, runs)]) for i in range(5)]
     print(_line(_HEADER, widths), flush=True)
@@ -146,13 +145,13 @@ def _runs(count: int) -> str:
 
 
 def _worst(differences: Sequence[Difference]) -> Difference | None:
-    from nnexp.verification.differences import largest
+    from nnexp.verification.agreement import largest
 
     return largest(differences)
 
 
 def _largest(differences: Sequence[Difference]) -> float:
-    from nnexp.verification.differences import largest_amount
+    from nnexp.verification.agreement import largest_amount
 
     return largest_amount(differences)
 

@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.schema import Config
-from nnexp.results.record import RunResult
-from nnexp.run import run
+from nnexp.runs.record import RunResult
+from nnexp.trainer import run
 
 
 def config_of(*overrides: str) -> Config:

@@ -21,8 +21,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import nnexp
-from nnexp.api.history import History
-from nnexp.results.record import EPOCH_KEYS
+from nnexp.api.run_object import History
+from nnexp.runs.record import EPOCH_KEYS
 
 FAST: dict[str, Any] = {"hidden": (16,), "epochs": 15, "lr": 0.01}
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from nnexp.config.schema import TrainerConfig
-from nnexp.devices import (
+from nnexp.device import (
     Precision,
     cuda_problem,
     device_name,
-    products,
+    matmul_precision,
     resolve_device,
     resolve_precision,
     resolve_threads,
@@ -20,7 +20,7 @@ from nnexp.devices import (
 )
 from nnexp.environment import available_cores
 from nnexp.errors import ConfigError
-from nnexp.models.structure import Structure
+from nnexp.models.layout import Structure
 
 CPU = torch.device("cpu")
 
@@ -152,15 +152,15 @@ def test_products_of_float32_on_cuda(before: str) -> None:
     matmul = torch.backends.cuda.matmul
     matmul.fp32_precision = before
     try:
-        with products(Precision(torch.float32, tf32=True)):
+        with matmul_precision(Precision(torch.float32, tf32=True)):
             assert matmul.fp32_precision == "tf32"
-            with products(Precision(torch.float32)):
+            with matmul_precision(Precision(torch.float32)):
                 assert matmul.fp32_precision == "ieee"
             assert matmul.fp32_precision == "tf32"
         assert matmul.fp32_precision == before
-        with products(Precision(torch.bfloat16)):
+        with matmul_precision(Precision(torch.bfloat16)):
             assert matmul.fp32_precision == "ieee"
-        with pytest.raises(KeyError), products(Precision(torch.bfloat16)):
+        with pytest.raises(KeyError), matmul_precision(Precision(torch.bfloat16)):
             raise KeyError
         assert matmul.fp32_precision == before
     finally:
@@ -174,10 +174,10 @@ def test_tf32_rounds_factors_and_float32_does_not() -> None:
     device = torch.device("cuda")
     fine = torch.full((256, 256), 1 + 2**-12, device=device)
     one = torch.eye(256, device=device)
-    with products(resolve_precision("float32", device)):
+    with matmul_precision(resolve_precision("float32", device)):
         assert torch.equal(fine @ one, fine)
         assert torch.equal(torch.bmm(fine[None], one[None])[0], fine)
-    with products(resolve_precision("tf32", device)):
+    with matmul_precision(resolve_precision("tf32", device)):
         assert torch.equal(fine @ one, torch.ones_like(fine))
         assert torch.equal(torch.bmm(fine[None], one[None])[0], torch.ones_like(fine))
 
@@ -197,7 +197,7 @@ def test_threads_follow_the_runs_own_config(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One for small steps, all cores for large ones if their bits allow it, or as configured."""
-    monkeypatch.setattr("nnexp.devices.ignores_threads", lambda: strict)
+    monkeypatch.setattr("nnexp.device.ignores_threads", lambda: strict)
     trainer = TrainerConfig(batch_size=batch_size, threads=told)
     features = 784 if hidden[0] > 500 else 64
     flops = Structure(features, hidden, 10).flops_per_row()

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nnexp.results.record import read_result
-from nnexp.streams import allow_any_text, make_logs_utf8
+from nnexp.environment import allow_any_text, make_logs_utf8
+from nnexp.runs.record import read_result
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 LATIN = {"PYTHONIOENCODING": "latin-1"}

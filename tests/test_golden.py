@@ -14,7 +14,7 @@ from golden import Outcome, compare_outcomes, main, plan_lines, reason_to_allow
 from golden_cases import Case, Step
 from golden_files import ABSENT, Difference, Names, compare_folders, read_folder
 
-from nnexp.results.events import EventWriter
+from nnexp.runs.tensorboard import EventWriter
 
 RESULT = {
     "status": "completed",

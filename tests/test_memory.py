@@ -24,11 +24,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nnexp.config.schema import Optimizer
-from nnexp.data.features import Floats
-from nnexp.devices import Precision
+from nnexp.data.on_device import Floats
+from nnexp.device import Precision
 from nnexp.engine import Group
 from nnexp.memory import needs_of
-from nnexp.models.structure import Structure
+from nnexp.models.layout import Structure
 from nnexp.optim import make_updates
 
 

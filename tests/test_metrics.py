@@ -24,11 +24,10 @@ from record_cases import a_result, an_epoch
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nnexp.comparison.compare import Options, compare
-from nnexp.comparison.records import RunRecord
-from nnexp.comparison.types import LearnerOnTask
-from nnexp.config.arm import arm_name
-from nnexp.config.compose import CONF, register, to_config
+from nnexp.analysis.compare import Options, compare
+from nnexp.analysis.records import RunRecord
+from nnexp.analysis.types import LearnerOnTask
+from nnexp.config.compose import CONF, arm_name, register, to_config
 from nnexp.config.schema import Config
 from nnexp.errors import ConfigError
 from nnexp.metrics import (
@@ -41,8 +40,8 @@ from nnexp.metrics import (
     metric_label,
     roc_auc,
 )
-from nnexp.results.contract import check_values
-from nnexp.sweep.keys import wanted_baselines
+from nnexp.runs.result_schema import check_values
+from nnexp.sweeps.tasks import wanted_baselines
 from nnexp.verification.agreement import agreement
 
 NAMES = ["macro_f1", "cost", "broken"]

@@ -22,9 +22,9 @@ from nnexp import out_of_memory
 from nnexp.config.schema import BundledConfig
 from nnexp.data import load
 from nnexp.errors import DataError, DoesNotFitError, is_out_of_memory
-from nnexp.models.structure import Structure
+from nnexp.models.layout import Structure
 from nnexp.out_of_memory import does_not_fit, memory_of
-from nnexp.results.record import read_metrics, read_result
+from nnexp.runs.record import read_metrics, read_result
 
 CPU = torch.device("cpu")
 GIB = 2**30

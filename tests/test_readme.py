@@ -1,4 +1,4 @@
-"""The README speaks of files that are there and of commands that compose."""
+"""The README and the pages in docs/ speak of files that are there and of commands that compose."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from nnexp.cli.train import arranged
 from nnexp.config.compose import CONF, register, to_config
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = ("README.md", "docs/guide.md", "docs/extend.md")
+TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
 
-_JOINED = README.replace("\\\n", " ")  # lines that end in a backslash go on
+_JOINED = (TEXTS["README.md"] + TEXTS["docs/guide.md"]).replace(
+    "\\\n", " "
+)  # lines that end in a backslash go on
 COMMANDS = sorted(
     command
     for command in re.findall(r"^(?:\| `)?nnexp ([^`\n]*=[^`\n]*)", _JOINED, re.MULTILINE)
@@ -37,15 +40,9 @@ def test_commands_compose(command: str) -> None:
         to_config(compose("config", overrides))
 
 
-@pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)", README))
-def test_links_lead_somewhere(path: str) -> None:
-    assert (ROOT / path).exists()
-
-
-def test_the_map_names_what_is_there() -> None:
-    table = README[README.index("## Map") : README.index("## Contributing")]
-    places = [cell for row in re.findall(r"^\| (.+?) \|", table, re.M) for cell in
-              re.findall(r"`([^`]+)`", row)]  # fmt: skip
-    assert len(places) > 12
-    for place in places:
-        assert (ROOT / place).exists() or (ROOT / "nnexp" / place).exists(), place
+@pytest.mark.parametrize(
+    ("page", "path"),
+    [(page, path) for page, text in TEXTS.items() for path in re.findall(r"\]\(([^)#:]+)\)", text)],
+)
+def test_links_lead_somewhere(page: str, path: str) -> None:
+    assert ((ROOT / page).parent / path).exists()

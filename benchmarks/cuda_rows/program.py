@@ -17,10 +17,9 @@ import torch
 from chip import measure_rates
 from cuda_rows import neighbors, training
 from cuda_rows.results import Place, Result, free_memory
-from nnexp.devices import device_name, resolve_device
-from nnexp.environment import prepare
+from nnexp.device import device_name, resolve_device
+from nnexp.environment import allow_any_text, prepare
 from nnexp.errors import NnexpError
-from nnexp.streams import allow_any_text
 from roofline import Rates
 from tables import table
 

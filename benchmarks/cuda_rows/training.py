@@ -25,7 +25,7 @@ from learners.pixels import mnist, random_pixels
 from learners.torch_compiled import Compiled, skipped_graphs
 from learners.torch_eager import Eager
 from learners.work import Data, Work
-from nnexp.devices import resolve_precision
+from nnexp.device import resolve_precision
 from nnexp.errors import ConfigError
 from roofline import training_step
 

@@ -10,18 +10,11 @@ from torch import Tensor
 
 from learners.epochs import Progress
 from learners.work import LEARNING_RATE, Data, Task, Work
-from nnexp.config.schema import (
-    Adam,
-    BundledConfig,
-    Config,
-    Constant,
-    ModelConfig,
-    TrainerConfig,
-)
-from nnexp.data.features import Floats
-from nnexp.devices import resolve_precision, resolve_threads
+from nnexp.config.schema import Adam, BundledConfig, Config, Constant, ModelConfig, TrainerConfig
+from nnexp.data.on_device import Floats
+from nnexp.device import resolve_precision, resolve_threads
 from nnexp.engine import Group, Run
-from nnexp.models.structure import Structure
+from nnexp.models.layout import Structure
 
 
 def config_of(work: Work, eval_every: int | None = None) -> Config:

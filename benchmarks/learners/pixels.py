@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.work import Data, Work
-from nnexp.data.idx import parse_idx
-from nnexp.data.packed import unpack
+from nnexp.data.sources.files import unpack
+from nnexp.data.sources.images import parse_idx
 from nnexp.errors import DataError
 
 Bytes = npt.NDArray[np.uint8]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from learners.work import LEARNING_RATE, Task, Work
-from nnexp.devices import threads
+from nnexp.device import threads
 
 
 def network(work: Work, device: torch.device) -> nn.Module:

@@ -150,7 +150,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         prepare()
         from nnexp.api.fitting import fit_network
-        from nnexp.api.history import History
+        from nnexp.api.run_object import History
         from nnexp.terminal import epoch_bar
 
         X, y = _validated(self, X, y, dtype=np.float64, ensure_min_samples=2)
@@ -312,9 +312,8 @@ def _written(X: NDArray[np.float64], y: NDArray[Any], names: tuple[str, ...], fo
     """The file of the data in a folder, from which ``nnexp.load`` knows the classes."""
     from nnexp.api.errors import one_line_errors
     from nnexp.api.user_data import write_once
-    from nnexp.data.arrays import Arrays
-    from nnexp.data.labels import labels_of
-    from nnexp.data.tables import Columns
+    from nnexp.data.sources.arrays import Arrays
+    from nnexp.data.sources.frames import Columns, labels_of
 
     arrays = Arrays(X, labels_of(y), Columns(names, (None,) * len(names)))
     with one_line_errors():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from nnexp.config.messages import told
+from nnexp.config.errors import error_line
 from nnexp.errors import ConfigError, NnexpError, is_out_of_memory
-from nnexp.output_folder import FolderInUse
+from nnexp.runs.output_folder import FolderInUse
 
 _UNFORESEEN = "unexpected "  # how ``told`` begins where it does not know the error
 
@@ -20,7 +20,7 @@ def config_errors(overrides: Sequence[str]) -> Iterator[None]:
     except NnexpError:
         raise
     except Exception as error:
-        line = told(error, overrides)
+        line = error_line(error, overrides)
         if line.startswith(_UNFORESEEN):
             raise
         raise ConfigError(line.replace("a sweep, with -m", "a nnexp.sweep")) from error
@@ -34,8 +34,8 @@ def one_line_errors() -> Iterator[None]:
     except FolderInUse as refused:
         raise refused.error from None
     except OSError as error:
-        raise NnexpError(told(error)) from error
+        raise NnexpError(error_line(error)) from error
     except Exception as error:
         if isinstance(error, NnexpError) or not is_out_of_memory(error):
             raise
-        raise NnexpError(told(error)) from error
+        raise NnexpError(error_line(error)) from error

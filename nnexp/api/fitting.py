@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from nnexp.api.quiet import logged_to
-from nnexp.blas import description
-from nnexp.config.arm import names_of
+from nnexp.api.reports import logged_to
+from nnexp.config.compose import names_of
 from nnexp.config.schema import Config
 from nnexp.data import Dataset, Source, split
-from nnexp.data.placement import place
-from nnexp.devices import (
+from nnexp.data.streaming import place
+from nnexp.device import (
     current,
+    description,
     device_name,
     resolve_device,
     resolve_precision,
@@ -32,9 +32,9 @@ from nnexp.devices import (
 )
 from nnexp.engine import Epoch, Group, Run, RunState
 from nnexp.errors import NnexpError
-from nnexp.job import Job
 from nnexp.models.choose import network_of
 from nnexp.models.protocol import Network
+from nnexp.runs.writer import Job
 from nnexp.terminal import EpochBar
 
 _NO_ROWS = np.zeros(0, dtype=np.int64)

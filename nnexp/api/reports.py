@@ -1,17 +1,68 @@
-"""The report of a run or a sweep."""
+"""Reports of runs and sweeps, and logs that stay off the screen."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import webbrowser
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnexp.api.errors import one_line_errors
-from nnexp.api.quiet import logged_to
 from nnexp.errors import DataError
-from nnexp.results.record import RESULT_FILE
+from nnexp.runs.folder import RESULT_FILE
+from nnexp.runs.run_log import LogFile
+
+# --------------------------------------------------------------------------------------------------
+# The log of a run that is trained inside another program: a file, and nothing on its screen.
+#
+# A program's logging stays as it is. Its own handlers get what they would have got without the
+# file.
+# --------------------------------------------------------------------------------------------------
+
+_NAME = "nnexp"
+
+
+class _Tee(logging.Handler):
+    """Writes records to a run's log, and hands those that were wanted before to the program."""
+
+    def __init__(self, file: LogFile | None, parent: logging.Logger, level: int) -> None:
+        super().__init__()
+        self._file, self._parent, self._level = file, parent, level
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record. Without any handler logging would print warnings to stderr."""
+        if self._file is not None:
+            self._file.write(record)
+        if record.levelno >= self._level and self._parent.hasHandlers():
+            self._parent.handle(record)
+
+
+@contextlib.contextmanager
+def logged_to(file: LogFile | None) -> Iterator[None]:
+    """Write what nnexp logs inside to a file, as a run of the command line does; None: to none."""
+    logger = logging.getLogger(_NAME)
+    level, propagates = logger.level, logger.propagate
+    parent = logger.parent if propagates and logger.parent else logging.Logger(_NAME)
+    tee = _Tee(file, parent, logger.getEffectiveLevel())
+    if file is not None:
+        levels = dict(file.style.levels)
+        logger.setLevel(levels.get(_NAME, levels.get("", logging.INFO)))
+    logger.propagate = False
+    logger.addHandler(tee)
+    try:
+        yield
+    finally:
+        logger.removeHandler(tee)
+        logger.propagate = propagates
+        logger.setLevel(level)
+
+
+# --------------------------------------------------------------------------------------------------
+# The report of a run or a sweep.
+# --------------------------------------------------------------------------------------------------
 
 _FOLDER, _PAGE, _SUMMARY = "report", "index.html", "summary.json"
 
@@ -26,7 +77,7 @@ class Report:
     @property
     def summary(self) -> dict[str, Any]:
         """All that the page says, from ``summary.json``. Raises DataError if it is not there."""
-        from nnexp.results.strict_json import to_object
+        from nnexp.runs.files import to_object
 
         path = self.path.with_name(_SUMMARY)
         try:
@@ -70,8 +121,7 @@ def report_of(
     plain = all(option is None for option in (tuned, reference, equivalence, title))
     if plain and _is_current(out, runs):
         return Report(out / _PAGE)
-    from nnexp.report.options import Asked, listed, named_reference
-    from nnexp.report.runs import read_runs
+    from nnexp.report.inputs import Asked, listed, named_reference, read_runs
     from nnexp.report.write import report_on
 
     asked = Asked(

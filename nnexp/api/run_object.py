@@ -1,32 +1,106 @@
-"""A run that has ended: what lies in its folder, as Python objects.
-
-Axes: ``B`` rows, ``C`` classes.
-"""
+"""A run that has ended: what lies in its folder, as Python objects."""
 
 from __future__ import annotations
 
 import functools
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnexp.api.frames import frame_of
-from nnexp.api.history import History
 from nnexp.api.reports import Report, report_of
 from nnexp.api.user_data import recorded_arrays
-from nnexp.paths import short
-from nnexp.results.record import METRICS_FILE, RunResult, read_metrics, read_result
+from nnexp.errors import NnexpError
+from nnexp.runs.folder import METRICS_FILE, short
+from nnexp.runs.record import RunResult, read_metrics, read_result
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from nnexp.data.arrays import Arrays
-    from nnexp.trained import TrainedNetwork
+    from nnexp.data.sources.arrays import Arrays
+    from nnexp.runs.checkpoints import TrainedNetwork
+
+# --------------------------------------------------------------------------------------------------
+# pandas, which is optional.
+# --------------------------------------------------------------------------------------------------
+
+
+def frame_of(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Return rows as a ``pandas.DataFrame``; columns as in the first row that has each.
+
+    Raises:
+        NnexpError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        raise NnexpError("to_pandas() needs pandas: pip install 'nnexp[pandas]'") from None
+    names = dict.fromkeys(key for row in rows for key in row) if columns is None else columns
+    return pd.DataFrame(list(rows), columns=list(names))
+
+
+# --------------------------------------------------------------------------------------------------
+# The epochs of a run.
+# --------------------------------------------------------------------------------------------------
+
+Record = dict[str, Any]
+"""One epoch, with the keys of a line of ``metrics.jsonl``."""
+
+# As in nnexp.runs.record, which takes its time to import.
+_KEYS = ("epoch", "step", "train/loss", "train/acc", "val/loss", "val/acc", "lr", "seconds")
+
+
+class History(Sequence[Record]):
+    """The records of a run's epochs, the first one first."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._records = [dict(record) for record in records]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> History: ...
+
+    def __getitem__(self, index: int | slice) -> Record | History:
+        if isinstance(index, slice):
+            return History(self._records[index])
+        return self._records[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, History) and self._records == other._records
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        if not self._records:
+            return "History of no epochs"
+        last = ", ".join(f"{k}: {v:g}" for k, v in self._records[-1].items() if v is not None)
+        return f"History of {len(self)} epochs, the last: {last}"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a row an epoch, with the columns of ``metrics.jsonl``.
+
+        Raises:
+            NnexpError: pandas is not installed.
+        """
+        return frame_of(self._records, _KEYS)
+
+
+# --------------------------------------------------------------------------------------------------
+# A run that has ended: what lies in its folder, as Python objects.
+#
+# Axes: ``B`` rows, ``C`` classes.
+# --------------------------------------------------------------------------------------------------
 
 _CHECKPOINTS = ("best.pt", "last.pt")
 _SHOWN = ("val/loss", "val/acc", "test/loss", "test/acc")
@@ -192,7 +266,7 @@ class Run:
 
     @functools.cached_property
     def _trained(self) -> TrainedNetwork:
-        from nnexp.trained import load_network
+        from nnexp.runs.checkpoints import load_network
 
         best, last = (self.folder / "checkpoints" / name for name in _CHECKPOINTS)
         return load_network(best if best.exists() or not last.exists() else last)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nnexp.api.run_object import Run
     from nnexp.config.schema import Config
-    from nnexp.data.arrays import Arrays
+    from nnexp.data.sources.arrays import Arrays
 
 _DIR = "hydra.run.dir"
 _UNWRITTEN = Path("data.npz")  # stands for the file of arrays until the run has a folder
@@ -116,7 +116,7 @@ def _run(given: list[str], arrays: Arrays | None, *, progress: bool) -> Run:
 def _typed(tree: DictConfig, overrides: Sequence[str]) -> Config:
     from nnexp.api.errors import config_errors
     from nnexp.config.compose import to_config
-    from nnexp.sweep.trees import without_hydra
+    from nnexp.sweeps.config_trees import without_hydra
 
     with config_errors(overrides):
         return to_config(without_hydra(tree))
@@ -126,8 +126,8 @@ def _typed(tree: DictConfig, overrides: Sequence[str]) -> Config:
 def _claimed(tree: DictConfig) -> Iterator[Path]:
     """The run's folder, this program's alone while inside."""
     from nnexp.api.composition import hydra_config
-    from nnexp.api.quiet import logged_to
-    from nnexp.output_folder import claim
+    from nnexp.api.reports import logged_to
+    from nnexp.runs.output_folder import claim
 
     with logged_to(None):
         let_go: Callable[[], None] = claim(tree, _DIR)
@@ -153,12 +153,12 @@ def _train(tree: DictConfig, place: Path, *, progress: bool) -> None:
     from hydra.core.utils import env_override
 
     from nnexp.api.composition import enter, hydra_config
-    from nnexp.api.quiet import logged_to
-    from nnexp.config.arm import arm_name
+    from nnexp.api.reports import logged_to
+    from nnexp.config.compose import arm_name
     from nnexp.errors import NnexpError
-    from nnexp.run import train
-    from nnexp.sweep.hydra_files import LogFiles
+    from nnexp.sweeps.job_folders import LogFiles
     from nnexp.terminal import epoch_bar
+    from nnexp.trainer import train
 
     enter(tree, str(place.absolute()))
     overrides = list(map(str, tree.hydra.overrides.task))
@@ -177,7 +177,7 @@ def _train(tree: DictConfig, place: Path, *, progress: bool) -> None:
 
 
 def _write_hydra_files(tree: DictConfig, place: Path) -> None:
-    from nnexp.sweep.hydra_files import hydra_files
+    from nnexp.sweeps.job_folders import hydra_files
 
     if tree.hydra.output_subdir is None:
         return
@@ -191,7 +191,7 @@ def _log_notes(tree: DictConfig) -> None:
     """What the chosen experiment sets that does not apply."""
     import logging
 
-    from nnexp.config import experiments
+    from nnexp.config import compose
 
-    for note in experiments.notes(tree.hydra):
-        logging.getLogger(experiments.__name__).info("%s", note)
+    for note in compose.notes(tree.hydra):
+        logging.getLogger(compose.__name__).info("%s", note)

@@ -1,4 +1,4 @@
-"""A sweep that has ended: its runs, read from its folder."""
+"""A sweep that has ended, read from its folder; and how runs and sweeps are loaded."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnexp.api.frames import frame_of
 from nnexp.api.reports import Report, report_of
-from nnexp.api.run_object import Run, row_of
+from nnexp.api.run_object import Run, frame_of, row_of
 from nnexp.errors import ConfigError, DataError, did_you_mean
-from nnexp.paths import short
-from nnexp.results.record import RESULT_FILE
-from nnexp.results.record.earlier import may_hold_runs
+from nnexp.runs.folder import METRICS_FILE, RESULT_FILE, may_hold_runs, short
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# --------------------------------------------------------------------------------------------------
+# A sweep that has ended: its runs, read from its folder.
+# --------------------------------------------------------------------------------------------------
 
 # What a run may be chosen by, and the sign that makes less better.
 _CHOICES = {"val/loss": 1, "val/acc": -1, "train/loss": 1}
@@ -172,3 +173,32 @@ def _overrides(run: Run) -> dict[str, Any]:
             value = value.get(name) if isinstance(value, dict) else None
         found[key] = text if value is None or isinstance(value, dict) else value
     return found
+
+
+# --------------------------------------------------------------------------------------------------
+# Runs and sweeps that lie on the disk.
+# --------------------------------------------------------------------------------------------------
+
+_SWEEP = "multirun.yaml"  # what Hydra writes into a sweep's folder
+
+
+def load(folder: str | Path) -> Run | Sweep:
+    """Return the run or the sweep of this folder.
+
+    Raises:
+        DataError: it is no folder of a run or a sweep that has ended, or its record is damaged.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        problem = "is a file, not a folder" if place.exists() else "no such folder"
+        raise DataError(f"{place}: {problem}")
+    if (place / RESULT_FILE).exists():
+        return Run(place)
+    if (place / METRICS_FILE).exists():
+        raise DataError(f"{place}: holds no {RESULT_FILE}: the run was killed or is still training")
+    if (place / _SWEEP).exists():
+        return Sweep(place)
+    below = next(run_folders(place), None)
+    if below is None:
+        raise DataError(f"{place}: holds no run and no sweep")
+    raise DataError(f"{place}: is no run and no sweep, but holds some, such as {below}")

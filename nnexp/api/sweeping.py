@@ -19,7 +19,7 @@ from nnexp.errors import ConfigError, NnexpError
 
 if TYPE_CHECKING:
     from nnexp.api.sweep_object import Sweep
-    from nnexp.data.arrays import Arrays
+    from nnexp.data.sources.arrays import Arrays
 
 _DIR = "hydra.sweep.dir"
 _ROOT = "multirun"

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from nnexp.api.overrides import quoted as in_hydra
-from nnexp.data.arrays import Arrays, checked_arrays, content_of, read_arrays
-from nnexp.data.columns import quoted
-from nnexp.data.tables import is_frame
+from nnexp.data.source import quoted
+from nnexp.data.sources.arrays import Arrays, checked_arrays, content_of, read_arrays
+from nnexp.data.sources.frames import is_frame
 from nnexp.errors import ConfigError, DataError
-from nnexp.results.files import write_atomically
+from nnexp.runs.files import write_atomically
 
 _SUFFIX = ".npz"
 _STEM = "data-"

@@ -1,7 +1,4 @@
-"""What a baseline is: settings that the validation rows choose from, and how one is fitted.
-
-Axes: ``M`` rows, ``D`` features, ``C`` classes.
-"""
+"""The base of baselines: hyperparameters to select from, how one is fitted, what it is called."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from nnexp import registry
 from nnexp.config.fields import ranged
 from nnexp.errors import ConfigError
 from nnexp.lazy import np
@@ -19,10 +17,30 @@ from nnexp.registry import register_class
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from nnexp.baselines.choice import Found
-    from nnexp.baselines.data import Arrays, Data
+    from nnexp.baselines.selection import Arrays, Data, Found
 
     Floats = npt.NDArray[np.floating[Any]]
+
+# --------------------------------------------------------------------------------------------------
+# What a person reads for the name of a baseline.
+# --------------------------------------------------------------------------------------------------
+
+_FIRST = ("knn", "svm", "logistic_regression", "forest", "boosting", "majority")
+
+
+def labels() -> dict[str, str]:
+    """By the name in a config, in the order in which a report tells them: guessing comes last."""
+    known = registry.components("baseline")
+    others = [name for name in known if name not in _FIRST]
+    names = [*_FIRST[:-1], *others, _FIRST[-1]]
+    return {name: known[name].label for name in names if name in known}
+
+
+# --------------------------------------------------------------------------------------------------
+# What a baseline is: settings that the validation rows choose from, and how one is fitted.
+#
+# Axes: ``M`` rows, ``D`` features, ``C`` classes.
+# --------------------------------------------------------------------------------------------------
 
 Settings = dict[str, Any]
 BaselineT = TypeVar("BaselineT", bound="Baseline")
@@ -64,7 +82,7 @@ class Baseline:
         """Choose by the validation rows, then read the test rows. Raises as ``fitted.tuned``."""
         from threadpoolctl import threadpool_limits
 
-        from nnexp.baselines.fitted import tuned
+        from nnexp.baselines.scikit_learn import tuned
 
         options = self if isinstance(self, FittedConfig) else FittedConfig(None, None, None)
         with threadpool_limits(1):

@@ -10,12 +10,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from nnexp.baselines.choice import Found, found_record, skipped_record
-from nnexp.baselines.data import Data
-from nnexp.baselines.fitted import SkippedError
-from nnexp.baselines.labels import labels
+from nnexp.baselines.base import labels
 from nnexp.baselines.neighbors import least_memory
-from nnexp.config.messages import told
+from nnexp.baselines.scikit_learn import SkippedError
+from nnexp.baselines.selection import Data, Found, found_record, skipped_record
+from nnexp.config.errors import error_line
 from nnexp.config.schema import BaselinesConfig
 from nnexp.errors import ConfigError, is_lost_gpu, is_out_of_memory
 from nnexp.metrics import measured, metric_keys
@@ -41,7 +40,7 @@ def compute(
 
     Returns:
         Its chosen settings; ``val/acc``, ``val/clipped_loss``, ``test/acc``,
-        ``test/clipped_loss``, ``test/brier``, ``calibration`` (as :mod:`nnexp.probabilities` has
+        ``test/clipped_loss``, ``test/brier``, ``calibration`` (as :mod:`nnexp.scoring_rules` has
         them); ``val/<name>`` and ``test/<name>`` of further metrics; ``seconds`` in all,
         ``seconds/train`` for the fit that is tested (None for KNN, which only keeps the rows) and
         ``seconds/predict`` for the test rows; ``rows`` that it was trained on; ``note``, text or
@@ -66,8 +65,8 @@ def compute(
     except Exception as error:  # the network's result is worth having without it
         if data.x.device.type == "cuda" and (is_out_of_memory(error) or is_lost_gpu(error)):
             raise
-        log.warning("%s failed: %s", label, told(error))
-        return skipped_record(told(error), metrics)
+        log.warning("%s failed: %s", label, error_line(error))
+        return skipped_record(error_line(error), metrics)
     seconds = time.perf_counter() - began
     return found_record(found, seconds, _further(metrics, found, data, label))
 

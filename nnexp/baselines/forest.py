@@ -7,14 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnexp.baselines.base import (
-    FittedConfig,
-    Learner,
-    Settings,
-    baseline,
-    grid,
-    random_state,
-)
+from nnexp.baselines.base import FittedConfig, Learner, Settings, baseline, grid, random_state
 from nnexp.config.fields import Problems, ranged, tuned
 from nnexp.lazy import np
 
@@ -22,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from nnexp.baselines.base import Floats
-    from nnexp.baselines.data import Arrays
+    from nnexp.baselines.selection import Arrays
 
     Features = npt.NDArray[np.float32]
 

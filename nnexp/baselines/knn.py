@@ -9,8 +9,7 @@ from nnexp.baselines.base import Baseline, baseline
 from nnexp.config.fields import ranged, tuned
 
 if TYPE_CHECKING:
-    from nnexp.baselines.choice import Found
-    from nnexp.baselines.data import Data
+    from nnexp.baselines.selection import Data, Found
 
 
 @baseline("knn", label="KNN")
@@ -25,6 +24,6 @@ class KNNConfig(Baseline):
 
     def find(self, data: Data, name: str) -> Found:
         """See ``Baseline.find``."""
-        from nnexp.baselines.votes import tuned_knn
+        from nnexp.baselines.knn_votes import tuned_knn
 
         return tuned_knn(self, data)

@@ -6,19 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnexp.baselines.base import (
-    Baseline,
-    Learner,
-    Settings,
-    baseline,
-)
+from nnexp.baselines.base import Baseline, Learner, Settings, baseline
 from nnexp.lazy import np
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from nnexp.baselines.base import Floats
-    from nnexp.baselines.data import Arrays
+    from nnexp.baselines.selection import Arrays
 
     Features = npt.NDArray[np.float32]
 

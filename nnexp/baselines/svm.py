@@ -7,13 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnexp.baselines.base import (
-    FittedConfig,
-    Learner,
-    Settings,
-    baseline,
-    grid,
-)
+from nnexp.baselines.base import FittedConfig, Learner, Settings, baseline, grid
 from nnexp.config.fields import ranged, tuned
 from nnexp.lazy import np
 
@@ -21,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from nnexp.baselines.base import Floats
-    from nnexp.baselines.data import Arrays
+    from nnexp.baselines.selection import Arrays
 
     Features = npt.NDArray[np.float32]
 

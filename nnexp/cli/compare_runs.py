@@ -10,13 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnexp.baselines.labels import labels
-from nnexp.cli.comparability import warnings
-from nnexp.cli.rows import Row, Spread, differing, read_rows
+from nnexp.analysis.names import short_names, shown
+from nnexp.baselines.base import labels
+from nnexp.cli.compare_rows import Row, Spread, differing, read_rows, warnings
+from nnexp.cli.exit_codes import Parser, errors_in_one_line
 from nnexp.cli.table import Column, lines_of, terminal_width
-from nnexp.comparison.config_keys import short_names, shown
-from nnexp.paths import short
-from nnexp.program import Parser, errors_in_one_line
+from nnexp.runs.folder import short
 
 _METRICS = ("val/loss", "val/acc", "test/loss", "test/acc")
 _SORTS = ("val/loss", "val/acc", "train/loss", "epochs", "num_parameters", "seconds", "given")

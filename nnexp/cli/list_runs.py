@@ -8,11 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nnexp.cli.entries import Entry, read_entry
-from nnexp.cli.found import find
+from nnexp.cli.exit_codes import Parser, at_least_one, errors_in_one_line
+from nnexp.cli.list_entries import Entry, find, read_entry
 from nnexp.cli.table import Column, lines_of, terminal_width
-from nnexp.paths import short
-from nnexp.program import Parser, at_least_one, errors_in_one_line
+from nnexp.runs.folder import short
 
 _ROOTS = ("outputs", "multirun")
 _MOST_NAMED = 3  # data sets or seeds that are named, not counted

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from nnexp.cli import completion
-from nnexp.cli.ending import INTERRUPTED, report_lines
+from nnexp.cli import verbs
+from nnexp.cli.exit_codes import INTERRUPTED, report_lines, restart_in_utf8
 from nnexp.cli.verbs import choose
-from nnexp.program import restart_in_utf8
-from nnexp.streams import allow_any_text
+from nnexp.environment import allow_any_text
 
 
 def start() -> None:
@@ -20,7 +19,7 @@ def start() -> None:
 def main() -> None:
     """Run what ``sys.argv`` asks for; every error is one line and an exit code."""
     allow_any_text()
-    if completion.is_query(sys.argv) and not completion.answer():
+    if verbs.is_query(sys.argv) and not verbs.answer():
         return
     handler, arguments = choose(sys.argv[1:])
     try:

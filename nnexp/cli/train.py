@@ -16,15 +16,22 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from nnexp.cli.ending import FAILED, INTERRUPTED, TERMINATED, report_lines
-from nnexp.config import experiments
-from nnexp.config.arm import arm_name, identity
-from nnexp.config.compose import CONF, register, to_config
-from nnexp.config.messages import told
-from nnexp.ended_elsewhere import note_ends_elsewhere
-from nnexp.environment import prepare
+from nnexp.cli.exit_codes import (
+    FAILED,
+    INTERRUPTED,
+    TERMINATED,
+    hang_up,
+    refuse_undecodable,
+    report_lines,
+)
+from nnexp.config import compose
+from nnexp.config.compose import CONF, arm_name, identity, register, to_config
+from nnexp.config.errors import error_line
+from nnexp.environment import allow_any_text, make_logs_utf8, prepare
 from nnexp.errors import ConfigError, DivergedError
-from nnexp.failures import (
+from nnexp.registry import import_components
+from nnexp.report.callback import report_what_is_left
+from nnexp.runs.failure_log import (
     add_completed,
     add_divergence,
     add_failure,
@@ -33,17 +40,20 @@ from nnexp.failures import (
     failure_lines,
     full_errors,
     log_traceback,
+    note_ends_elsewhere,
     note_full_errors,
+    record_failure,
 )
-from nnexp.output_folder import FolderInUse
-from nnexp.program import hang_up, refuse_undecodable
-from nnexp.registry import import_components
-from nnexp.report.callback import report_what_is_left
-from nnexp.results.failure import record_failure
-from nnexp.streams import allow_any_text, make_logs_utf8
-from nnexp.sweep.grids import refuse_unexpanded
-from nnexp.sweep.objective import ObjectiveError, check_direction, objective_of, searched, value_for
-from nnexp.sweep.server import is_wanted, start_server
+from nnexp.runs.output_folder import FolderInUse
+from nnexp.sweeps.processes import is_wanted, start_server
+from nnexp.sweeps.sweeper import (
+    ObjectiveError,
+    check_direction,
+    objective_of,
+    refuse_unexpanded,
+    searched,
+    value_for,
+)
 
 # Hydra's flags that take the next argument.
 _VALUED_FLAGS = (
@@ -83,12 +93,14 @@ def _job(composed: DictConfig) -> float | None:
             config = to_config(composed)
             if hydra_config.mode == RunMode.MULTIRUN:
                 check_direction(hydra_config.sweeper, config.objective)
-            for note in experiments.notes(HydraConfig.get()):
-                logging.getLogger(experiments.__name__).info("%s", note)
+            for note in compose.notes(HydraConfig.get()):
+                logging.getLogger(compose.__name__).info("%s", note)
         except ConfigError as error:
             record_failure(folder, str(error), arm=arm, **identity(composed))
             raise
-        from nnexp.run import run  # torch takes its time, and a wrong config should not wait for it
+        from nnexp.trainer import (
+            run,  # torch takes its time, and a wrong config should not wait for it
+        )
 
         result = run(config, folder, arm)
     except BrokenPipeError:
@@ -120,14 +132,14 @@ def _note_end(error: Exception, num: int, overrides: Sequence[str]) -> None:
         _exit(error)
     log = logging.getLogger("nnexp")
     if isinstance(error, DivergedError):
-        log.warning("%s", told(error))
-        add_divergence(num, overrides, told(error))
+        log.warning("%s", error_line(error))
+        add_divergence(num, overrides, error_line(error))
         return
     log_traceback(error, f"job {num}")
-    log.error("%s", told(error))
+    log.error("%s", error_line(error))
     if os.getpid() != _main_process:
         raise error
-    add_failure(num, overrides, told(error))
+    add_failure(num, overrides, error_line(error))
 
 
 # The fused launcher trains all jobs together, as this function would one by one.
@@ -212,5 +224,5 @@ def _terminate(*_: Any) -> NoReturn:
 
 
 def _exit(error: Exception) -> NoReturn:
-    report_lines(told(error, sys.argv[1:]))
+    report_lines(error_line(error, sys.argv[1:]))
     sys.exit(FAILED)

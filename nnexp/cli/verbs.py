@@ -1,15 +1,19 @@
-"""The verbs of the command line, and which of them an argument list asks for."""
+"""The verbs of the command line, their help and their completion."""
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnexp.cli.ending import usage_error
+from nnexp.cli.exit_codes import MEANINGS, errors_in_one_line, usage_error
 from nnexp.errors import did_you_mean
-from nnexp.program import errors_in_one_line
+
+# --------------------------------------------------------------------------------------------------
+# The verbs of the command line, and which of them an argument list asks for.
+# --------------------------------------------------------------------------------------------------
 
 Handler = Callable[[list[str]], None]
 """Takes the arguments behind the verb."""
@@ -64,7 +68,6 @@ def _tensorboard(arguments: list[str]) -> None:
 
 
 def _help(arguments: list[str]) -> None:
-    from nnexp.cli.about import print_help
 
     verb = arguments[0] if arguments else "help"
     if verb == "help" or verb.startswith("-"):
@@ -77,7 +80,6 @@ def _help(arguments: list[str]) -> None:
 
 
 def _version(arguments: list[str]) -> None:
-    from nnexp.cli.about import print_versions
 
     with errors_in_one_line():
         print_versions()
@@ -122,3 +124,68 @@ def _not_a_verb(word: str) -> str:
         return f"{word}: is a folder, not a verb; try: nnexp report {place}, nnexp compare {place}"
     near = did_you_mean(word, VERBS)
     return f"{word}: no such verb{near}; 'nnexp help' lists them, and options are key=value"
+
+
+# --------------------------------------------------------------------------------------------------
+# ``nnexp help`` and ``nnexp --version``.
+# --------------------------------------------------------------------------------------------------
+
+
+def print_help(verbs: Mapping[str, Verb]) -> None:
+    """Print the verbs and the exit codes."""
+    width = max(len(f"{name} {verb.usage}") for name, verb in verbs.items())
+    print("nnexp trains neural networks and compares them with K nearest neighbours.\n")
+    for name, verb in verbs.items():
+        print(f"  nnexp {f'{name} {verb.usage}':{width}}  {verb.summary}")
+    print(f"  nnexp {'--version':{width}}  versions of nnexp, Python and torch")
+    print(
+        "\nWithout a verb it trains: 'nnexp model=shallow' is 'nnexp train model=shallow'.\n"
+        "'nnexp VERB --help' shows the options of a verb, 'nnexp --help' those of a run.\n"
+        "\nExit codes:"
+    )
+    for code, meaning in MEANINGS.items():
+        print(f"  {code:3}  {meaning}")
+
+
+def print_versions() -> None:
+    """Print the versions of nnexp, Python and torch, a line each; torch is not imported."""
+    from nnexp.runs.record import installed_versions
+
+    versions = installed_versions()
+    for name in ("nnexp", "python", "torch"):
+        print(f"{name} {versions[name]}")
+
+
+# --------------------------------------------------------------------------------------------------
+# Completion of verbs in bash, before Hydra's own completion of options.
+# --------------------------------------------------------------------------------------------------
+
+
+def is_query(arguments: Sequence[str]) -> bool:
+    """Return whether the shell asks what may follow, as Hydra's completion script does."""
+    return "query=bash" in arguments and "COMP_LINE" in os.environ
+
+
+def answer() -> bool:
+    """Print the verbs that fit the line being typed. Return whether Hydra is to add options.
+
+    ``train`` is taken out of the line, for Hydra knows of no verbs.
+    """
+    line = os.environ["COMP_LINE"]
+    program, *words = line.split()
+    if line.endswith(" "):
+        words.append("")
+    if len(words) <= 1:
+        _print(name for name in VERBS if name.startswith("".join(words)))
+        return True
+    verb, *rest = words
+    if verb == "train":
+        os.environ["COMP_LINE"] = " ".join([program, *rest])
+    elif verb == "help":
+        _print(name for name in VERBS if name.startswith(rest[-1]))
+    return verb == "train" or verb not in VERBS
+
+
+def _print(names: Iterable[str]) -> None:
+    if line := " ".join(names):
+        print(line)

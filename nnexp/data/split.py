@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnexp.config.schema import DatasetConfig, DrawnDatasetConfig
-from nnexp.data.columns import quoted
-from nnexp.data.types import Indices, Source
+from nnexp.data.source import Indices, Source, quoted
 from nnexp.errors import ConfigError, DataError
-from nnexp.randomness import Bits, random_bits
+from nnexp.rng import Bits, random_bits
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,7 @@ the buffers, D inputs, C classes, P numbers in a run's row of the flat buffers.
 """
 
 from nnexp.engine.batches import batches
-from nnexp.engine.evaluation import means
-from nnexp.engine.group import Group
-from nnexp.engine.runs import Epoch, Run, RunState
+from nnexp.engine.group import Group, mean_loss_and_accuracy
+from nnexp.engine.state import Epoch, Run, RunState
 
-__all__ = ["Epoch", "Group", "Run", "RunState", "batches", "means"]
+__all__ = ["Epoch", "Group", "Run", "RunState", "batches", "mean_loss_and_accuracy"]

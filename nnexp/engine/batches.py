@@ -1,16 +1,25 @@
-"""How an epoch's rows are cut into batches."""
+"""How the rows of an epoch are ordered, and cut into batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from nnexp.config.schema import TrainerConfig
+from nnexp.engine.state import Run
+from nnexp.environment import available_cores
 from nnexp.errors import ConfigError
 from nnexp.models.protocol import Network
+from nnexp.rng import generator
+
+# --------------------------------------------------------------------------------------------------
+# How an epoch's rows are cut into batches.
+# --------------------------------------------------------------------------------------------------
 
 
 def batches(rows: int, trainer: TrainerConfig, network: Network) -> list[tuple[int, int]]:
@@ -36,7 +45,7 @@ def batches(rows: int, trainer: TrainerConfig, network: Network) -> list[tuple[i
 
 
 @dataclass(frozen=True, eq=False)
-class Stretch:
+class Chunk:
     """Neighbouring batches of one size, cut at once: a step takes a view that is ready."""
 
     rows: Tensor  # [S, R * M], int64 indices into the table
@@ -45,7 +54,7 @@ class Stretch:
     first: int  # number of the first batch within the epoch
 
 
-def stretches(order: Tensor, y: Tensor, size: int, network: Network) -> Iterator[Stretch]:
+def chunks(order: Tensor, y: Tensor, size: int, network: Network) -> Iterator[Chunk]:
     """An epoch's batches, of rows in the order [R, N]: the whole ones, then the last one if it is
     smaller. ``y`` has the classes of the table's rows."""
     whole = order.shape[1] // size * size
@@ -56,7 +65,7 @@ def stretches(order: Tensor, y: Tensor, size: int, network: Network) -> Iterator
             count = rows.shape[2]
             rows = padded(rows, network.padded_rows(count))
             labels = y[rows].unsqueeze(2)
-            yield Stretch(rows.reshape(len(rows), -1), labels, count, first)
+            yield Chunk(rows.reshape(len(rows), -1), labels, count, first)
             first += len(rows)
 
 
@@ -66,3 +75,66 @@ def padded(rows: Tensor, height: int) -> Tensor:
     if not missing:
         return rows
     return torch.cat([rows, rows[..., -1:].expand(*rows.shape[:-1], missing)], -1)
+
+
+# --------------------------------------------------------------------------------------------------
+# In which order a run's rows are trained on.
+# --------------------------------------------------------------------------------------------------
+
+_MOST_THREADS = 8  # that draw orders for a GPU
+
+
+class Orders:
+    """Each run's rows in the order of an epoch, drawn from (seed, epoch) alone.
+
+    Orders are drawn on the CPU, so that they are the same on every device. For a GPU those of the
+    next epoch are drawn while it trains on this one, into pinned memory.
+
+    Args:
+        runs: as many rows in each.
+        trained: rows of an epoch, at most as many.
+    """
+
+    def __init__(self, runs: Sequence[Run], trained: int) -> None:
+        self._seeds = [run.config.seed for run in runs]
+        self._train = torch.stack([run.train for run in runs])  # [R, N]
+        self._trained = trained
+        self._ahead: dict[int, tuple[Tensor, list[Future[None]]]] = {}  # by epoch
+        self._buffers: list[Tensor] = []
+        if self._train.is_cuda:
+            shape = self._train.shape
+            self._buffers = [torch.empty(shape, dtype=torch.int64, pin_memory=True) for _ in "ab"]
+
+    def rows(self, epoch: int) -> Tensor:
+        """The table's rows in the order of this epoch, [R, trained]."""
+        if not self._buffers:
+            drawn = torch.empty_like(self._train)
+            self._draw(drawn, 0, epoch)
+            return self._train.gather(1, drawn[:, : self._trained])
+        buffer, parts = self._ahead.get(epoch) or self._begin(epoch)
+        for part in parts:
+            part.result()
+        drawn = buffer.to(self._train.device, non_blocking=True)
+        # The buffer of the epoch before: it has been copied, for that epoch has ended.
+        self._ahead = {epoch + 1: self._begin(epoch + 1)}
+        return self._train.gather(1, drawn[:, : self._trained])
+
+    def _begin(self, epoch: int) -> tuple[Tensor, list[Future[None]]]:
+        """Have the epoch's permutations [R, N] drawn in the background."""
+        buffer = self._buffers[epoch % 2]
+        size = -(-len(buffer) // _MOST_THREADS)
+        parts = [
+            _pool().submit(self._draw, buffer[first : first + size], first, epoch)
+            for first in range(0, len(buffer), size)
+        ]
+        return buffer, parts
+
+    def _draw(self, permutations: Tensor, first: int, epoch: int) -> None:
+        """Fill [r, N] with the permutations of the runs from ``first`` on."""
+        for own, seed in zip(permutations, self._seeds[first:], strict=False):
+            torch.randperm(len(own), generator=generator(seed, "order", epoch), out=own)
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(_MOST_THREADS, available_cores()), "nnexp-orders")

@@ -1,4 +1,4 @@
-"""A group: runs that train together, each to its own end."""
+"""A group: runs trained together as one batched computation, and their evaluation."""
 
 from __future__ import annotations
 
@@ -11,20 +11,47 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nnexp.blas import check_mode
-from nnexp.data.features import Features
-from nnexp.devices import Precision, products, threads
-from nnexp.engine.batches import batches, stretches
-from nnexp.engine.evaluation import logits_of, means
-from nnexp.engine.graphs import Graphs
-from nnexp.engine.loops import Loop, Stepwise
-from nnexp.engine.orders import Orders
-from nnexp.engine.runs import Epoch, Run, RunState
+from nnexp.data.on_device import Features
+from nnexp.device import Precision, check_mode, matmul_precision, threads
+from nnexp.engine.batches import Orders, batches, chunks, padded
+from nnexp.engine.cuda_graphs import Graphs, Loop, Stepwise
+from nnexp.engine.state import Epoch, Run, RunState
 from nnexp.engine.step import Assembly
-from nnexp.models.loss import cross_entropy
-from nnexp.models.protocol import Network
+from nnexp.memory import EVALUATED_ROWS
+from nnexp.models.cross_entropy import cross_entropy
+from nnexp.models.protocol import BatchedNetwork, Network
 from nnexp.optim import passes
 from nnexp.optim.schedules import learning_rates
+
+# --------------------------------------------------------------------------------------------------
+# What networks say about rows that they are not trained on, and means over rows.
+# --------------------------------------------------------------------------------------------------
+
+
+def logits_of(net: BatchedNetwork, features: Features, rows: Tensor) -> Tensor:
+    """Logits [R, C, N] of rows [R, N] of the table."""
+    parts = []
+    # So many at once, always, because a product's last bits can depend on its height.
+    for chunk in torch.split(rows, EVALUATED_ROWS[rows.device.type], dim=1):
+        size = chunk.shape[1]
+        height = net.network.padded_rows(size)
+        x = features.lookup(padded(chunk, height))
+        parts.append(net.forward(x, size)[:, :, :size])
+    return torch.cat(parts, 2)
+
+
+def mean_loss_and_accuracy(losses: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean loss [R] and accuracy [R], float64, of losses and rights [R, N].
+
+    On one thread: torch cuts a sum to a single number, that of a run alone, by their number.
+    """
+    with threads(1):
+        return losses.double().mean(1), correct.double().mean(1)
+
+
+# --------------------------------------------------------------------------------------------------
+# A group: runs that train together, each to its own end.
+# --------------------------------------------------------------------------------------------------
 
 _FLOAT32 = Precision(torch.float32)
 
@@ -89,7 +116,7 @@ class Group:
             self._assemble(alive)
             while not self._is_sparse(alive):
                 epoch = self.states[alive[0]].epoch + 1
-                with threads(self._num_threads), products(self._precision):
+                with threads(self._num_threads), matmul_precision(self._precision):
                     numbers, rates = self._train_epoch(epoch, alive)
                 seconds = time.perf_counter() - began
                 yield self._recorded(alive, epoch, numbers.tolist(), rates, seconds)
@@ -109,7 +136,7 @@ class Group:
         configs = [self.runs[run].config for run in runs]
         seeds, models = [c.seed for c in configs], [c.model for c in configs]
         net = self.network.build(params, stats, seeds, models, self._precision.dtype, trains=False)
-        with threads(self._num_threads), products(self._precision):
+        with threads(self._num_threads), matmul_precision(self._precision):
             return logits_of(net, self._features.of(runs), rows).mT
 
     # ── who trains ────────────────────────────────────────────────────────────────────────────
@@ -169,8 +196,8 @@ class Group:
         rates = self._learning_rates(before)
         self._assembly.prepare(before, rates)
         order = self._orders.rows(epoch)
-        losses, rights = [], []
-        for part in stretches(order, self._y, self.batches[0][1], self.network):
+        losses, correct = [], []
+        for part in chunks(order, self._y, self.batches[0][1], self.network):
             with contextlib.closing(self._members_features.windows(part.rows)) as windows:
                 for steps, rows in windows:
                     index = part.first + steps.start
@@ -178,8 +205,8 @@ class Group:
                         rows, part.labels[steps], part.size, index, before + index
                     )
                     losses.append(loss)
-                    rights.append(right)
-        found = [*means(torch.cat(losses, 1), torch.cat(rights, 1))]
+                    correct.append(right)
+        found = [*mean_loss_and_accuracy(torch.cat(losses, 1), torch.cat(correct, 1))]
         if any(self.runs[i].is_due(epoch) for i in alive):
             found += self._evaluated()
         return torch.stack(found).cpu(), rates[-1].tolist()  # a GPU is waited for here alone
@@ -197,7 +224,7 @@ class Group:
     def _evaluated(self) -> tuple[Tensor, Tensor]:
         """Validation loss [R] and accuracy [R]."""
         logits = logits_of(self._assembly.net, self._members_features, self._val)
-        return means(*cross_entropy(logits, self._y[self._val]))
+        return mean_loss_and_accuracy(*cross_entropy(logits, self._y[self._val]))
 
     # ── what comes of it ──────────────────────────────────────────────────────────────────────
 

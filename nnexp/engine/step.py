@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from nnexp.config.schema import Config
-from nnexp.data.features import Features
-from nnexp.engine.runs import RunState
-from nnexp.models.loss import TrainingLoss
+from nnexp.data.on_device import Features
+from nnexp.engine.state import RunState
+from nnexp.models.cross_entropy import TrainingLoss
 from nnexp.models.losses import CrossEntropy, PerSampleLoss
 from nnexp.models.protocol import Network
 from nnexp.optim import make_updates
@@ -82,13 +82,13 @@ class Assembly:
             number: of the step within the run, likewise.
         """
         logits = self.net.forward(self._fetch(rows, labels), size, number)
-        grad, losses, rights = self._loss(logits, labels, size)
+        grad, losses, correct = self._loss(logits, labels, size)
         self.net.backward(grad)
         self._clip_gradients()
         for _, update in self._updates:
             update.step(index)
         self.net.refresh()
-        return losses, rights
+        return losses, correct
 
     def keep_best(self, rows: Sequence[int]) -> None:
         """The weights of the runs in these rows are their best so far."""

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from nnexp.kernels.launch import launch
+from nnexp.kernels import launch
 
 # A program's tile of classes and rows, whose logits lie in its registers. More classes are met in
 # turns.
@@ -22,7 +22,7 @@ _TILE = 4096
 def softmax_cross_entropy(
     logits: Tensor, labels: Tensor, smoothing: Tensor | None, rows: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What ``nnexp.models.loss.TrainingLoss`` gives.
+    """What ``nnexp.models.cross_entropy.TrainingLoss`` gives.
 
     Args:
         logits: [R, C, M] float32.
@@ -39,16 +39,16 @@ def softmax_cross_entropy(
     runs, classes, height = logits.shape
     grad = torch.empty_like(logits)
     losses = logits.new_empty(runs, rows)
-    rights = logits.new_empty(runs, rows, dtype=torch.bool)
+    correct = logits.new_empty(runs, rows, dtype=torch.bool)
     class_tile = min(triton.next_power_of_2(classes), _MOST_CLASSES)
     row_tile = min(triton.next_power_of_2(height), _MOST_ROWS, _TILE // class_tile)
     programs = runs * triton.cdiv(height, row_tile)
-    tensors = (logits, labels, smoothing, grad, losses, rights)
+    tensors = (logits, labels, smoothing, grad, losses, correct)
     launch(
         _cross_entropy, programs, tensors, classes, height, rows, 1 / rows,
         TURNS=triton.cdiv(classes, class_tile), CLASSES=class_tile, ROWS=row_tile,
     )  # fmt: skip
-    return grad, losses, rights
+    return grad, losses, correct
 
 
 @triton.jit
@@ -59,7 +59,7 @@ def _load(logits, place, real, there):
 
 @triton.jit
 def _cross_entropy(
-    logits, labels, smoothing, grad, losses, rights, classes, height, rows, share,
+    logits, labels, smoothing, grad, losses, correct, classes, height, rows, share,
     TURNS: tl.constexpr, CLASSES: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     blocks = tl.cdiv(height, ROWS)
@@ -113,4 +113,4 @@ def _cross_entropy(
         # Without smoothing a class of probability 0 costs nothing, and 0 times -inf is not 0.
         loss -= tl.where(even > 0.0, even * (summed / classes), 0.0)
     tl.store(losses + run * rows + row, loss, mask=counts)
-    tl.store(rights + run * rows + row, answer == label, mask=counts)
+    tl.store(correct + run * rows + row, answer == label, mask=counts)

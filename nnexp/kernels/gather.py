@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from nnexp.kernels.launch import launch
+from nnexp.kernels import launch
 
 # A program's tile. Its rows share the columns' shift and scale, 16 bytes where a pixel is one.
 _ROWS = 16

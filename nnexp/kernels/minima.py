@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from nnexp.kernels.launch import launch
+from nnexp.kernels import launch
 
 # A program's tile, of which g / _MEMBERS are met in turns. Its queries share the norms it reads.
 _QUERIES, _MEMBERS, _GROUPS = 4, 8, 128

@@ -23,7 +23,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from nnexp.kernels.launch import launch
+from nnexp.kernels import launch
 
 _BLOCK = 1024  # numbers of a program
 

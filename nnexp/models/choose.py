@@ -7,9 +7,9 @@ from dataclasses import fields
 from typing import Any
 
 from nnexp.config.schema import Config, ModelConfig
+from nnexp.models.layout import Structure
 from nnexp.models.module_network import module_network
 from nnexp.models.protocol import Network
-from nnexp.models.structure import Structure
 
 
 def network_of(config: Config, num_features: int, num_classes: int) -> Network:

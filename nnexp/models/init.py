@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from nnexp.config.schema import ModelConfig
-from nnexp.models.structure import Structure, parameter_layout, statistics_layout
-from nnexp.randomness import generator
+from nnexp.models.layout import Structure, parameter_layout, statistics_layout
 from nnexp.registry import component
+from nnexp.rng import generator
 
 
 def initial_parameters(structure: Structure, model: ModelConfig, seed: int) -> Tensor:

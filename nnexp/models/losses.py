@@ -73,14 +73,14 @@ class CrossEntropy(Loss):
 
     def per_sample(self, logits: Tensor, labels: Tensor, hyper: Any) -> Tensor:
         """Without smoothing. The engine has a faster way, with its gradient written out:
-        ``nnexp.models.loss.TrainingLoss``."""
+        ``nnexp.models.cross_entropy.TrainingLoss``."""
         return -logits.log_softmax(2).gather(2, labels.unsqueeze(2)).squeeze(2)
 
 
 class PerSampleLoss:
     """The losses of R runs by ``Loss.per_sample``, their gradient by autograd.
 
-    It is called as ``nnexp.models.loss.TrainingLoss``.
+    It is called as ``nnexp.models.cross_entropy.TrainingLoss``.
     """
 
     def __init__(self, losses: Sequence[Loss], like: Tensor) -> None:

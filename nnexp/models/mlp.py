@@ -19,10 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nnexp.models.dropout import Dropout
-from nnexp.models.matmul import matmul, multiplying
-from nnexp.models.norms import Affine, BatchNorm, LayerNorm, Norm
-from nnexp.models.structure import Structure, parameter_layout, statistics_layout
+from nnexp.models.layers import Affine, BatchNorm, Dropout, LayerNorm, Norm, matmul, multiplying
+from nnexp.models.layout import Structure, parameter_layout, statistics_layout
 from nnexp.registry import component
 
 # On the CPU weights of at most so many numbers get their gradients from one product of all runs and

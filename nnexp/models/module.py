@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from nnexp.models.structure import Structure, parameter_layout, statistics_layout
+from nnexp.models.layout import Structure, parameter_layout, statistics_layout
 from nnexp.registry import component
 
 _NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnexp.blas import check_mode
+from nnexp.device import check_mode
 from nnexp.errors import ConfigError
-from nnexp.models.module_calls import caller, gradients, seeded
-from nnexp.models.module_dropout import MaskSource, with_masks
+from nnexp.models.module_calls import MaskSource, caller, gradients, seeded, with_masks
 from nnexp.models.module_network import ModuleFacts, brief, make_module
 
 _ROWS = 4  # of a batch that a module is tried on

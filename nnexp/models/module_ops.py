@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nnexp.models.module_calls import caller, gradients, initial, seeded
-from nnexp.models.module_dropout import MaskSource, with_masks
+from nnexp.models.module_calls import MaskSource, caller, gradients, initial, seeded, with_masks
 from nnexp.models.module_network import factory_of
 
 if TYPE_CHECKING:

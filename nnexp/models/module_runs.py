@@ -26,9 +26,8 @@ import torch
 from torch import Tensor
 
 from nnexp.errors import ConfigError, is_lost_gpu, is_out_of_memory
-from nnexp.models.dropout import LayeredDropout
-from nnexp.models.module_calls import caller, gradients, seeded
-from nnexp.models.module_dropout import MaskSource, with_masks
+from nnexp.models.layers import LayeredDropout
+from nnexp.models.module_calls import MaskSource, caller, gradients, seeded, with_masks
 from nnexp.models.module_network import brief
 from nnexp.models.module_ops import MOST_COPIES, Way, way_of
 

@@ -10,11 +10,10 @@ the batch. An optimizer of another package has the first way, by its ``update``.
 from nnexp.optim.adagrad import Adagrad
 from nnexp.optim.adam import Adam
 from nnexp.optim.adamw import AdamW
-from nnexp.optim.base import Optimizer, optimizer
-from nnexp.optim.choose import make_updates, passes
+from nnexp.optim.backends import make_updates, passes
+from nnexp.optim.base import Optimizer, Update, optimizer
 from nnexp.optim.rmsprop import RMSprop
 from nnexp.optim.sgd import SGD
-from nnexp.optim.update import Update
 
 __all__ = [
     "SGD",

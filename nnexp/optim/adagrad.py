@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from nnexp.config.fields import ranged
 from nnexp.lazy import torch
-from nnexp.optim.base import WithWeightDecay, optimizer
-from nnexp.optim.fused import Call, Fused
-from nnexp.optim.one_pass import OnePass
-from nnexp.optim.update import FLOOR, SMALLEST_EPS, Update
+from nnexp.optim.backends import Call, Fused, OnePass
+from nnexp.optim.base import FLOOR, SMALLEST_EPS, Update, WithWeightDecay, optimizer
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nnexp.config.fields import ranged
 from nnexp.lazy import torch
 from nnexp.optim.adam import Adam, BatchedAdam, FusedAdam, KernelAdam
-from nnexp.optim.base import optimizer
-from nnexp.optim.update import Update
+from nnexp.optim.base import Update, optimizer
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from nnexp.config.fields import ranged
 from nnexp.lazy import torch
-from nnexp.optim.base import WithWeightDecay, optimizer
-from nnexp.optim.one_pass import OnePass
-from nnexp.optim.update import FLOOR, Update
+from nnexp.optim.backends import OnePass
+from nnexp.optim.base import FLOOR, Update, WithWeightDecay, optimizer
 
 if TYPE_CHECKING:
     from torch import Tensor

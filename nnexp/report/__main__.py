@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnexp.program import Parser, errors_in_one_line, restart_in_utf8
-from nnexp.report.options import Asked, listed, named_reference
-from nnexp.streams import allow_any_text
+from nnexp.cli.exit_codes import Parser, errors_in_one_line, restart_in_utf8
+from nnexp.environment import allow_any_text
+from nnexp.report.inputs import Asked, listed, named_reference
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from nnexp.report.runs import read_runs
+    from nnexp.report.inputs import read_runs
     from nnexp.report.terminal import print_page, print_report, waiting
     from nnexp.report.write import report_on
 

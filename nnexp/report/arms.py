@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nnexp.paths import short
-from nnexp.results.record import RunResult
+from nnexp.runs.folder import short
+from nnexp.runs.record import RunResult
 
 _MOST_ROWS = 40
 _ERROR = 60  # letters of one, at most

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from nnexp.output_folder import runs_before
+from nnexp.runs.output_folder import runs_before
 
 if TYPE_CHECKING:
-    from nnexp.report.runs import Runs
-    from nnexp.results.record.earlier import Stamps
+    from nnexp.report.inputs import Runs
+    from nnexp.runs.folder import Stamps
 
 
 class ReportCallback(Callback):
@@ -52,7 +52,7 @@ class ReportCallback(Callback):
         if config is None or config.hydra.launcher.get("dry_run"):
             return
         from nnexp.report.arms import print_arms, print_places
-        from nnexp.results.record.earlier import stamps
+        from nnexp.runs.folder import stamps
 
         folder = Path(str(config.hydra.sweep.dir))
         runs = None
@@ -92,8 +92,8 @@ def is_wanted(config: DictConfig) -> bool:
 
 def _trained(config: DictConfig, own: Set[Path], earlier: Set[Path]) -> Runs | None:
     """The sweep's runs, if one of them was trained. Those before it are kept, and left out."""
-    from nnexp.report.runs import read_runs
-    from nnexp.results.record.earlier import set_aside_earlier, tell_of_moved
+    from nnexp.report.inputs import read_runs
+    from nnexp.runs.folder import set_aside_earlier, tell_of_moved
 
     folder = Path(str(config.hydra.sweep.dir))
     if not own:
@@ -110,7 +110,7 @@ def _trained(config: DictConfig, own: Set[Path], earlier: Set[Path]) -> Runs | N
 
 
 def _report(runs: Runs, folder: Path) -> None:
-    from nnexp.report.options import Asked
+    from nnexp.report.inputs import Asked
     from nnexp.report.terminal import print_page, print_report, waiting
     from nnexp.report.write import report_on
 
@@ -123,10 +123,10 @@ def _report(runs: Runs, folder: Path) -> None:
 
 
 def _note(error: Exception, folder: Path) -> None:
-    from nnexp.config.messages import told
-    from nnexp.failures import add_problem, log_traceback
-    from nnexp.paths import short
+    from nnexp.config.errors import error_line
+    from nnexp.runs.failure_log import add_problem, log_traceback
+    from nnexp.runs.folder import short
 
     log_traceback(error, "report")
     again = f"nnexp report {shlex.quote(short(folder))}"
-    add_problem(f"no report: {told(error)}; all runs are kept, '{again}' tries again")
+    add_problem(f"no report: {error_line(error)}; all runs are kept, '{again}' tries again")

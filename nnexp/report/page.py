@@ -9,9 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnexp.comparison.types import Comparison, Verdict
-from nnexp.report.blocks import Block, Folded, Gallery, Section, Tone
-from nnexp.report.numbers import counted
+from nnexp.analysis.types import Comparison, Verdict
+from nnexp.report.blocks import Block, Folded, Gallery, Section, Tone, counted
 from nnexp.report.sections import sections
 from nnexp.report.sections.view import VERDICT_SIGNS, View, short_kind
 

@@ -1,4 +1,4 @@
-"""A comparison on the terminal: verdicts, notes, a table for each task, and where the page is."""
+"""A report in the terminal: verdicts in few lines, notes, tables."""
 
 from __future__ import annotations
 
@@ -15,11 +15,92 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nnexp.comparison.ordering import best_first, splits_told
-from nnexp.comparison.types import Comparison, LearnerOnTask, Task
-from nnexp.paths import short
-from nnexp.report import numbers
-from nnexp.report.bullets import bullets
+from nnexp.analysis.learners import best_first, splits_in_order
+from nnexp.analysis.types import Comparison, Difference, LearnerOnTask, Task, Verdict, VerdictKind
+from nnexp.report import blocks as blocks_module
+from nnexp.report.blocks import points, points_interval
+from nnexp.runs.folder import short
+
+# --------------------------------------------------------------------------------------------------
+# Verdicts in few lines: many of one kind on a task become one sentence.
+# --------------------------------------------------------------------------------------------------
+
+_FOLDED_FROM = 5  # verdicts on learners of one task
+_NAMED = 6  # learners in a folded sentence
+_ANSWERS = ("summary", "chance")
+_HEADS: dict[VerdictKind, str] = {
+    "better": "better than",
+    "worse": "worse than",
+    "equivalent": "equivalent to",
+    "undecided": "inconclusive against",
+    "not significant after correction": "not significant after correction against",
+    "too few": "too few pairs to compare with",
+}
+
+
+def bullets(comparison: Comparison, most: int) -> tuple[list[str], int]:
+    """Sentences, the answers of all tasks among them, and how many verdicts they leave out.
+
+    Args:
+        most: how many sentences, unless there are more tasks.
+    """
+    by_task: dict[str | None, list[Verdict]] = {}
+    for verdict in comparison.verdicts:
+        by_task.setdefault(verdict.task, []).append(verdict)
+    found = {(d.learner, d.task): d for r in comparison.results if (d := r.difference) is not None}
+    told: list[tuple[bool, str, int]] = []  # is it the first of its task; how many verdicts
+    for verdicts in by_task.values():
+        told += [
+            (i == 0, sentence, count)
+            for i, (sentence, count) in enumerate(_of_task(verdicts, found))
+        ]
+    room = most - sum(first for first, _, _ in told)
+    kept = []
+    hidden = 0
+    for first, sentence, count in told:
+        if first or room > 0:
+            kept.append(sentence)
+        else:
+            hidden += count
+        room -= not first
+    return kept, hidden
+
+
+def _of_task(
+    verdicts: Sequence[Verdict], found: dict[tuple[str, str], Difference]
+) -> list[tuple[str, int]]:
+    """Sentences with the number of verdicts in each, in order of the first of each kind."""
+    answers = [(v.sentence, 1) for v in verdicts if v.kind in _ANSWERS]
+    rest = [v for v in verdicts if v.kind not in _ANSWERS]
+    pairs = [(v, found.get((v.learner or "", v.task or ""))) for v in rest]
+    if len(rest) < _FOLDED_FROM or any(difference is None for _, difference in pairs):
+        return [*answers, *((v.sentence, 1) for v in rest)]
+    by_kind: dict[VerdictKind, list[tuple[Verdict, Difference]]] = {}
+    for verdict, difference in pairs:
+        if difference is not None:
+            by_kind.setdefault(verdict.kind, []).append((verdict, difference))
+    folded = [
+        (_folded(kind, [d for _, d in mine]) if len(mine) > 1 else mine[0][0].sentence, len(mine))
+        for kind, mine in by_kind.items()
+    ]
+    return [*answers, *folded]
+
+
+def _folded(kind: VerdictKind, differences: Sequence[Difference]) -> str:
+    """``worse than KNN on digits, in pp [95 % CI]: a −1.20 [−2.00, −0.40], b ...``."""
+    first = differences[0]
+    named = ", ".join(
+        f"{d.learner} {points(d.mean)} {points_interval(d.interval)}".strip()
+        for d in differences[:_NAMED]
+    )
+    more = len(differences) - _NAMED
+    rest = f" and {more} more" if more > 0 else ""
+    return f"{_HEADS[kind]} {first.other} on {first.task}, in pp [95 % CI]: {named}{rest}"
+
+
+# --------------------------------------------------------------------------------------------------
+# A comparison on the terminal: verdicts, notes, a table for each task, and where the page is.
+# --------------------------------------------------------------------------------------------------
 
 _MOST_VERDICTS = 8
 _MOST_WARNINGS = 5
@@ -173,19 +254,19 @@ def _best(ordered: Sequence[LearnerOnTask], most: int, name: str | None) -> list
 
 def _cells(result: LearnerOnTask, task: Task, compared: bool) -> list[str]:
     assert result.test_acc is not None
-    some = splits_told(result, task)
-    interval = numbers.percent_interval(result.test_acc.interval)
+    some = splits_in_order(result, task)
+    interval = blocks_module.percent_interval(result.test_acc.interval)
     cells = [
         _clean(f"{result.learner} ({some})" if some else result.learner),
         _runs(result),
-        numbers.percent(None if result.val_acc is None else result.val_acc.mean),
-        f"{numbers.percent(result.test_acc.mean)} {interval}".strip(),
+        blocks_module.percent(None if result.val_acc is None else result.val_acc.mean),
+        f"{blocks_module.percent(result.test_acc.mean)} {interval}".strip(),
     ]
     difference = result.difference
     if compared and difference is not None:
-        interval = numbers.points_interval(difference.interval)
-        cells.append(f"{numbers.points(difference.mean)} {interval}".strip())
-        cells.append(numbers.better_in(difference) or numbers.NOTHING)
+        interval = blocks_module.points_interval(difference.interval)
+        cells.append(f"{blocks_module.points(difference.mean)} {interval}".strip())
+        cells.append(blocks_module.better_in(difference) or blocks_module.NOTHING)
     elif compared:
         cells += ["", ""]
     return cells
@@ -203,9 +284,9 @@ def _legend(comparison: Comparison, shown: Sequence[LearnerOnTask]) -> str:
     tasks = {task.name: task for task in comparison.tasks}
     counts = sorted({len(tasks[result.task].splits) for result in shown})
     number = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
-    units = numbers.either(f"{tasks[result.task].unit}s" for result in shown)
+    units = blocks_module.either(f"{tasks[result.task].unit}s" for result in shown)
     has_interval = any(r.test_acc is not None and r.test_acc.interval is not None for r in shown)
-    some = any(splits_told(result, tasks[result.task]) for result in shown)
+    some = any(splits_in_order(result, tasks[result.task]) for result in shown)
     compared = any(r.difference is not None for r in shown)
     return (
         f"{'one split' if counts == [1] else f'mean over {number} {units}'}"

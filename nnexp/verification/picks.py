@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnexp.errors import DataError
-from nnexp.results.record import RESULT_FILE, RunResult, read_result
+from nnexp.runs.folder import RESULT_FILE
+from nnexp.runs.record import RunResult, read_result
 
 REPEATABLE = ("completed", "diverged")
 

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from nnexp import kernels
-from nnexp.baselines.neighbors.rounding import blocks
+from nnexp.baselines.neighbors.scans import blocks
 
 SPAN = 255  # of the numbers: the largest less the least
 # Shifted numbers are from -128 to 127: |a|^2 is at most 2^14 D, 2 a·b at most 2^15 D in size.

@@ -1,19 +1,155 @@
-"""Euclidean, Manhattan and cosine distances, and how far rounding can carry each of them.
-
-Axis legend: ``N`` training rows, ``Q`` queries, ``M`` rows a query, ``D`` features.
-"""
+"""Euclidean, Manhattan and cosine distance: scores, keys and exact keys of pairs."""
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from nnexp.baselines.neighbors.metric import Metric
-from nnexp.baselines.neighbors.rounding import DOUBLE, Arithmetic, blocks, fold, gamma, halvings
-from nnexp.baselines.neighbors.scans import ManhattanScan, ProductScan, Scan
+from nnexp.baselines.neighbors.scans import (
+    DOUBLE,
+    Arithmetic,
+    ManhattanScan,
+    ProductScan,
+    Scan,
+    blocks,
+    fold,
+    gamma,
+    halvings,
+)
+
+# --------------------------------------------------------------------------------------------------
+# What a metric offers the search: scores, keys and exact keys of pairs.
+#
+# Axis legend: ``N`` training rows, ``Q`` queries, ``D`` features, ``P`` pairs of a query and a
+# row.
+#
+# A metric is evaluated in three ways, from cheap and rough to dear and exact:
+#
+# 1. A scan gives every pair a *score*, in TF32, float32 or float64. ``Scan.reach`` turns a key
+#    into the score beyond which a row is certainly farther away than that key.
+# 2. ``Metric.keys`` gives chosen pairs a *key* that grows with the distance, in float64 and summed
+#    in one fixed order: the same bits on every device and for every chunk size. ``Metric.slack``
+#    bounds its rounding error.
+# 3. ``Metric.exact_keys`` gives keys as fractions, for the few pairs that 2. cannot order.
+# --------------------------------------------------------------------------------------------------
+
+_CACHE_BYTES = 16 * 2**20  # CPU: repeated elementwise passes over so much rarely go to memory
+_PAIRS_CACHE_BYTES = 4 * 2**20  # CPU: those of ``Metric.keys`` stay in a core's own cache
+
+
+class Metric(ABC):
+    """One metric between given training rows and queries."""
+
+    exact_bits = 51  # then (|x| + |q|)^2 <= 2 (|x|^2 + |q|^2) < 2^53, an integer in float64
+    by_products = True  # a scan is a matrix product, which tensor cores are quick at
+    key_degree = 2  # keys grow with this power of the unit of the data
+
+    def __init__(self, train: Tensor, queries: Tensor, memory_bytes: int) -> None:
+        """``train`` [N, D] and ``queries`` [Q, D]: finite float32, on one device."""
+        self.train, self.queries, self.memory_bytes = train, queries, memory_bytes
+        self.width = train.shape[1]
+        on_cpu = train.device.type == "cpu"
+        self.block_bytes = min(memory_bytes // 4, _CACHE_BYTES if on_cpu else memory_bytes)
+        self.pairs_bytes = min(self.block_bytes, _PAIRS_CACHE_BYTES if on_cpu else memory_bytes)
+
+    @abstractmethod
+    def scan(self, arithmetic: Arithmetic) -> Scan:
+        """A scan of the training rows in this arithmetic."""
+
+    @abstractmethod
+    def slack(self, keys: Tensor) -> Tensor:
+        """How far each of ``keys`` can be from its exact value, of the same shape."""
+
+    @abstractmethod
+    def distance(self, keys: Tensor) -> Tensor:
+        """The distances that belong to ``keys``, of the same shape."""
+
+    @abstractmethod
+    def _keys(self, rows: Tensor, queries: Tensor) -> Tensor:
+        """Keys [Q, M] of float64 ``rows`` [Q, M, D], which it may overwrite, and ``queries``
+        [Q, 1, D]."""
+
+    @abstractmethod
+    def _exact_key(self, row: Any, query: Any) -> Fraction:
+        """The key of two arrays of Python integers."""
+
+    def keys(self, query_index: Tensor, row_index: Tensor) -> Tensor:
+        """Float64 keys [Q, M] of the queries ``query_index`` [Q] and, for each of them, the rows
+        ``row_index`` [Q, M]."""
+        keys = torch.empty(row_index.shape, dtype=DOUBLE, device=row_index.device)
+        num_queries, num_rows = row_index.shape
+        size = self.pairs_bytes // (40 * self.width)
+        for part in blocks(num_queries, size // num_rows):
+            queries = self.queries[query_index[part]].to(DOUBLE).unsqueeze(1)
+            for columns in blocks(num_rows, size):
+                index = row_index[part, columns]
+                rows = self.train.index_select(0, index.flatten()).to(DOUBLE)
+                keys[part, columns] = self._keys(rows.view(*index.shape, self.width), queries)
+        return keys
+
+    def same_rows(self, row_index: Tensor, other_index: Tensor) -> Tensor:
+        """Whether the training rows of each pair are the same numbers, [P] bool."""
+        same = torch.empty(row_index.shape, dtype=torch.bool, device=row_index.device)
+        for part in blocks(len(same), self.block_bytes // (9 * self.width)):
+            same[part] = (self.train[row_index[part]] == self.train[other_index[part]]).all(1)
+        return same
+
+    def unrounded(self, query_index: Tensor, row_index: Tensor) -> Tensor:
+        """Whether the order of keys is exact among pairs of a query for which this is true, [P].
+
+        True where there was nothing to round: all numbers of the pair are multiples of one power of
+        two, and in that unit the squared norms of both together are below ``2 ** exact_bits``.
+        """
+        result = torch.empty(row_index.shape, dtype=torch.bool, device=row_index.device)
+        for part in blocks(len(result), self.block_bytes // (60 * self.width)):
+            rows, queries = self.train[row_index[part]], self.queries[query_index[part]]
+            result[part] = self._unrounded(rows.to(DOUBLE), queries.to(DOUBLE))
+        return result
+
+    def _unrounded(self, rows: Tensor, queries: Tensor) -> Tensor:
+        numbers = torch.cat([rows, queries], dim=1)
+        _, bits = torch.frexp(numbers.square().sum(1, keepdim=True))
+        shift = (self.exact_bits - bits.long()) // 2
+        in_units = numbers * ((1023 + shift) << 52).view(DOUBLE)  # the float64 2^shift
+        return (in_units == in_units.round()).all(1)
+
+    def exact_keys(self, query: int, row_index: Tensor) -> list[Fraction]:
+        """Exact keys of one query and the training rows ``row_index`` [P]."""
+        rows, original = np.unique(self.train[row_index].cpu().numpy(), axis=0, return_inverse=True)
+        numbers = np.vstack([self.queries[query].cpu().numpy(), rows])
+        mantissas, exponents = np.frexp(numbers.astype(np.float64))
+        lowest = int(exponents.min())
+        integers = (mantissas * 2**24).astype(np.int64).astype(object)
+        integers = integers << (exponents - lowest).astype(object)
+        unit = Fraction(2) ** (lowest - 24)
+        keys = [self._exact_key(row, integers[0]) * unit**self.key_degree for row in integers[1:]]
+        return [keys[i] for i in original.reshape(-1)]
+
+    def _scale(self) -> float:
+        """The power of two that brings the largest number of train and queries to about 1."""
+        extremes = [bound for rows in (self.train, self.queries) for bound in rows.aminmax()]
+        largest = float(torch.stack(extremes).abs().max())
+        return 2.0 ** min(100, max(-126, -math.frexp(largest)[1]))
+
+    def _squared_norms(self, rows: Tensor) -> Tensor:
+        """Float64 squared norms [N] of ``rows`` [N, D]."""
+        norms = torch.empty(len(rows), dtype=DOUBLE, device=rows.device)
+        for part in blocks(len(rows), self.block_bytes // (16 * self.width)):
+            norms[part] = rows[part].to(DOUBLE).square().sum(1)
+        return norms
+
+
+# --------------------------------------------------------------------------------------------------
+# Euclidean, Manhattan and cosine distances, and how far rounding can carry each of them.
+#
+# Axis legend: ``N`` training rows, ``Q`` queries, ``M`` rows a query, ``D`` features.
+# --------------------------------------------------------------------------------------------------
 
 
 class Euclidean(Metric):

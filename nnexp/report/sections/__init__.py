@@ -8,32 +8,22 @@ from nnexp.report.sections.view import View
 
 def sections(view: View) -> list[Section]:
     """All that the page says after verdicts and warnings. Draws the figures, once each."""
-    from nnexp.report.sections import (
-        across,
-        cost,
-        failures,
-        metrics,
-        results,
-        scores,
-        splits,
-        training,
-        tuning,
-    )
+    from nnexp.report.sections import across, details, metrics, results, tuning
 
     makers = (
         results.main_table,
-        splits.dots,
+        results.dots,
         across.data_sets,
         across.pairwise,
-        training.curves,
-        training.learning_curves,
+        tuning.curves,
+        tuning.learning_curves,
         tuning.sensitivity,
         tuning.settings_tried,
-        cost.cost,
-        scores.probabilities,
+        details.cost,
+        details.probabilities,
         metrics.further,
-        scores.ensembles,
-        failures.failed_runs,
-        failures.protocol,
+        details.ensembles,
+        details.failed_runs,
+        details.protocol,
     )
     return [section for make in makers if (section := make(view)) is not None]

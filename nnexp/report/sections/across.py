@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nnexp.comparison.types import AcrossTasks, Difference, Task
-from nnexp.report.blocks import Block, Cell, Column, Gallery, Section, Table, Text, Tone
-from nnexp.report.figures.ranks import draw_ranks
-from nnexp.report.numbers import (
+from nnexp.analysis.types import AcrossTasks, Difference, Task
+from nnexp.report.blocks import (
+    Block,
+    Cell,
+    Column,
+    Gallery,
+    Section,
+    Table,
+    Text,
+    Tone,
     better_in,
     count,
     percent,
@@ -16,6 +22,7 @@ from nnexp.report.numbers import (
     probability,
     probability_sentence,
 )
+from nnexp.report.figures.dots import draw_ranks
 from nnexp.report.sections.view import View, columns
 
 _MATRIX = 12  # networks in the matrix of pairs

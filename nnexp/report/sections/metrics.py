@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nnexp.comparison.types import Task
+from nnexp.analysis.types import Task
 from nnexp.metrics import METRICS, metric_label
-from nnexp.report.blocks import Block, Cell, Section, Table
-from nnexp.report.numbers import score, score_interval
+from nnexp.report.blocks import Block, Cell, Section, Table, score, score_interval
 from nnexp.report.sections.view import View, columns
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from nnexp.comparison.ordering import best_first
-from nnexp.comparison.types import Band, Comparison, LearnerOnTask, Task, VerdictKind
-from nnexp.report.blocks import Block, Cell, Column, Folded, Heading, Tone
+from nnexp.analysis.learners import best_first
+from nnexp.analysis.types import Band, Comparison, LearnerOnTask, Task, VerdictKind
+from nnexp.report.blocks import Block, Cell, Column, Folded, Heading, Tone, counted, either
 from nnexp.report.figures.palette import Looks
-from nnexp.report.numbers import counted, either
 
 SHARED = " †"  # times of runs that trained together
 DRAWN_TASKS = 6  # for how many tasks there are figures: a page that one can send

@@ -1,0 +1,214 @@
+"""From runs to a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from nnexp.analysis.across_datasets import learning_curves, over_tasks
+from nnexp.analysis.curves import Histories, cost, curves, expected_best, target_acc
+from nnexp.analysis.differences import Error, Measures, adjusted
+from nnexp.analysis.grouping import GroupedRuns, group_runs
+from nnexp.analysis.held_out_predictions import ensemble, reliability
+from nnexp.analysis.learners import best_first
+from nnexp.analysis.protocol import (
+    budgets,
+    edges,
+    missing_splits,
+    num_settings,
+    protocol,
+    single_splits,
+    tried_settings,
+)
+from nnexp.analysis.records import Entry, RunRecord, TaskFacts
+from nnexp.analysis.summaries import (
+    best_by_validation,
+    best_network,
+    chance,
+    find_reference,
+    over_all,
+    untested,
+)
+from nnexp.analysis.types import (
+    AcrossTasks,
+    Comparison,
+    Difference,
+    LearnerOnTask,
+    Options,
+    Task,
+    Verdict,
+    VerdictKind,
+)
+from nnexp.analysis.verdicts import headline, verdict, which_network
+
+__all__ = ["Options", "compare"]
+
+
+def compare(records: Sequence[RunRecord], options: Options) -> Comparison:
+    """All that can be said of these runs, and what cannot.
+
+    Metrics and predictions are read from the folders of chosen runs alone; a file that is not
+    there leaves out what follows from it. No set of records is refused.
+    """
+    placed = group_runs(records, options)
+    reference, warnings = find_reference(placed, options)
+    found = [_compare_on(facts, placed, reference, options) for facts in placed.tasks]
+    results = [result for task in found for result in task.results]
+    across, ranks, about_ranks = over_tasks(placed, results, reference)
+    return Comparison(
+        title=options.title,
+        reference=reference,
+        equivalence=options.equivalence,
+        verdicts=tuple(_verdicts(found, across, reference)),
+        warnings=(
+            *placed.warnings,
+            *warnings,
+            *single_splits(placed.tasks),
+            *missing_splits(placed.tasks, placed.entries),
+            *(warning for task in found for warning in task.warnings),
+            *(f"{r.learner} on {r.task}: {_lowered(edge)}" for r in results for edge in r.edges),
+            *about_ranks,
+            *budgets(placed.tasks, placed.entries),
+        ),
+        tasks=tuple(task.task for task in found),
+        learners=placed.learners,
+        results=tuple(results),
+        pairwise=tuple(difference for task in found for difference in task.pairwise),
+        across=across,
+        critical_difference=ranks,
+        learning_curves=tuple(learning_curves(placed, results)),
+        failed=placed.failed,
+        protocol=protocol(records, placed.tasks, placed.entries, options),
+        num_runs=len(records),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OnTask:
+    """What was found on one task."""
+
+    task: Task
+    results: list[LearnerOnTask]
+    pairwise: list[Difference]
+    summaries: list[Verdict]
+    warnings: list[str]
+
+
+def _compare_on(
+    facts: TaskFacts, placed: GroupedRuns, reference: str | None, options: Options
+) -> _OnTask:
+    entries = placed.on(facts.task.name)
+    measures = Measures(facts, entries)
+    target = target_acc(entries)
+    histories = Histories()
+    base = next((entry for entry in entries if entry.learner == reference), None)
+    against: dict[str, Error] = {}
+    if base is not None and base.outcomes:
+        others = [entry for entry in entries if entry is not base and entry.outcomes]
+        family = adjusted([measures.difference(entry, base) for entry in others])
+        against = {difference.learner: (difference, error) for difference, error in family}
+    results = [
+        _result(entry, facts, measures, histories, target, against.get(entry.learner), options)
+        for entry in entries
+    ]
+    networks = [entry for entry in entries if entry.is_network and entry.outcomes]
+    pairs = adjusted([measures.difference(a, b) for a, b in combinations(networks, 2)])
+    kinds = _kinds(pairs, options.equivalence)
+    accs = {result.learner: result.test_acc for result in results}
+    best = best_network(facts.task, networks, kinds, accs)
+    answer: Verdict | None
+    if base is not None and base.is_network and best is not None:
+        told = [kind for (learner, _), kind in kinds.items() if learner == best.learner]
+        answer, best = which_network(best, told), None
+    else:
+        favourite = best_by_validation(networks)
+        answer = headline(facts.task, results, reference, favourite, options.equivalence)
+    summaries = [answer, chance(facts, entries, measures, options.equivalence), best]
+    return _OnTask(
+        task=replace(facts.task, target_acc=target),
+        results=results,
+        pairwise=[difference for difference, _ in pairs],
+        summaries=[summary for summary in summaries if summary is not None],
+        warnings=measures.unread(),
+    )
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
+
+
+_TURNED: dict[VerdictKind, VerdictKind] = {"better": "worse", "worse": "better"}
+
+
+def _kinds(pairs: Sequence[Error], equivalence: float) -> dict[tuple[str, str], VerdictKind]:
+    """What is said of each pair of networks, either way round."""
+    kinds: dict[tuple[str, str], VerdictKind] = {}
+    for difference, error in pairs:
+        kind = verdict(difference, error, equivalence).kind
+        kinds[difference.learner, difference.other] = kind
+        kinds[difference.other, difference.learner] = _TURNED.get(kind, kind)
+    return kinds
+
+
+def _result(
+    entry: Entry,
+    facts: TaskFacts,
+    measures: Measures,
+    histories: Histories,
+    target: float | None,
+    against: Error | None,
+    options: Options,
+) -> LearnerOnTask:
+    tried = tried_settings(entry, measures.over)
+    chosen = [
+        record
+        for outcome in (entry.outcomes if entry.is_network else ())
+        for record in outcome.records
+    ]
+    return LearnerOnTask(
+        learner=entry.learner,
+        task=entry.task,
+        is_network=entry.is_network,
+        num_runs=entry.num_runs,
+        num_failed=entry.num_failed,
+        num_settings=num_settings(entry),
+        tried=tried,
+        choices=entry.choices,
+        edges=edges(entry, tried, facts.task),
+        val_acc=measures.val_acc(entry),
+        test_acc=measures.test_acc(entry),
+        test_clipped_loss=measures.test_clipped_loss(entry),
+        test_brier=measures.test_brier(entry),
+        reliability=reliability(entry),
+        difference=against[0] if against else None,
+        verdict=verdict(*against, options.equivalence, facts.task.unit) if against else None,
+        cost=cost(entry, target, histories),
+        curves=curves(
+            [histories.of(record.folder) for record in chosen],
+            [record.result.group_size for record in chosen],
+            facts.overlap,
+        ),
+        expected_best=expected_best(entry.outcomes, facts.guess, measures.over),
+        ensemble=ensemble(entry, measures.held_out) if facts.task.same_test_rows else None,
+        test_metrics=measures.test_metrics(entry),
+        notes=entry.notes,
+    )
+
+
+def _verdicts(
+    found: Sequence[_OnTask], across: Sequence[AcrossTasks], reference: str | None
+) -> list[Verdict]:
+    """The most important first: over all data sets; then by task the answer, guessing, the best
+    network, and every learner against the reference, best first."""
+    told = [
+        over_all(line, reference)
+        for line in across
+        if reference is not None and line.learner != reference
+        if any(r.learner == line.learner and r.is_network for task in found for r in task.results)
+    ]
+    told += untested(across) if told else []
+    for task in found:
+        told += task.summaries
+        told += [r.verdict for r in best_first(task.results, task.task) if r.verdict is not None]
+    return told

@@ -1,0 +1,234 @@
+"""Training curves of selected runs, their costs, and the worth of a tuning budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln, stdtrit
+
+from nnexp.analysis.records import Entry, Outcome
+from nnexp.analysis.statistics import LEVEL
+from nnexp.analysis.types import Band, Cost, Curves, Estimate
+from nnexp.errors import DataError
+from nnexp.runs.record import read_metrics
+
+# --------------------------------------------------------------------------------------------------
+# Training curves of chosen runs, by epoch and by second.
+#
+# Axes: R runs, G points of the grid.
+# --------------------------------------------------------------------------------------------------
+
+TAGS = ("train/loss", "val/loss", "train/acc", "val/acc")
+_MOST_POINTS = 200
+
+Floats = NDArray[np.float64]
+Epochs = list[dict[str, float | None]]
+
+
+class Histories:
+    """``metrics.jsonl`` of runs, each read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, Epochs] = {}
+
+    def of(self, folder: Path) -> Epochs:
+        """The epochs of a run; none if the file cannot be read."""
+        if folder not in self._known:
+            try:
+                self._known[folder] = read_metrics(folder)
+            except DataError:
+                self._known[folder] = []
+        return self._known[folder]
+
+
+def curves(
+    histories: Sequence[Epochs], group_sizes: Sequence[int], overlap: float
+) -> Curves | None:
+    """Mean and interval over runs; None if no run has a history.
+
+    Of the seconds of runs that trained together each run counts an equal share, as in ``cost``.
+
+    Args:
+        group_sizes: how many runs trained together with each, itself included.
+    """
+    by_epoch = _bands(histories, "epoch", [1] * len(histories), overlap)
+    by_second = _bands(histories, "seconds", group_sizes, overlap)
+    return Curves(by_epoch=by_epoch, by_second=by_second) if by_epoch or by_second else None
+
+
+def _bands(
+    histories: Sequence[Epochs], axis: str, divisors: Sequence[int], overlap: float
+) -> dict[str, Band]:
+    found = {}
+    for tag in TAGS:
+        measured = [_series(history, axis, tag) for history in histories]
+        series = [(x / by, y) for (x, y), by in zip(measured, divisors, strict=True) if len(x)]
+        if series:
+            most = 1.0 if tag.endswith("acc") else np.inf
+            found[tag] = _band(series, overlap, most, whole=axis == "epoch")
+    return found
+
+
+def _series(history: Epochs, axis: str, tag: str) -> tuple[Floats, Floats]:
+    """The places and values of a tag, where it was measured."""
+    known = [(line.get(axis), line.get(tag)) for line in history]
+    kept = [(x, y) for x, y in known if x is not None and y is not None]
+    return np.array([x for x, _ in kept], np.float64), np.array([y for _, y in kept], np.float64)
+
+
+def _band(
+    series: Sequence[tuple[Floats, Floats]], overlap: float, most: float, *, whole: bool
+) -> Band:
+    """Of values from 0 to ``most``. A run that stopped earlier than others keeps its last value."""
+    first, last = max(x[0] for x, _ in series), max(x[-1] for x, _ in series)
+    first = min(first, last)
+    num_points = max(1, min(_MOST_POINTS, round(last - first) + 1 if whole else _MOST_POINTS))
+    grid = np.linspace(first, last, num_points)
+    if whole:
+        grid = np.unique(np.round(grid))
+    values = np.stack([np.interp(grid, x, y) for x, y in series])  # [R, G]
+    mean, half = values.mean(0), np.zeros(len(grid))
+    num = len(series)
+    if num > 1:
+        error = values.std(0, ddof=1) * np.sqrt(1 / num + overlap)
+        half = float(stdtrit(num - 1, (1 + LEVEL) / 2)) * error
+    return Band(
+        x=_numbers(grid),
+        mean=_numbers(mean),
+        low=_numbers(np.maximum(mean - half, 0)),
+        high=_numbers(np.minimum(mean + half, most)),
+    )
+
+
+def _numbers(values: Floats) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+# --------------------------------------------------------------------------------------------------
+# What learners cost: medians over chosen runs.
+# --------------------------------------------------------------------------------------------------
+
+TARGET_SHARE = 0.98
+
+
+def target_acc(entries: Sequence[Entry]) -> float | None:
+    """A task's target: 98 % of the best mean validation accuracy that any learner has."""
+    means = [
+        sum(accs) / len(accs)
+        for entry in entries
+        if (accs := [c.val_acc for c in entry.choices if c.val_acc is not None])
+    ]
+    return TARGET_SHARE * max(means) if means else None
+
+
+def cost(entry: Entry, target: float | None, histories: Histories) -> Cost:
+    """Of a network from its chosen runs; of a baseline from what runs recorded of it.
+
+    Of the seconds of runs that trained together each run counts an equal share.
+    A baseline has reached the target, if it does, when it has been trained: where the record does
+    not part training from tuning, this is not known.
+    """
+    if not entry.is_network:
+        reaches = [
+            outcome.train_seconds
+            if outcome.train_seconds is not None and (outcome.choice.val_acc or 0) >= (target or 2)
+            else math.inf
+            for outcome in entry.outcomes
+        ]
+        records = []
+    else:
+        records = [record for outcome in entry.outcomes for record in outcome.records]
+        reaches = [
+            _reached(histories.of(record.folder), target) / record.result.group_size
+            for record in records
+        ]
+    reached = median(reaches) if reaches else math.inf
+    return Cost(
+        num_parameters=_whole(_median(record.result.num_parameters for record in records)),
+        train_seconds=_median(outcome.train_seconds for outcome in entry.outcomes),
+        target_seconds=reached if math.isfinite(reached) else None,
+        predict_seconds=_median(outcome.predict_seconds for outcome in entry.outcomes),
+        tune_seconds=_median(outcome.tune_seconds for outcome in entry.outcomes),
+        shared=any(record.result.group_size > 1 for record in records),
+        largest_group=max((record.result.group_size for record in records), default=1),
+    )
+
+
+def _reached(history: Epochs, target: float | None) -> float:
+    """When the validation accuracy first was the target; infinite if it never was."""
+    for line in history:
+        acc, seconds = line.get("val/acc"), line.get("seconds")
+        if target is not None and acc is not None and seconds is not None and acc >= target:
+            return seconds
+    return math.inf
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(median(known)) if known else None
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
+# --------------------------------------------------------------------------------------------------
+# Expected best validation accuracy against the number of settings tried.
+#
+# Axes: S settings, n splits.
+# --------------------------------------------------------------------------------------------------
+
+
+def expected_maximum(values: Sequence[float]) -> Floats:
+    """The expected largest of m of the S values, drawn without replacement, for m = 1 ... S [S].
+
+    Unbiased for the expected best of m settings of their distribution (Dodge et al. 2019, whose
+    own estimator draws with replacement and is biased down, as Tang et al. 2020 show). The i-th
+    smallest is the largest of m in C(i - 1, m - 1) of C(S, m) draws.
+    """
+    ascending = np.sort(np.asarray(values, np.float64))
+    total = len(ascending)
+    place = np.arange(1, total + 1)  # i
+    drawn = place[:, None]  # m
+    ways = _log_choose(np.maximum(place, drawn) - 1, drawn - 1)
+    weights = np.where(place >= drawn, np.exp(ways - _log_choose(total, drawn)), 0.0)  # [m, i]
+    expected: Floats = weights @ ascending
+    return expected
+
+
+def expected_best(
+    outcomes: Sequence[Outcome],
+    guess: float,
+    estimate: Callable[[Sequence[float]], Estimate | None],
+) -> Band | None:
+    """Per split, then the mean over splits; None where fewer than two settings were tried.
+
+    Args:
+        guess: what a setting gives that failed.
+        estimate: mean and interval of one value a split.
+    """
+    curves = [
+        expected_maximum([guess if t.val_acc is None else t.val_acc for t in outcome.tried])
+        for outcome in outcomes
+    ]
+    length = min(map(len, curves), default=0)
+    if length < 2:
+        return None
+    found = [estimate([float(curve[m]) for curve in curves]) for m in range(length)]
+    known = [point for point in found if point is not None]
+    return Band(
+        x=tuple(float(m) for m in range(1, length + 1)),
+        mean=tuple(point.mean for point in known),
+        low=tuple(point.interval.low if point.interval else point.mean for point in known),
+        high=tuple(point.interval.high if point.interval else point.mean for point in known),
+    )
+
+
+def _log_choose(n: NDArray[np.int64] | int, k: NDArray[np.int64]) -> Floats:
+    chosen: Floats = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return chosen

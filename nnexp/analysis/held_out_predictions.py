@@ -1,0 +1,210 @@
+"""Predictions of the test rows, and what they say: ensembles, calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnexp.analysis.records import Entry, Outcome
+from nnexp.analysis.types import Ensemble, Reliability
+from nnexp.errors import DataError
+from nnexp.runs.folder import PREDICTIONS_FILE
+from nnexp.runs.predictions import Predictions, read_predictions
+from nnexp.scoring_rules import clipped_losses
+
+# --------------------------------------------------------------------------------------------------
+# Predictions of the test rows, read for chosen runs alone, where all splits have the same rows.
+#
+# Axes: n splits, N test rows, C classes.
+# --------------------------------------------------------------------------------------------------
+
+Floats = NDArray[np.float64]
+_RUNS_ASKED = 3  # of those that tell of a baseline, before it counts as not recorded
+
+
+@dataclass(frozen=True, eq=False)
+class RowScores:
+    """Of each test row [N], the mean over a learner's runs on one split."""
+
+    correct: Floats
+    clipped_loss: Floats | None  # None for a baseline, of which classes alone are recorded
+    brier: Floats | None
+
+
+class HeldOut:
+    """What learners said of a task's test rows.
+
+    Args:
+        num_classes: C; a split on which all failed counts as guessing one of them.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self._num_classes = num_classes
+        self._known: dict[Path, Predictions | None] = {}
+        self._problems: dict[Path, str] = {}
+        self._rows: NDArray[np.int32] | None = None
+
+    def scores(self, entry: Entry) -> dict[str, RowScores]:
+        """By split. Empty unless all is known of the same rows."""
+        found = {o.choice.split: self._scores(entry, o) for o in entry.outcomes}
+        known = [told for told in found.values() if told is not None]
+        failed = {o.choice.split for o in entry.outcomes if o.choice.failed}
+        if not known or any(told is None and split not in failed for split, told in found.items()):
+            return {}
+        guessed = self._guessed(len(known[0].correct))
+        return {split: told or guessed for split, told in found.items()}
+
+    def predictions(self, folder: Path) -> Predictions | None:
+        """Of one run; None if they cannot be read, or are of other rows than the first's."""
+        if folder not in self._known:
+            self._known[folder] = self._read(folder)
+        return self._known[folder]
+
+    def labels(self, entries: Sequence[Entry]) -> NDArray[np.int32] | None:
+        """The right classes [N] of the test rows, from the first chosen runs of each network."""
+        for entry in entries:
+            if entry.is_network:
+                for record in [r for o in entry.outcomes for r in o.records][:_RUNS_ASKED]:
+                    told = self.predictions(record.folder)
+                    if told is not None and len(told.labels):
+                        return told.labels
+        return None
+
+    def problem(self, entry: Entry) -> str | None:
+        """Why ``scores`` are empty: the first file that lacks, and how many more do."""
+        folders = list(dict.fromkeys(r.folder for o in entry.outcomes for r in o.records))
+        lacking = [self._problems[folder] for folder in folders if folder in self._problems]
+        if not lacking:
+            if entry.baseline is None or not folders:
+                return None
+            return f"{folders[0] / PREDICTIONS_FILE} has none of {entry.learner}"
+        more = len(lacking) - 1
+        return lacking[0] + (f" (and {more} more file{'s' if more > 1 else ''})" if more else "")
+
+    def _read(self, folder: Path) -> Predictions | None:
+        try:
+            read = read_predictions(folder)
+        except DataError as error:
+            self._problems[folder] = str(error)
+            return None
+        if self._rows is None:
+            self._rows = read.rows
+        if np.array_equal(read.rows, self._rows):
+            return read
+        path = folder / PREDICTIONS_FILE
+        self._problems[folder] = f"{path} has other test samples than those that were read first"
+        return None
+
+    def _scores(self, entry: Entry, outcome: Outcome) -> RowScores | None:
+        folders = [record.folder for record in outcome.records]
+        if entry.baseline is None:
+            read = [self.predictions(folder) for folder in folders]
+            known = [_of_network(told) for told in read if told is not None]
+            return _mean(known) if known and len(known) == len(read) else None
+        # Those that were read for networks first.
+        folders.sort(key=lambda folder: folder not in self._known)
+        for folder in folders[:_RUNS_ASKED]:
+            told = self.predictions(folder)
+            if told is not None and entry.baseline in told.baselines:
+                right = told.baselines[entry.baseline] == told.labels
+                return RowScores(right.astype(np.float64), None, None)
+        return None
+
+    def _guessed(self, num_rows: int) -> RowScores:
+        """As a failed run counts: see ``selection``."""
+        share = 1 / self._num_classes
+        numbers = (share, math.log(self._num_classes), 1 - share)
+        correct, loss, brier = (np.full(num_rows, number) for number in numbers)
+        return RowScores(correct, loss, brier)
+
+
+def _of_network(told: Predictions) -> RowScores:
+    """As :mod:`nnexp.scoring_rules` has them, row by row."""
+    rows = np.arange(len(told.labels))
+    differences = told.probabilities.astype(np.float64)
+    differences[rows, told.labels] -= 1
+    return RowScores(
+        correct=(told.predicted == told.labels).astype(np.float64),
+        clipped_loss=clipped_losses(told.probabilities[rows, told.labels]),
+        brier=(differences**2).sum(1),
+    )
+
+
+def _mean(runs: Sequence[RowScores]) -> RowScores:
+    """Of one run or more of a network."""
+    return RowScores(
+        correct=np.mean([run.correct for run in runs], axis=0),
+        clipped_loss=np.mean([r.clipped_loss for r in runs if r.clipped_loss is not None], axis=0),
+        brier=np.mean([run.brier for run in runs if run.brier is not None], axis=0),
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# More from probabilities: the ensemble of a learner's runs, and how reliable they are.
+#
+# Axes: M members, N test rows, C classes.
+# --------------------------------------------------------------------------------------------------
+
+
+def ensemble(entry: Entry, held_out: HeldOut) -> Ensemble | None:
+    """The mean of the members' probabilities, on test rows that all of them have.
+
+    None for a baseline, fewer than two members, or where a member's predictions are not there.
+    """
+    records = [record for outcome in entry.outcomes for record in outcome.records]
+    if not entry.is_network or len(records) < 2:
+        return None
+    predictions = [held_out.predictions(record.folder) for record in records]
+    known = [told for told in predictions if told is not None]
+    if len(known) < len(records):
+        return None
+    labels = known[0].labels
+    mean = np.stack([told.probabilities for told in known]).mean(0, dtype=np.float64)  # [N, C]
+    accs = [float((told.predicted == labels).mean()) for told in known]
+    val_accs = [record.result.metrics["val/acc"] or 0.0 for record in records]
+    right = mean[np.arange(len(labels)), labels]
+    return Ensemble(
+        num_members=len(known),
+        test_acc=float((mean.argmax(1) == labels).mean()),
+        test_clipped_loss=float(clipped_losses(right).mean()),
+        best_member_acc=accs[int(np.argmax(val_accs))],
+        mean_member_acc=float(np.mean(accs)),
+    )
+
+
+def reliability(entry: Entry) -> Reliability | None:
+    """Bins pooled over splits; None where no run recorded them.
+
+    The expected calibration error is the mean over predictions of their bin's difference between
+    accuracy and confidence (Naeini et al. 2015).
+    """
+    totals: dict[int, tuple[float, float, int]] = {}
+    for calibration in (told for outcome in entry.outcomes for told in outcome.calibrations):
+        columns = (calibration[key] for key in ("count", "confidence", "accuracy"))
+        for place, (count, confidence, accuracy) in enumerate(zip(*columns, strict=True)):
+            if count:
+                before = totals.get(place, (0.0, 0.0, 0))
+                more = (confidence * count, accuracy * count, count)
+                totals[place] = (before[0] + more[0], before[1] + more[1], before[2] + more[2])
+    if not totals:
+        return None
+    bins = [totals[place] for place in sorted(totals)]
+    confidence = [total / count for total, _, count in bins]
+    accuracy = [right / count for _, right, count in bins]
+    counts = [count for _, _, count in bins]
+    gaps = _weighted(zip(confidence, accuracy, counts, strict=True))
+    return Reliability(
+        confidence=tuple(confidence),
+        accuracy=tuple(accuracy),
+        count=tuple(counts),
+        expected_calibration_error=gaps / sum(counts),
+    )
+
+
+def _weighted(bins: Iterable[tuple[float, float, int]]) -> float:
+    return sum(abs(accuracy - confidence) * count for confidence, accuracy, count in bins)

@@ -1,0 +1,289 @@
+"""Learners: which one a run is of, baselines among them, and their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nnexp.analysis.names import (
+    NAMING,
+    NOT_THE_LEARNER,
+    canonical,
+    component_names,
+    flatten,
+    is_under,
+    order,
+    unique_names,
+)
+from nnexp.analysis.records import Entry, Outcome, RunRecord, TaskFacts, Tried
+from nnexp.analysis.types import Choice, LearnerOnTask, Setting, Task
+from nnexp.baselines.base import labels
+
+# --------------------------------------------------------------------------------------------------
+# Which learner a run is of, and with which setting.
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineLearner:
+    """A baseline with one config; another list of values to try is another learner."""
+
+    learner: str
+    name: str  # in result.json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learners:
+    """Of every run, by its place in the records."""
+
+    networks: Mapping[int, str]
+    settings: Mapping[int, Setting]
+    baselines: Mapping[int, Mapping[str, BaselineLearner]]  # by name in result.json
+    network_names: tuple[str, ...]  # sorted
+    baseline_names: tuple[str, ...]
+    num_without_config: int
+
+
+def find_learners(
+    records: Sequence[RunRecord], indices: Sequence[int], tuned: Sequence[str]
+) -> Learners:
+    """The learners of the runs at ``indices``.
+
+    A run that was recorded without its config is of the learner that its arm names, with nothing
+    tuned. A key of ``tuned`` stands for all below it; of these, a setting tells those that vary.
+    """
+    flat = {i: flatten(records[i].result.config) for i in indices}
+    own = {
+        i: {k: v for k, v in flat[i].items() if not is_under(k, (*NOT_THE_LEARNER, *tuned))}
+        for i in indices
+    }
+    names = unique_names(
+        {i: _network_key(records[i], own[i]) for i in indices},
+        {i: _network_base(records[i], own[i]) for i in indices},
+        {i: {k: v for k, v in own[i].items() if k not in NAMING} for i in indices},
+    )
+    baselines = _baselines(records, indices, flat)
+    found = {learner.learner: learner for _, told in baselines for learner in told.values()}
+    places = list(labels())
+    return Learners(
+        networks=names,
+        settings=_settings(names, flat, tuned),
+        baselines=dict(baselines),
+        network_names=tuple(sorted(set(names.values()))),
+        baseline_names=tuple(
+            sorted(
+                found,
+                key=lambda n: (
+                    places.index(found[n].name) if found[n].name in places else len(places),
+                    n,
+                ),
+            )
+        ),
+        num_without_config=sum(not records[i].result.config for i in indices),
+    )
+
+
+def _network_key(record: RunRecord, own: Mapping[str, Any]) -> str:
+    return canonical(own) if record.result.config else record.result.arm
+
+
+def _network_base(record: RunRecord, own: Mapping[str, Any]) -> str:
+    if not record.result.config:
+        return record.result.arm
+    return component_names(own) or "network"  # both are tuned
+
+
+def _settings(
+    names: Mapping[int, str], flat: Mapping[int, Mapping[str, Any]], tuned: Sequence[str]
+) -> dict[int, Setting]:
+    """Of each run what is tuned: keys that are named, and of those below a named one what varies
+    among the runs of its learner."""
+    values = {i: {k: v for k, v in keys.items() if is_under(k, tuned)} for i, keys in flat.items()}
+    keys = {key for setting in values.values() for key in setting}
+    seen: dict[tuple[str, str], set[str]] = {}
+    for i, setting in values.items():
+        for key in keys:
+            text = canonical({"": setting[key]}) if key in setting else ""
+            seen.setdefault((names[i], key), set()).add(text)
+    return {
+        i: {k: setting[k] for k in sorted(setting) if k in tuned or len(seen[names[i], k]) > 1}
+        for i, setting in values.items()
+    }
+
+
+def _baselines(
+    records: Sequence[RunRecord], indices: Sequence[int], flat: Mapping[int, Mapping[str, Any]]
+) -> list[tuple[int, dict[str, BaselineLearner]]]:
+    """Baselines by run; the config of each decides which learner it is."""
+    told = list(_baseline_configs(records, indices, flat))
+    learners: dict[tuple[int, str], str] = {}
+    for name in dict.fromkeys(name for _, name, _ in told):
+        mine = {i: config for i, other, config in told if other == name}
+        unique = unique_names(
+            {i: canonical(config) for i, config in mine.items()},
+            dict.fromkeys(mine, labels().get(name, name.replace("_", " "))),
+            mine,
+        )
+        learners |= {(i, name): learner for i, learner in unique.items()}
+    found: dict[int, dict[str, BaselineLearner]] = {i: {} for i in indices}
+    for i, name, _ in told:
+        found[i][name] = BaselineLearner(learner=learners[i, name], name=name)
+    return list(found.items())
+
+
+def _baseline_configs(
+    records: Sequence[RunRecord], indices: Sequence[int], flat: Mapping[int, Mapping[str, Any]]
+) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    for i in indices:
+        for name in records[i].result.baselines:
+            prefix = f"baseline.{name}."
+            yield (
+                i,
+                name,
+                {
+                    key.removeprefix(prefix): value
+                    for key, value in flat[i].items()
+                    if key.startswith(prefix) and not key.endswith(".memory_mb")
+                },
+            )
+
+
+# --------------------------------------------------------------------------------------------------
+# Baselines as learners: what runs recorded of them, once a split.
+# --------------------------------------------------------------------------------------------------
+
+_MEASURED = (
+    "val/acc", "val/clipped_loss", "test/acc", "test/clipped_loss", "test/brier", "calibration",
+    "tried", "rows", "seconds", "note", "skipped",
+)  # fmt: skip
+
+
+def baseline_entry(
+    learner: str, name: str, facts: TaskFacts, runs: Sequence[tuple[str, RunRecord]]
+) -> Entry:
+    """A baseline on a task, from the runs (split, record) that tell of it; there is at least one.
+
+    Runs that share a split tell the same, as baselines are computed once a split: the first that
+    has numbers is taken. Where the split stays and seeds vary it is one fit, and one outcome.
+    """
+    by_split: dict[str, list[RunRecord]] = {}
+    notes: list[str] = []
+    for split, record in runs:
+        told = record.result.baselines[name]
+        if told.get("val/acc") is not None and told.get("test/acc") is not None:
+            by_split.setdefault(facts.only_draw or split, []).append(record)
+        reason = told.get("skipped")
+        notes += [f"left out: {reason}"] if reason else []
+        notes += [str(told["note"])] if told.get("note") else []
+    splits = facts.task.splits if facts.only_draw is None else (facts.only_draw,)
+    outcomes = [_outcome(name, split, by_split[split]) for split in splits if split in by_split]
+    return Entry(
+        learner=learner,
+        task=facts.task.name,
+        baseline=name,
+        outcomes=tuple(outcomes),
+        num_runs=len(outcomes),
+        notes=tuple(dict.fromkeys(notes)),
+        one_fit=facts.only_draw is not None,
+    )
+
+
+def _outcome(name: str, split: str, records: Sequence[RunRecord]) -> Outcome:
+    told = records[0].result.baselines[name]
+    tried = _tried(told)
+    calibration = told.get("calibration")
+    seconds = told.get("seconds")
+    return Outcome(
+        choice=Choice(
+            split=split,
+            setting=_setting(told, tried[0].setting if tried else {}),
+            val_acc=told["val/acc"],
+            test_acc=told["test/acc"],
+            folders=(),
+        ),
+        records=tuple(records),
+        tried=tried,
+        test_clipped_loss=told.get("test/clipped_loss"),
+        test_brier=told.get("test/brier"),
+        test_metrics=_further(name, records),
+        calibrations=() if calibration is None else (calibration,),
+        train_seconds=told.get("seconds/train"),
+        predict_seconds=told.get("seconds/predict"),
+        tune_seconds=seconds,
+    )
+
+
+def _further(name: str, records: Sequence[RunRecord]) -> dict[str, float | None]:
+    """Further metrics by name, each from the first run that has it: not all need ask for it."""
+    found: dict[str, float | None] = {}
+    for result in (record.result for record in records):
+        for metric in result.further:
+            if found.get(metric) is None:
+                found[metric] = result.baselines[name].get(f"test/{metric}")
+    return found
+
+
+def _tried(told: Mapping[str, Any]) -> tuple[Tried, ...]:
+    """What was tried (the first results have accuracies by k); without a list what was chosen."""
+    by_k = told.get("val/acc by k") or {}
+    listed = told.get("tried") or [{"k": int(k), "val/acc": acc} for k, acc in by_k.items()]
+    if not listed:
+        listed = [{**_setting(told, None), "val/acc": told["val/acc"]}]
+    tried = [
+        Tried(
+            setting={key: value for key, value in item.items() if not _is_measured(key)},
+            num_runs=1,
+            num_failed=int(item.get("val/acc") is None),
+            val_acc=item.get("val/acc"),
+        )
+        for item in listed
+    ]
+    return tuple(sorted(tried, key=lambda t: order(t.setting)))
+
+
+def _setting(told: Mapping[str, Any], like: Setting | None) -> Setting:
+    """What was chosen, by the keys that were tried; by all that is no measurement if unknown."""
+    if like:
+        return {key: told.get(key) for key in like}
+    return {} if like is not None else {k: v for k, v in told.items() if not _is_measured(k)}
+
+
+def _is_measured(key: str) -> bool:
+    return key in _MEASURED or "/" in key
+
+
+# --------------------------------------------------------------------------------------------------
+# The order in which learners of a task are told.
+# --------------------------------------------------------------------------------------------------
+
+
+def best_first(results: Iterable[LearnerOnTask], task: Task) -> list[LearnerOnTask]:
+    """Highest mean test accuracy first: learners with all splits of the task, then the others.
+
+    Means over different splits are not to be ranked: an easy split would make a learner better.
+    """
+    return sorted(results, key=lambda r: (*_place(r, task), r.learner))
+
+
+def lacking(result: LearnerOnTask, task: Task) -> int:
+    """On how many of the task's splits the learner has no result.
+
+    A baseline is fitted once where the split stays and the seeds of networks vary.
+    """
+    if task.unit == "seed" and not result.is_network:
+        return 0
+    return max(0, len(task.splits) - len(result.choices))
+
+
+def splits_in_order(result: LearnerOnTask, task: Task) -> str:
+    """``3 of 5 splits``, or seeds, where some are lacking, else nothing."""
+    total = len(task.splits)
+    missing = lacking(result, task)
+    return f"{total - missing} of {total} {task.unit}s" if missing and result.choices else ""
+
+
+def _place(result: LearnerOnTask, task: Task) -> tuple[bool, bool, float]:
+    if result.test_acc is None:
+        return True, True, 0.0
+    return False, lacking(result, task) > 0, -result.test_acc.mean

@@ -1,0 +1,283 @@
+"""How the numbers came about, and what a reader must know beside them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from nnexp.analysis.names import canonical, order, short_names, shown
+from nnexp.analysis.records import Entry, RunRecord, TaskFacts, Tried
+from nnexp.analysis.types import Estimate, Options, Protocol, Task, TriedSetting
+
+# --------------------------------------------------------------------------------------------------
+# What a reader must know beside the numbers: edges of ranges, budgets, splits that lack.
+# --------------------------------------------------------------------------------------------------
+
+
+def tried_settings(entry: Entry, estimate: Any) -> tuple[TriedSetting, ...]:
+    """Every setting over all splits, in order of its values.
+
+    Args:
+        estimate: from accuracies, one a split, to an Estimate or None.
+    """
+    groups: dict[str, list[Tried]] = {}
+    for outcome in entry.outcomes:
+        for tried in outcome.tried:
+            groups.setdefault(canonical(tried.setting), []).append(tried)
+    chosen = Counter(canonical(c.setting) for c in entry.choices if not c.failed)
+    found = []
+    for key, members in groups.items():
+        accs = [tried.val_acc for tried in members if tried.val_acc is not None]
+        val_acc: Estimate | None = estimate(accs)
+        found.append(
+            TriedSetting(
+                setting=members[0].setting,
+                num_runs=sum(tried.num_runs for tried in members),
+                num_failed=sum(tried.num_failed for tried in members),
+                val_acc=val_acc,
+                times_chosen=chosen[key],
+            )
+        )
+    return tuple(sorted(found, key=lambda t: order(t.setting)))
+
+
+def edges(entry: Entry, tried: Sequence[TriedSetting], task: Task) -> tuple[str, ...]:
+    """Numeric keys of which an end of the range was chosen on more than half of the splits.
+
+    Where one split stays, there is one choice for all seeds. Ends that no range could go beyond (0,
+    and 1 of whole numbers) are no edges.
+    """
+    told = []
+    choices = [choice for choice in entry.choices if not choice.failed]
+    keys = sorted({key for setting in tried for key in setting.setting})
+    names = short_names(keys)
+    for key in keys:
+        values = sorted(
+            {s.setting[key] for s in tried if key in s.setting and _is_number(s.setting[key])}
+        )
+        if len(values) < 2:
+            continue
+        for end in (values[-1], values[0]):
+            smallest = end == values[0]
+            if smallest and (end == 0 or (end == 1 and isinstance(end, int))):
+                continue
+            times = sum(choice.setting.get(key) == end for choice in choices)
+            if 2 * times > len(choices):
+                often = f", in {times} of {len(choices)} splits" if task.unit == "split" else ""
+                told.append(
+                    f"The best {names[key]} is at the edge of the grid ({shown(end)}{often}): "
+                    "widen the range"
+                )
+    return tuple(told)
+
+
+def budgets(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
+    """A remark for every group of tasks on which models tried different numbers of
+    configurations."""
+    texts: dict[str, list[str]] = {}
+    for facts in tasks:
+        mine = [
+            entry
+            for entry in entries
+            if entry.task == facts.task.name and entry.outcomes and entry.baseline != "majority"
+        ]
+        counts = {entry.learner: num_settings(entry) for entry in mine}
+        if len(set(counts.values())) > 1:
+            networks = [entry.learner for entry in mine if entry.is_network]
+            if len(networks) > 1 and len({counts[name] for name in networks}) == 1:
+                each = counts[networks[0]]
+                counts = {
+                    "networks": each,
+                    **{n: c for n, c in counts.items() if n not in networks},
+                }
+            by_count: dict[int, list[str]] = {}
+            for learner, count in counts.items():
+                by_count.setdefault(count, []).append(learner)
+            (most, names), *fewer = sorted(by_count.items(), reverse=True)
+            unit = "configuration" if most == 1 else "configurations"
+            told = ", ".join(
+                [
+                    f"{listed(names)} {most} {unit}",
+                    *(f"{listed(names)} {count}" for count, names in fewer),
+                ]
+            )
+            texts.setdefault(told, []).append(facts.task.name)
+    return [f"Unequal tuning budgets on {listed(names)}: {told}" for told, names in texts.items()]
+
+
+def listed(names: Sequence[str]) -> str:
+    """``KNN, SVM and boosting``."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def num_settings(entry: Entry) -> int:
+    """Different settings tried, on any split."""
+    return len({canonical(t.setting) for outcome in entry.outcomes for t in outcome.tried})
+
+
+def missing_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
+    """A warning of the models that lack as many splits of a task, for the same reason."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for facts in tasks:
+        total = len(facts.task.splits)
+        for entry in entries:
+            lacking = 0 if entry.one_fit else total - len(entry.outcomes)
+            if entry.task == facts.task.name and entry.outcomes and lacking:
+                stopped = bool(entry.num_failed.get("interrupted"))
+                why = "not run to completion" if stopped else "no run"
+                where = f"{lacking} of {total} {facts.task.unit}s of {entry.task}"
+                lines.setdefault((why, where), []).append(entry.learner)
+    told = []
+    for (why, where), names in lines.items():
+        verb = "was" if why.startswith("not") else "has"
+        if len(names) > 1:
+            verb = "were" if verb == "was" else "have"
+        them = "it is" if len(names) == 1 else "they are"
+        each = "it has" if len(names) == 1 else "they have"
+        told.append(
+            f"{', '.join(names)} {verb} {why} on {where}: {them} compared on the ones that {each}, "
+            "and ranked below the others"
+        )
+    return told
+
+
+def single_splits(tasks: Iterable[TaskFacts]) -> list[str]:
+    """A warning of tasks with one split: nothing can be said of chance."""
+    names = [facts.task.name for facts in tasks if len(facts.task.splits) == 1]
+    if not names:
+        return []
+    return [
+        f"Only one split of {', '.join(names)}: no interval and no verdict; run more seeds "
+        "('seed=range(10)')"
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# --------------------------------------------------------------------------------------------------
+# How the numbers came about, in lines.
+# --------------------------------------------------------------------------------------------------
+
+
+def protocol(
+    records: Sequence[RunRecord],
+    tasks: Sequence[TaskFacts],
+    entries: Sequence[Entry],
+    options: Options,
+) -> Protocol:
+    """Rows, splits, choice, budgets, seeds, intervals, versions and machine."""
+    lines = [("runs", _runs(records))]
+    for facts in tasks:
+        task = facts.task
+        lines.append(
+            (
+                f"samples of {task.name}",
+                f"{task.num_train:,} training, {task.num_val:,} validation and {task.num_test:,} "
+                f"test samples; {_counted(task.num_features, 'feature')}, "
+                f"{_counted(task.num_classes, 'class', 'classes')}; {_splits(facts)}",
+            )
+        )
+    tuned = ", ".join(options.tuned) or "nothing"
+    lines += [
+        (
+            "model selection",
+            "on each split, hyperparameters are selected on the validation set by accuracy (tuned: "
+            f"{tuned}; baselines: their own grids); test sets are read for the selected runs only; "
+            "a configuration with a failed run ranks below all without; where nothing else is "
+            "left, a failed run counts as guessing",
+        ),
+        ("configurations tried", _budgets(tasks, entries)),
+        (
+            "intervals",
+            "95 %: where splits are drawn anew, t over splits with Nadeau and Bengio's correction "
+            "for samples that splits share; where the test set is fixed, t over seeds with the "
+            "variance over test samples added (Owen); between baselines that were fitted once on "
+            "this training set, over test samples alone",
+        ),
+        (
+            "verdicts",
+            "better or worse: the interval excludes 0 and p < .05 after Holm's correction over the "
+            "models of a task; equivalent: the interval lies within "
+            f"±{100 * options.equivalence:g} pp; inconclusive: neither; better in: number of "
+            "pairs, ties counted half (Bouthillier et al. 2021)",
+        ),
+        ("seeds", _numbers(record.result.seed for record in records)),
+        ("versions", _versions(records)),
+        ("machine", _machine(records)),
+        ("times", _times(records)),
+    ]
+    return Protocol(lines=tuple(lines))
+
+
+def _runs(records: Sequence[RunRecord]) -> str:
+    counts = Counter(record.result.status for record in records)
+    told = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
+    return f"{len(records):,}: {told}" if records else "none"
+
+
+def _splits(facts: TaskFacts) -> str:
+    num = len(facts.task.splits)
+    if not facts.task.same_test_rows:
+        return f"{_counted(num, 'split')} drawn anew, stratified"
+    if facts.task.unit == "seed" or num == 1:
+        return f"one split, {_counted(num, 'seed')}"
+    return f"the same test set for {_counted(num, 'draw')} of training and validation sets"
+
+
+def _budgets(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> str:
+    """By learner, and by task where tasks differ."""
+    counts: dict[str, dict[str, int]] = {}
+    for entry in entries:
+        if entry.outcomes:
+            counts.setdefault(entry.learner, {})[entry.task] = num_settings(entry)
+    told = []
+    for learner, by_task in counts.items():
+        if len(set(by_task.values())) == 1:
+            told.append(f"{learner} {next(iter(by_task.values()))}")
+        else:
+            told.append(f"{learner} " + ", ".join(f"{n} on {task}" for task, n in by_task.items()))
+    return "; ".join(told) or "none"
+
+
+def _versions(records: Iterable[RunRecord]) -> str:
+    seen: dict[str, set[str]] = {}
+    for record in records:
+        for package, version in record.result.versions.items():
+            seen.setdefault(package, set()).add(version)
+    return ", ".join(f"{package} {' and '.join(sorted(v))}" for package, v in seen.items())
+
+
+def _machine(records: Iterable[RunRecord]) -> str:
+    counts = Counter(
+        f"{record.result.device}, {_counted(record.result.threads or 1, 'thread')}"
+        + (f", matrix products by {record.result.matmul}" if record.result.matmul else "")
+        for record in records
+        if record.result.device is not None
+    )
+    return "; ".join(f"{told} ({_counted(n, 'run')})" for told, n in counts.most_common())
+
+
+def _times(records: Sequence[RunRecord]) -> str:
+    sizes = [record.result.group_size for record in records]
+    if not sizes or max(sizes) == 1:
+        return "each run was trained solo"
+    return (
+        f"runs were trained in batches of {min(sizes)} to {max(sizes)}: each counts an equal "
+        "fraction of the time, in training as in tuning; a solo run would take longer"
+    )
+
+
+def _numbers(values: Iterable[int]) -> str:
+    """``0 to 9`` or ``0, 3, 7``."""
+    seen = sorted(set(values))
+    if len(seen) > 2 and seen[-1] - seen[0] == len(seen) - 1:
+        return f"{seen[0]} to {seen[-1]}"
+    more = f" and {len(seen) - 20} more" if len(seen) > 20 else ""
+    return ", ".join(map(str, seen[:20])) + more
+
+
+def _counted(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,226 @@
+"""Sentences over several differences, and the reference that learners are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from nnexp.analysis.differences import Measures
+from nnexp.analysis.grouping import GroupedRuns
+from nnexp.analysis.protocol import listed
+from nnexp.analysis.records import Entry, TaskFacts
+from nnexp.analysis.types import AcrossTasks, Estimate, Options, Task, Verdict, VerdictKind
+from nnexp.analysis.verdicts import points, signed
+from nnexp.baselines.base import labels
+from nnexp.errors import did_you_mean
+
+# --------------------------------------------------------------------------------------------------
+# Sentences over several differences: the best network of a task, guessing, all data sets.
+# --------------------------------------------------------------------------------------------------
+
+_MOST_NAMED = 6
+
+_PHRASES: dict[VerdictKind, str] = {
+    "better": "better than",
+    "equivalent": "equivalent to",
+    "undecided": "inconclusive against",
+    "not significant after correction": "not significantly different after correction from",
+    "too few": "not compared with",
+    "worse": "worse than",
+}
+
+
+def best_by_validation(entries: Sequence[Entry]) -> str | None:
+    """The learner with the best mean validation accuracy on common splits; the first of equals."""
+    splits = common_splits(entries)
+    means = {
+        entry.learner: fmean(entry.by_split[split].choice.val_acc or 0.0 for split in splits)
+        for entry in _candidates(entries)
+        if splits and any(choice.val_acc is not None for choice in entry.choices)
+    }
+    return max(means, key=lambda name: means[name]) if means else None
+
+
+def common_splits(entries: Sequence[Entry]) -> set[str]:
+    """The splits of all learners that have at least half as many as the one with the most.
+
+    A learner with fewer is no candidate: its splits could be easy ones, and to compare all on
+    these few would be to choose by chance.
+    """
+    own = [set(entry.by_split) for entry in _candidates(entries)]
+    return set.intersection(*own) if own else set()
+
+
+def _candidates(entries: Sequence[Entry]) -> list[Entry]:
+    most = max((len(entry.outcomes) for entry in entries), default=0)
+    return [entry for entry in entries if entry.outcomes and 2 * len(entry.outcomes) >= most]
+
+
+def best_network(
+    task: Task,
+    networks: Sequence[Entry],
+    pairwise: Mapping[tuple[str, str], VerdictKind],
+    test_accs: Mapping[str, Estimate | None],
+) -> Verdict | None:
+    """Which network the validation rows favour, and what the test rows say of it.
+
+    Args:
+        pairwise: verdicts on the first of two networks against the second, either way round.
+
+    None for fewer than two networks.
+    """
+    best = best_by_validation(networks)
+    if best is None or len(networks) < 2:
+        return None
+    groups: dict[VerdictKind, list[str]] = {}
+    for entry in networks:
+        if entry.learner != best:
+            kind = pairwise.get((best, entry.learner), "too few")
+            groups.setdefault(kind, []).append(entry.learner)
+    told = "; ".join(
+        f"{phrase} {_listed(groups[kind])}" for kind, phrase in _PHRASES.items() if kind in groups
+    )
+    acc = test_accs.get(best)
+    splits = common_splits(networks)
+    over = ""
+    if any(set(entry.by_split) != splits for entry in networks):
+        over = f" on the {len(splits)} common {task.unit}s"
+    sentence = (
+        f"Of {len(networks)} networks on {task.name}, {best} has the best validation accuracy"
+        f"{over}; on the test set it reaches {_percent(acc)} and is {told}"
+    )
+    return Verdict(kind="summary", sentence=sentence, task=task.name, learner=best)
+
+
+def chance(
+    facts: TaskFacts, entries: Sequence[Entry], measures: Measures, equivalence: float
+) -> Verdict | None:
+    """How learners compare with guessing, where none lies above it.
+
+    That none beats it, or all are equivalent to it, is said only where it is shown: every learner's
+    95 % interval of the difference ends within the equivalence (each of these holds at its level,
+    so all do: Berger 1982). Else it is said that none is shown to. There is no verdict where one
+    interval lies above 0, even if correction for the number of learners would take that away, nor
+    where a learner has none. Guessing is the majority-class baseline, else as ``Measures.guess``.
+    """
+    majority = next((e for e in entries if e.baseline == "majority" and e.outcomes), None)
+    learners = [entry for entry in entries if entry.outcomes and entry.baseline != "majority"]
+    if not learners:
+        return None
+    if majority is not None:
+        name = "the most frequent class"
+        told = [measures.difference(entry, majority)[0] for entry in learners]
+    else:
+        guess = measures.guess()
+        name = guess.name
+        told = [measures.over_guessing(entry, guess)[0] for entry in learners]
+    intervals = [difference.interval for difference in told if difference.interval is not None]
+    if len(intervals) < len(told) or any(interval.low > 0 for interval in intervals):
+        return None
+    best = max(told, key=lambda difference: difference.mean)
+    gap = f"{signed(best.mean)} pp"
+    if best.interval is not None:
+        gap += f" (95 % CI {signed(best.interval.low)} to {signed(best.interval.high)})"
+    most, task = f"the best, {best.learner}: {gap}", facts.task.name
+    limit = f"{100 * equivalence:g} pp"
+    if any(interval.high > equivalence for interval in intervals):
+        sentence = f"No evidence that any model beats guessing {name} on {task}; {most}"
+    elif any(interval.low < -equivalence for interval in intervals):
+        sentence = f"No model beats guessing {name} on {task} by more than {limit}; {most}"
+    else:
+        sentence = f"All models are equivalent to guessing {name} on {task} within ±{limit}; {most}"
+    return Verdict(kind="chance", sentence=sentence, task=task)
+
+
+def over_all(line: AcrossTasks, reference: str) -> Verdict:
+    """A learner against the reference over all data sets."""
+    tested = ""
+    if line.p_adjusted is not None:
+        tested = f"; Wilcoxon signed-rank test: p {line.p_adjusted:.2g} after Holm's correction"
+    return Verdict(
+        kind="summary",
+        sentence=(
+            f"{line.learner} vs {reference} over these {line.num_tasks} data sets: "
+            f"{line.wins} won, {line.ties} inconclusive or equivalent, {line.losses} lost{tested}"
+        ),
+        learner=line.learner,
+    )
+
+
+def untested(across: Sequence[AcrossTasks]) -> list[Verdict]:
+    """Why there is no test over the data sets, once for all learners."""
+    reasons = dict.fromkeys(line.descriptive_only for line in across if line.descriptive_only)
+    return [
+        Verdict(kind="summary", sentence=f"Results over data sets are {reason}")
+        for reason in reasons
+    ]
+
+
+def _percent(acc: Estimate | None) -> str:
+    return f"{points(acc.mean)} %" if acc else "no accuracy"
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) > _MOST_NAMED:
+        return f"{', '.join(names[:_MOST_NAMED])} and {len(names) - _MOST_NAMED} more"
+    return listed(names)
+
+
+# --------------------------------------------------------------------------------------------------
+# The learner that all others are compared with.
+# --------------------------------------------------------------------------------------------------
+
+
+def find_reference(placed: GroupedRuns, options: Options) -> tuple[str | None, list[str]]:
+    """The reference, and warnings about it.
+
+    It is a baseline by its name in a config (``knn``) or a learner by its name in the comparison.
+    If no run has it, the network with the best validation accuracy takes its place: validation
+    rows may choose it, as no test row does.
+    """
+    alive = {entry.learner: entry for entry in placed.entries if entry.outcomes}
+    asked = options.reference
+    named = [n for n, e in alive.items() if asked in (e.baseline, n)]
+    if not named:  # as somebody typed it
+        named = [n for n in alive if n.casefold() == asked.casefold()]
+    if not alive:
+        return None, ["no run was completed: there is nothing to compare"]
+    if len(alive) == 1:
+        (only,) = alive
+        return None, [f"{only} is the only model: there is nothing to compare it with"]
+    if named:
+        told = []
+        if len(named) > 1:
+            rest = ", ".join(named[1:])
+            told.append(f"the reference is {named[0]}; compared with it is also {rest}")
+        lacking = [
+            facts.task.name
+            for facts in placed.tasks
+            if not any(e.learner == named[0] and e.outcomes for e in placed.on(facts.task.name))
+        ]
+        if lacking:
+            told.append(
+                f"the reference {named[0]} was not run on {', '.join(lacking)}: no verdicts there"
+            )
+        return named[0], told
+    networks = [entry for entry in alive.values() if entry.is_network]
+    best = _best_over_tasks(placed)
+    told_name = labels().get(asked, asked)
+    hint = did_you_mean(asked, [*alive, *labels()])
+    hint = "" if asked in labels() else hint
+    if best is None or len(networks) == 0:
+        return None, [f"no run was compared with {told_name}{hint}: there are no verdicts"]
+    return best, [
+        f"no run was compared with {told_name}{hint}: the reference is {best}, the network with "
+        "the best validation accuracy"
+    ]
+
+
+def _best_over_tasks(placed: GroupedRuns) -> str | None:
+    """The network that is best by validation accuracy on most tasks; the first of equals."""
+    wins: dict[str, int] = {}
+    for facts in placed.tasks:
+        best = best_by_validation([e for e in placed.on(facts.task.name) if e.is_network])
+        if best is not None:
+            wins[best] = wins.get(best, 0) + 1
+    return max(wins, key=lambda name: wins[name]) if wins else None

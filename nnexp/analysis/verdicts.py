@@ -1,0 +1,334 @@
+"""The wording of verdicts: what may be said of a difference, and the headline of a task."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from nnexp.analysis.statistics import ALPHA, Uncertainty
+from nnexp.analysis.types import Difference, LearnerOnTask, Task, Verdict, VerdictKind
+
+# --------------------------------------------------------------------------------------------------
+# What may be said about a difference, by rule.
+#
+# A large p value is never taken for "no difference": that two learners are equivalent is said only
+# where the whole interval lies within what does not matter (two one-sided tests, Schuirmann 1987).
+# --------------------------------------------------------------------------------------------------
+
+MOST_SEEDS = 1000  # more than this is no advice
+FEWEST_PAIRS = 5  # of fewer the spread is too little known for advice
+
+
+def verdict(
+    difference: Difference, error: Uncertainty, equivalence: float, unit: str = "split"
+) -> Verdict:
+    """In this order: too few pairs; better or worse; equivalent; not significant; inconclusive.
+
+    Args:
+        error: of the difference; it says what more splits would decide.
+        equivalence: a share; a difference of less does not matter.
+        unit: what a pair is one of, ``split`` or ``seed``.
+    """
+    made = _verdict(difference, error, equivalence, unit)
+    return replace(made, task=difference.task, learner=difference.learner)
+
+
+def _verdict(difference: Difference, error: Uncertainty, equivalence: float, unit: str) -> Verdict:
+    a, b, task = difference.learner, difference.other, difference.task
+    found = difference.interval
+    if found is None:
+        if not difference.num_pairs:
+            return Verdict(kind="too few", sentence=f"{a} and {b} share no split on {task}")
+        gap, pair = signed(difference.mean), "one pair"
+        if error.one_fit:
+            pair = "one fit of each, without predictions on the test set"
+        return Verdict(
+            kind="too few",
+            sentence=f"{a} vs {b} on {task}: {gap} pp from {pair}, too few to compare",
+        )
+    within = max(abs(found.low), abs(found.high)) <= equivalence
+    excludes = found.low > 0 or found.high < 0
+    limit = f"±{100 * equivalence:g} pp"
+    pairs = _of_pairs(difference, error, unit)
+    gap = gap_text(difference.mean, found.low, found.high)
+    if excludes and (difference.p_adjusted or 0) < ALPHA:
+        small = f"; negligible: within {limit}" if within else ""
+        kind: VerdictKind = "better" if difference.mean > 0 else "worse"
+        verb = "beats" if kind == "better" else "is worse than"
+        return Verdict(kind=kind, sentence=f"{a} {verb} {b} on {task}: {gap}, {pairs}{small}")
+    if within:
+        return Verdict(
+            kind="equivalent",
+            sentence=f"{a} and {b} are equivalent within {limit} on {task}: {gap}, {pairs}",
+        )
+    if excludes:
+        return Verdict(
+            kind="not significant after correction",
+            sentence=(
+                f"{a} vs {b} on {task}: {gap}, {pairs}; not significant after correction for "
+                f"multiple comparisons (p {_p(difference.p_value)}, "
+                f"adjusted {_p(difference.p_adjusted)})"
+            ),
+        )
+    more, advice = _advice(difference, error, equivalence)
+    return Verdict(
+        kind="undecided",
+        sentence=f"{a} vs {b} on {task}: {gap}, {pairs}; inconclusive: {advice}",
+        seeds_needed=more,
+    )
+
+
+def _of_pairs(difference: Difference, error: Uncertainty, unit: str) -> str:
+    """``better in 8 of 10 splits``; without predictions nothing is said of other test samples."""
+    rows = "" if error.tells_of_rows else ", on this test set"
+    if difference.p_better is None:
+        return f"one fit of each{rows}"
+    pairs = f"{difference.num_pairs:,} {unit}s"
+    if difference.one_fit:
+        pairs = f"{difference.num_pairs:,} seeds against one fit"
+    ties = ""
+    if error.num_ties:
+        ties = f" ({error.num_ties:,} {'tie' if error.num_ties == 1 else 'ties'}, counted half)"
+    return f"better in {num_better(difference)} of {pairs}{ties}{rows}"
+
+
+def num_better(difference: Difference, sign: int = 1) -> str:
+    """``8``, or ``8.5`` as ties count half: the pairs in which the learner is better.
+
+    Args:
+        sign: -1 for the pairs in which the other is.
+    """
+    assert difference.p_better is not None
+    share = difference.p_better if sign > 0 else 1 - difference.p_better
+    halves = round(2 * share * difference.num_pairs)
+    return f"{halves // 2:,}{'.5' if halves % 2 else ''}"
+
+
+def seeds_needed(
+    mean: float, error: Uncertainty, equivalence: float, level: float = ALPHA
+) -> int | None:
+    """How many more splits would decide, if mean and spread stayed as they are.
+
+    p then is below ``level`` or the 95 % interval lies within the equivalence. None if no number
+    would, or more than ``MOST_SEEDS``: overlapping splits and a fixed set of test rows leave an
+    error that no number of splits takes away.
+    """
+
+    def decides(num: int) -> bool:
+        more = error.of(num)
+        within = abs(mean) + more.half_width <= equivalence
+        return within or more.half_width_at(level) < abs(mean)
+
+    if not decides(MOST_SEEDS):
+        return None
+    low, high = error.num, MOST_SEEDS  # the half-width falls with every split
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decides(middle) else (middle, high)
+    return high - error.num
+
+
+def _advice(
+    difference: Difference, error: Uncertainty, equivalence: float
+) -> tuple[int | None, str]:
+    """How many more seeds, and in words; what was seen so far is taken for the truth, and this is
+    said."""
+    if error.one_fit:
+        return None, "more seeds cannot change it"
+    if error.num < FEWEST_PAIRS:
+        return None, "too few pairs to estimate how many more are needed"
+    more = seeds_needed(difference.mean, error, equivalence, difference.level)
+    assumed = "if mean and spread stay the same, "
+    level = ""
+    if difference.level < ALPHA:
+        level = f" (at p < {difference.level:.2g}, corrected for multiple comparisons)"
+    if more is not None:
+        return (
+            more,
+            f"{assumed}about {more} more seed{'s' if more > 1 else ''} would settle it{level}",
+        )
+    if error.overlap:
+        why = ": the splits share too many samples"
+    elif error.row_variance is not None:
+        why = ": there are too few test samples"
+    else:
+        return None, f"{assumed}{MOST_SEEDS:,} seeds would not settle it{level}"
+    return None, f"{assumed}no number of seeds would settle it{level}{why}"
+
+
+def gap_text(mean: float, low: float, high: float) -> str:
+    """``+0.8 pp (95 % CI +0.3 to +1.2)``, with the decimals that show that an end is not 0."""
+    decimals = 1
+    if low * high > 0:
+        nearest = 100 * min(abs(low), abs(high))
+        decimals = min(max(1, math.ceil(-math.log10(2 * nearest))), 3)
+    elif high - low < 0.002:
+        decimals = 2
+    told = [signed(value, decimals) for value in (mean, low, high)]
+    return f"{told[0]} pp (95 % CI {told[1]} to {told[2]})"
+
+
+def signed(share: float, decimals: int = 1) -> str:
+    """A difference of shares in percentage points, with its sign: ``+0.8``."""
+    text = points(share, decimals)
+    return text if text.startswith("−") or float(text) == 0 else f"+{text}"
+
+
+def points(share: float, decimals: int = 1) -> str:
+    """A share in per cent, without a sign of nothing."""
+    text = f"{100 * share:.{decimals}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return "below 0.001" if value < 0.001 else f"{value:.2g}"
+
+
+# --------------------------------------------------------------------------------------------------
+# The answer to what a task is asked: does a network beat the reference, or which network is best?
+#
+# It sums up verdicts and never says more than they do.
+# --------------------------------------------------------------------------------------------------
+
+_COUNTED: dict[str, tuple[VerdictKind, ...]] = {
+    "equivalent": ("equivalent",),
+    "worse": ("worse",),
+    "inconclusive": ("undecided", "not significant after correction"),
+    "with too few pairs": ("too few",),
+}
+
+
+def headline(
+    task: Task,
+    results: Sequence[LearnerOnTask],
+    reference: str | None,
+    favourite: str | None,
+    equivalence: float,
+) -> Verdict | None:
+    """Return whether a network beats the reference on a task, in a sentence.
+
+    *Yes*: one is shown to. *No*: each is shown to be worse or equivalent. *Equivalent*: each is.
+    *No evidence*: none is shown to beat it, and not all are shown not to. *Unknown*: each has too
+    few pairs. None if no network was compared with the reference.
+
+    Args:
+        results: of all learners on the task, with their verdicts.
+        favourite: the network that the validation rows choose.
+        equivalence: a share; a difference of less is negligible.
+    """
+    compared = [r for r in results if r.is_network and r.verdict and r.difference]
+    if not compared:
+        return None
+    base = next((r for r in results if r.learner == reference), None)
+    its = f" ({points(base.test_acc.mean)} %)" if base and base.test_acc else ""
+    where = f"{reference} on {task.name}{its}"
+    limit = f"±{100 * equivalence:g} pp"
+    kinds = Counter(r.verdict.kind for r in compared if r.verdict)
+    best = next((r for r in compared if r.learner == favourite), compared[0])
+    if len(compared) == 1:
+        sentence = _of_one(compared[0], where, limit, equivalence)
+    else:
+        sentence = _of_several(compared, kinds, where, limit, equivalence)
+        if best.learner == favourite:
+            sentence += f"; the best by validation accuracy, {favourite}: {_lead(best)}"
+    return Verdict(kind="summary", sentence=sentence, task=task.name, learner=best.learner)
+
+
+def which_network(summary: Verdict, kinds: Sequence[VerdictKind]) -> Verdict:
+    """The answer where networks are compared with a network, before what is said of the best.
+
+    Args:
+        summary: of the network with the best validation accuracy.
+        kinds: the verdicts on it against each of the others.
+    """
+    told = set(kinds)
+    answer = "No network is clearly the best"
+    if told == {"better"}:
+        answer = "One network is the best"
+    elif told == {"equivalent"}:
+        answer = "The best network is equivalent to the others"
+    elif told == {"better", "equivalent"}:
+        answer = "Several networks are equivalent, and better than the others"
+    rest = summary.sentence
+    rest = f"of{rest[2:]}" if rest.startswith("Of ") else rest
+    return replace(summary, sentence=f"{answer}: {rest}")
+
+
+def _of_several(
+    compared: Sequence[LearnerOnTask],
+    kinds: Counter[VerdictKind],
+    where: str,
+    limit: str,
+    equivalence: float,
+) -> str:
+    """The answer, and how many networks are what."""
+    total = len(compared)
+    if kinds["better"]:
+        winners = [r for r in compared if r.verdict and r.verdict.kind == "better"]
+        answer = _yes(winners, limit, equivalence)
+        if len(winners) == total:
+            return f"{answer}: all {total} networks beat {where}"
+        verb = "beats" if len(winners) == 1 else "beat"
+        return f"{answer}: {len(winners)} of {total} networks {verb} {where}; {_counts(kinds)}"
+    if kinds["equivalent"] == total:
+        return f"Equivalent: all {total} networks match {where} within {limit}"
+    if kinds["worse"] == total:
+        return f"No: all {total} networks are worse than {where}"
+    if kinds["equivalent"] + kinds["worse"] == total:
+        # An equivalent one may be better by less.
+        few = limit.removeprefix("±")
+        return f"No: none of the {total} networks beats {where} by {few} or more: {_counts(kinds)}"
+    if kinds["too few"] == total:
+        return f"Unknown: too few pairs to compare the {total} networks with {where}"
+    claim = f"No evidence that any of the {total} networks beats {where}"
+    return f"{claim}: {_counts(kinds)}"
+
+
+def _counts(kinds: Counter[VerdictKind]) -> str:
+    """``4 are worse, 2 inconclusive``: the networks that do not beat the reference."""
+    told = [
+        (count, words)
+        for words, alike in _COUNTED.items()
+        if (count := sum(kinds[kind] for kind in alike))
+    ]
+    (first, words), *rest = told
+    parts = [f"{first} {'is' if first == 1 else 'are'} {words}"]
+    return ", ".join([*parts, *(f"{count} {words}" for count, words in rest)])
+
+
+def _of_one(result: LearnerOnTask, where: str, limit: str, equivalence: float) -> str:
+    assert result.verdict is not None  # headline keeps those that have one
+    name, kind = result.learner, result.verdict.kind
+    lead = _lead(result)
+    if kind == "better":
+        return f"{_yes([result], limit, equivalence)}: {name} beats {where}: {lead}"
+    if kind == "worse":
+        return f"No: {name} is worse than {where}: {lead}"
+    if kind == "equivalent":
+        return f"Equivalent: {name} matches {where} within {limit}: {lead}"
+    if kind == "too few":
+        return f"Unknown: too few pairs to compare {name} with {where}"
+    return f"No evidence that {name} beats {where}: {lead}, inconclusive"
+
+
+def _yes(winners: Sequence[LearnerOnTask], limit: str, equivalence: float) -> str:
+    small = all(_is_within(winner, equivalence) for winner in winners)
+    return f"Yes, by a negligible margin (within {limit})" if small else "Yes"
+
+
+def _lead(result: LearnerOnTask) -> str:
+    """``−1.2 pp (95 % CI −2.0 to −0.4)``."""
+    found = result.difference
+    assert found is not None  # headline keeps those that have one
+    if found.interval is None:
+        return f"{signed(found.mean)} pp" if found.num_pairs else "no difference is known"
+    return gap_text(found.mean, found.interval.low, found.interval.high)
+
+
+def _is_within(result: LearnerOnTask, equivalence: float) -> bool:
+    found = result.difference.interval if result.difference else None
+    return found is not None and max(abs(found.low), abs(found.high)) <= equivalence

@@ -1,0 +1,201 @@
+"""Baselines through scikit-learn: settings are compared, the best is fitted and tested.
+
+The chosen model is not fitted again on training and validation rows together: the network, whose
+best epoch the validation rows choose, does not learn from them either.
+
+Axis legend: ``M`` rows, ``D`` features, ``C`` classes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nnexp.baselines.base import FittedConfig, Learner, Settings
+from nnexp.baselines.selection import Arrays, Choice, Data, Found, compact
+from nnexp.errors import DataError
+from nnexp.scoring_rules import Scores, scores
+
+if TYPE_CHECKING:
+    from nnexp.baselines.base import Floats
+
+# Keeps a model, its calibration, the fit's seconds and probabilities of the validation rows.
+_Choice = Choice[tuple[Any, Any, float, torch.Tensor]]
+
+_ROWS_AT_ONCE = 8192  # of predictions
+_FITS_ON_ALL_ROWS = 3  # at most, where the settings were compared on fewer
+
+
+class SkippedError(Exception):
+    """A baseline is left out; the message says why."""
+
+
+def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Found:
+    """Choose by the validation rows, then read the test rows.
+
+    Raises:
+        SkippedError: the data are too large.
+        DataError: a class has no training row.
+    """
+    train = data.training(config.max_rows)
+    groups, too_large = _within_reason(learner, config, data, len(train.y), name)
+    if len(np.unique(train.y)) < data.num_classes:
+        raise DataError("not every class has a training row")
+    num_settings = sum(map(len, groups))
+    few = data.training(min(config.tune_rows or len(train.y), len(train.y)))
+    is_subset = num_settings > 1 and len(few.y) < len(train.y)
+    trial = _Trial(learner, data.arrays("val"))
+    choice = trial.choose(groups, few if is_subset else train)
+    tried = choice.tried
+    notes = [learner.note] if learner.note else []
+    if too_large:
+        notes.append(f"too large to try: {'; '.join(too_large)}")
+    if len(train.y) < len(data.rows["train"]):
+        notes.append(f"trained on {len(train.y)} of {len(data.rows['train'])} training rows")
+    if is_subset:
+        notes.append(f"settings compared by fits on {len(few.y)} rows")
+        choice, fallen = trial.again(choice, train)
+        notes += [f"not taken, for fitted on all rows {each}" for each in fallen]
+    if trial.unconverged:
+        notes.append(f"had not converged: {'; '.join(dict.fromkeys(trial.unconverged))}")
+    assert choice.val is not None
+    assert choice.kept is not None
+    model, calibration, train_seconds, of_val = choice.kept
+
+    test = data.arrays("test")  # all choices have been made
+    began = time.perf_counter()
+    (outputs,) = _outputs(learner, model, [choice.settings], test.x)
+    found = torch.from_numpy(learner.probabilities(outputs, calibration)).float()
+    predictions = found.argmax(1)
+    predict_seconds = time.perf_counter() - began
+    return Found(
+        choice.settings,
+        tried,
+        choice.val,
+        _scores(found, test),
+        compact(predictions, data.num_classes),
+        len(train.y),
+        predict_seconds,
+        train_seconds=train_seconds,
+        note="; ".join(notes) or None,
+        probabilities={"val": of_val, "test": found},
+    )
+
+
+def _within_reason(
+    learner: Learner, config: FittedConfig, data: Data, num_rows: int, name: str
+) -> tuple[list[list[Settings]], list[str]]:
+    """The groups that are not too large to fit to so many rows, and the settings of the others."""
+    groups, too_large, problem = [], [], ""
+    for group in learner.groups():
+        work = learner.work(group[-1], num_rows, data.x.shape[1], data.num_classes)
+        if config.max_cells is None or math.prod(size for size, _ in work) <= config.max_cells:
+            groups.append(group)
+        else:
+            too_large += [_told(settings) for settings in group]
+            sizes = " x ".join(f"{size} {unit}" for size, unit in work)
+            problem = f"{sizes} are more than baseline.{name}.max_cells={config.max_cells}"
+    if not groups:
+        raise SkippedError(problem)
+    return groups, too_large
+
+
+class _Trial:
+    """Fits, and compares on the validation rows."""
+
+    def __init__(self, learner: Learner, val: Arrays) -> None:
+        self._learner, self._val = learner, val
+        self.unconverged: list[str] = []
+
+    def choose(self, groups: Sequence[Sequence[Settings]], train: Arrays) -> _Choice:
+        """The best of the settings, with its model and calibration."""
+        choice: _Choice = Choice()
+        for group in groups:
+            began = time.perf_counter()
+            with _caught_convergence() as caught:
+                model = self._learner.fit(group, train)
+            fit_seconds = time.perf_counter() - began
+            if caught:
+                self.unconverged += [_told(settings) for settings in group]
+            outputs = _outputs(self._learner, model, group, self._val.x)
+            for settings, own in zip(group, outputs, strict=True):
+                calibration = self._learner.calibration(own, self._val.y)
+                found = torch.from_numpy(self._learner.probabilities(own, calibration)).float()
+                kept = (model, calibration, fit_seconds, found)
+                choice.offer(settings, _scores(found, self._val), kept)
+        return choice
+
+    def again(self, compared: _Choice, train: Arrays) -> tuple[_Choice, list[str]]:
+        """What was the best on fewer rows, fitted to all of them; and what turned out worse there.
+
+        More rows can do harm: where boosting has many classes and a high learning rate, the values
+        of its leaves may run away. Then the next best settings are fitted too, and the validation
+        rows choose once more.
+        """
+        best = next(t for t in compared.tried if compared.settings.items() <= t.items())
+        others = sorted((t for t in compared.tried if t is not best), key=lambda t: -t["val/acc"])
+        choice: _Choice = Choice()
+        fallen: dict[int, str] = {}
+        for place, expected in enumerate([best, *others][:_FITS_ON_ALL_ROWS]):
+            settings = {key: value for key, value in expected.items() if key != "val/acc"}
+            found = self.choose([[settings]], train)
+            assert found.val is not None
+            assert found.kept is not None
+            choice.offer(settings, found.val, found.kept)
+            if found.val.acc >= expected["val/acc"] - 2 * self._standard_error(expected["val/acc"]):
+                break
+            fallen[place] = (
+                f"{_told(settings)} has validation accuracy {found.val.acc:.3f} "
+                f"instead of {expected['val/acc']:.3f}"
+            )
+        taken = next(i for i, t in enumerate(choice.tried) if choice.settings.items() <= t.items())
+        return choice, [told for place, told in fallen.items() if place != taken]
+
+    def _standard_error(self, acc: float) -> float:
+        """Of an accuracy on the validation rows."""
+        return math.sqrt(acc * (1 - acc) / len(self._val.y))
+
+
+def _outputs(
+    learner: Learner, model: Any, group: Sequence[Settings], x: npt.NDArray[np.float32]
+) -> list[Floats]:
+    """Some rows at a time: what some models allocate grows with rows times classes squared."""
+    parts = [
+        learner.outputs(model, group, x[start : start + _ROWS_AT_ONCE])
+        for start in range(0, len(x), _ROWS_AT_ONCE)
+    ]
+    return [np.concatenate(own) for own in zip(*parts, strict=True)]
+
+
+def _scores(probabilities: torch.Tensor, rows: Arrays) -> Scores:
+    return scores(probabilities, torch.from_numpy(rows.y))
+
+
+def _told(settings: Settings) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
+
+
+@contextmanager
+def _caught_convergence() -> Iterator[list[str]]:
+    """What inside warns that it has not converged; other warnings are raised as ever."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    told: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        yield told
+    for warning in caught:
+        if issubclass(warning.category, ConvergenceWarning):
+            told.append(str(warning.message))
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )

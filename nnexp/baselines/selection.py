@@ -1,0 +1,206 @@
+"""How a baseline's hyperparameters are selected, and on which rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nnexp.data import Dataset
+from nnexp.data.preprocessing import apply
+from nnexp.data.source import Indices
+from nnexp.data.split import nested
+from nnexp.metrics import metric_keys
+from nnexp.rng import random_bits
+from nnexp.scoring_rules import Scores
+
+# --------------------------------------------------------------------------------------------------
+# The rows that a baseline learns from, chooses by and is tested on: those of the network.
+#
+# Axis legend: ``N`` rows of the whole table, ``M`` rows of one split, ``D`` features, ``C``
+# classes.
+# --------------------------------------------------------------------------------------------------
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of a split: features ``x`` [M, D], float32 or uint8, classes ``y`` [M], int64."""
+
+    x: Tensor
+    y: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """The same in the memory of the CPU, for scikit-learn."""
+
+    x: npt.NDArray[np.float32]
+    y: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set with its splits.
+
+    Pixels that are all scaled by one number stay what they are. Their neighbours are those of the
+    scaled table, but for ties that rounding of p / 255 to float32 breaks there, and are found by
+    products of bytes; scikit-learn gets the scaled rows.
+    """
+
+    x: Tensor  # [N, D] on the device that does the work: the scaled table, float32; or uint8
+    y: Tensor  # its classes [N]
+    rows: Mapping[str, Tensor]  # int64 indices into the table, by split: train, val, test
+    num_classes: int
+    seed: int  # what a baseline draws at random follows from it; conf/ has dataset.split_seed
+    unit: float = 1.0  # what ``x`` is to be multiplied by, if it is uint8
+
+    @classmethod
+    def of(cls, dataset: Dataset, seed: int, device: torch.device) -> Data:
+        """What a run sees whose ``dataset.split_seed`` is ``seed``."""
+        rows = {name: getattr(dataset, name).to(device) for name in SPLITS}
+        pixels, unit = dataset.pixels, float(dataset.scale[0])
+        if pixels is None or bool(dataset.shift.any()) or bool((dataset.scale != unit).any()):
+            pixels, unit = None, 1.0
+        x = dataset.x if pixels is None else pixels
+        return cls(x.to(device), dataset.y.to(device), rows, dataset.num_classes, seed, unit)
+
+    def split(self, name: str) -> Rows:
+        """The rows of ``train``, ``val`` or ``test``, on the device."""
+        rows = self.rows[name]
+        return Rows(self.x.index_select(0, rows), self.y.index_select(0, rows))
+
+    def labels(self, name: str) -> npt.NDArray[np.int64]:
+        """The classes of the same rows [M], in the memory of the CPU."""
+        labels: npt.NDArray[np.int64] = self.y.index_select(0, self.rows[name]).cpu().numpy()
+        return labels
+
+    def arrays(self, name: str) -> Arrays:
+        """The same for scikit-learn, scaled."""
+        return self._arrays(self.rows[name])
+
+    def training(self, most: int | None) -> Arrays:
+        """All training rows, or of more than ``most`` a subset of so many, a row a class at least.
+
+        Subsets are nested and stratified: of the whole training rows they are those that
+        ``dataset.num_train`` would take.
+        """
+        rows = self.rows["train"]
+        if most is None or most >= len(rows):
+            return self.arrays("train")
+        chosen = torch.from_numpy(self._order()[: max(most, self.num_classes)]).sort().values
+        return self._arrays(chosen.to(rows.device))
+
+    def _order(self) -> Indices:
+        """All training rows in an order of which every beginning is stratified."""
+        rows = self.rows["train"].cpu().numpy()
+        classes = self.y.index_select(0, self.rows["train"]).cpu().numpy()
+        keys = random_bits(len(self.x), self.seed, "split")
+        parts = [rows[classes == label] for label in range(self.num_classes)]
+        return nested([part[np.argsort(keys[part], kind="stable")] for part in parts], keys)
+
+    def _arrays(self, rows: Tensor) -> Arrays:
+        x, y = (table.index_select(0, rows).cpu().numpy() for table in (self.x, self.y))
+        if x.dtype == np.uint8:
+            x = apply(x, np.zeros(x.shape[1]), np.full(x.shape[1], self.unit))
+        return Arrays(x, y)
+
+
+# --------------------------------------------------------------------------------------------------
+# How a baseline's settings are chosen, and what is written down of it.
+# --------------------------------------------------------------------------------------------------
+
+Settings = dict[str, Any]
+Kept = TypeVar("Kept")
+
+MEASURES = (
+    "val/acc", "val/clipped_loss", "test/acc", "test/clipped_loss", "test/brier", "calibration",
+)  # fmt: skip
+
+
+@dataclass
+class Choice(Generic[Kept]):
+    """The best of the settings offered so far, on the validation rows.
+
+    Best is the highest accuracy; among equals the lowest clipped log-loss; among these the first.
+    """
+
+    tried: list[Settings] = field(default_factory=list)  # each with its "val/acc"
+    settings: Settings = field(default_factory=dict)
+    val: Scores | None = None
+    kept: Kept | None = None
+
+    def offer(self, settings: Settings, val: Scores, kept: Kept) -> None:
+        """One more; ``kept`` is what is needed to go on with it."""
+        self.tried.append({**settings, "val/acc": val.acc})
+        if self.val is None or _rank(val) > _rank(self.val):
+            self.settings, self.val, self.kept = settings, val, kept
+
+
+def _rank(val: Scores) -> tuple[float, float]:
+    return val.acc, -val.clipped_loss
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of a baseline: chosen on the validation rows, then tried on the test rows."""
+
+    settings: Settings
+    tried: list[Settings]
+    val: Scores
+    test: Scores
+    predictions: npt.NDArray[Any]  # classes of the test rows [M]
+    num_rows: int  # trained on
+    predict_seconds: float  # of the test rows
+    train_seconds: float | None = None
+    """Of the fit that is tested, which may serve other settings too; None: it learns nothing."""
+    note: str | None = None
+    probabilities: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """Of the rows of ``val`` and ``test``, [M, C] each: what metrics are computed from."""
+
+
+def found_record(
+    found: Found, seconds: float, metrics: Mapping[str, float | None]
+) -> dict[str, Any]:
+    """For ``result.json``, but for ``predicted``, which goes into a file of their own.
+
+    Args:
+        metrics: further ones by key, ``test/macro_f1``.
+    """
+    val, test = found.val, found.test
+    return {
+        **found.settings,
+        "val/acc": val.acc,
+        "val/clipped_loss": val.clipped_loss,
+        "test/acc": test.acc,
+        "test/clipped_loss": test.clipped_loss,
+        "test/brier": test.brier,
+        **metrics,
+        "calibration": test.calibration,
+        "seconds": round(seconds, 3),
+        "seconds/train": None if found.train_seconds is None else round(found.train_seconds, 3),
+        "seconds/predict": round(found.predict_seconds, 4),
+        "rows": found.num_rows,
+        "note": found.note,
+        "tried": found.tried,
+        "predicted": found.predictions,
+    }
+
+
+def skipped_record(reason: str, metrics: Iterable[str]) -> dict[str, Any]:
+    """The same of a baseline that was left out; ``metrics`` are the names of further ones."""
+    times = ("seconds", "seconds/train", "seconds/predict")
+    nothing = dict.fromkeys((*MEASURES, *metric_keys(metrics), *times, "rows", "note"))
+    return {"skipped": reason, **nothing, "tried": []}
+
+
+def compact(predictions: torch.Tensor, num_classes: int) -> npt.NDArray[Any]:
+    """Classes [M] in as few bytes as so many classes need."""
+    kind = np.min_scalar_type(max(num_classes - 1, 0))
+    return predictions.cpu().numpy().astype(kind)

@@ -1,0 +1,247 @@
+"""Where rows come from, and how they are split and scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from omegaconf import MISSING
+
+from nnexp.config.fields import Problems, choice, ranged
+from nnexp.errors import ConfigError
+from nnexp.registry import components, register_class
+from nnexp.scalers import SCALERS
+
+if TYPE_CHECKING:
+    from nnexp.data.source import Source
+
+DatasetT = TypeVar("DatasetT", bound="DatasetConfig")
+
+BUNDLED = ("digits", "iris", "wine", "breast_cancer")
+GENERATORS = ("moons", "circles", "blobs", "xor", "spirals", "checkerboard")
+
+
+@dataclass
+class DatasetConfig:
+    """What every data set has."""
+
+    name: str = MISSING
+    scaling: str = choice("standard", SCALERS)  # fitted on the training rows alone
+    num_train: int | None = ranged(None, ge=1)  # a nested stratified subset; null takes all rows
+    train_fraction: float = ranged(1.0, gt=0, le=1)  # the same as a share of the training rows
+    val_fraction: float = ranged(0.15, gt=0, lt=1)  # of the rows that are not official test rows
+    split_seed: int = ranged(0, ge=0)  # conf/ sets ${seed}
+
+    def check_rules(self) -> Problems:
+        """The number of training rows is said once."""
+        if self.num_train is not None and self.train_fraction != 1:
+            yield "train_fraction", f"must be 1 beside dataset.num_train={self.num_train}"
+
+    def read(self) -> Source:
+        """Read all rows as they are; the options of the split are not looked at.
+
+        Raises:
+            ConfigError: an option that does not fit the data.
+            DataError: a file that is missing, damaged or not what the config says.
+        """
+        raise ConfigError(
+            f"dataset={self.name}: its file must begin with one of the schemas "
+            f"{', '.join(components('dataset'))} in its defaults, as in "
+            "'- /schema/dataset@_here_: csv'"
+        )
+
+    def is_here(self) -> bool:
+        """Return whether the data can be read without fetching anything.
+
+        Raises:
+            DataError: a folder that cannot be looked through.
+        """
+        return True
+
+
+@dataclass
+class DrawnDatasetConfig(DatasetConfig):
+    """A data set without official test rows: they are drawn, stratified."""
+
+    test_fraction: float = ranged(0.2, gt=0, lt=1)  # of all rows
+
+    def check_rules(self) -> Problems:
+        """Something must be left to train on."""
+        yield from super().check_rules()
+        if self.val_fraction + self.test_fraction >= 1:
+            problem = (
+                f"leaves no training samples beside dataset.test_fraction={self.test_fraction}"
+            )
+            yield "val_fraction", problem
+
+
+@dataclass
+class UserDataset(DrawnDatasetConfig):
+    """Base of the data sets of other packages: fields of their own, and ``load``."""
+
+    def load(self) -> Any:
+        """Return ``(X, y)``, or with official test rows ``(X, y, test_X, test_y)``.
+
+        X is an array [M, D] of finite numbers, or a DataFrame, whose columns of text are one-hot
+        encoded; y holds M labels, integers, booleans or text. A sweep loads once for all its runs
+        with the same fields.
+        """
+        raise NotImplementedError
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.sources.arrays import source_of
+
+        return source_of(self.name, self.load(), f"dataset={self.name}: load()")
+
+
+def dataset(name: str) -> Callable[[type[DatasetT]], type[DatasetT]]:
+    """Register a data set, a dataclass derived from ``Dataset``, as ``dataset=<name>``.
+
+    Raises:
+        ConfigError: the class is no such dataclass, lacks ``load``, or the name is taken.
+    """
+
+    def decorate(cls: type[DatasetT]) -> type[DatasetT]:
+        base = UserDataset if issubclass(cls, UserDataset) else DatasetConfig
+        needs = ("load",) if base is UserDataset else ("read",)
+        return register_class("dataset", name, cls, base, needs=needs)
+
+    return decorate
+
+
+@dataset("bundled")
+@dataclass
+class BundledConfig(DrawnDatasetConfig):
+    """Real data that come with scikit-learn."""
+
+    source: str = choice("digits", BUNDLED)
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.sources.builtin import load_bundled
+
+        return load_bundled(self)
+
+
+@dataset("generated")
+@dataclass
+class GeneratedConfig(DrawnDatasetConfig):
+    """Points in the plane, drawn from ``seed``; every class has as many, to within one."""
+
+    generator: str = choice("moons", GENERATORS)
+    rows: int = ranged(1000, ge=2, le=100_000_000)
+    noise: float = ranged(0.1, ge=0, le=1e6)  # standard deviation, of each coordinate
+    seed: int = ranged(0, ge=0)  # another seed is another data set, with its own fingerprint
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.sources.builtin import load_generated
+
+        return load_generated(self)
+
+
+@dataclass
+class IDXFile:
+    """One file of an IDX data set, as published."""
+
+    file: str = MISSING
+    sha256: str | None = None  # of the published file; null: not checked, and not fetched
+    sha256_unpacked: str | None = None  # of the same file without its gzip; null: not checked
+
+
+@dataset("idx")
+@dataclass
+class IDXConfig(DatasetConfig):
+    """Images in the IDX format of MNIST, with official test rows. Pixels are divided by 255."""
+
+    root: str = MISSING  # the folder of the files, or one above it
+    download: bool = True  # fetch what is absent
+    urls: list[str] = field(default_factory=list)  # folders to fetch from, tried in this order
+    train_images: IDXFile = field(default_factory=IDXFile)
+    train_labels: IDXFile = field(default_factory=IDXFile)
+    test_images: IDXFile = field(default_factory=IDXFile)
+    test_labels: IDXFile = field(default_factory=IDXFile)
+    class_names: list[str] = field(default_factory=list)  # of labels 0, 1, ...; []: their numbers
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.sources.images import load_images
+
+        return load_images(self)
+
+    def is_here(self) -> bool:
+        """See ``DatasetConfig.is_here``."""
+        from nnexp.data.sources.images import has_images
+
+        return has_images(self)
+
+
+@dataset("arrays")
+@dataclass
+class ArraysConfig(DrawnDatasetConfig):
+    """Arrays in an .npz file: ``x`` [M, D] and the labels ``y`` [M], integers, booleans or text.
+
+    It may also hold ``test_x`` and ``test_y``, the official test rows, and ``feature_names`` [D].
+    """
+
+    name: str = "arrays"
+    path: str = MISSING
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.sources.arrays import load_arrays
+
+        return load_arrays(self)
+
+
+@dataset("csv")
+@dataclass
+class CSVConfig(DrawnDatasetConfig):
+    """A table in a text file, plain or gzip, one row a line.
+
+    A column is given by its name or, where no column has that name, by its number: 0 is the first,
+    -1 the last. A column that is not declared is numeric if all its values are numbers.
+    """
+
+    name: str = ""  # left empty: the file's name without its endings
+    path: str = MISSING
+    test_path: str | None = None  # official test rows in a file of their own
+    split_column: str | None = None  # or a column that says train, val or test
+    target: str = MISSING  # the column of the labels
+    header: bool | None = None  # null: found out
+    separator: str | None = None  # a character or tab; null: found out among tab ; | , and space
+    quote: str | None = '"'  # around a cell that holds a separator; null: quotes mean nothing
+    comment: str | None = None  # lines that start so are left out
+    encoding: str = "utf-8"
+    drop: list[str] = field(default_factory=list)  # columns to leave out
+    numeric: list[str] = field(default_factory=list)  # columns of numbers
+    categorical: list[str] = field(default_factory=list)  # columns to one-hot encode
+    missing: list[str] = field(default_factory=lambda: ["", "?"])  # cells that mean no value
+    impute_numeric: str = choice("error", ("error", "mean", "median"))  # of the training rows
+    impute_categorical: str = choice("error", ("error", "most_frequent", "category"))
+    target_strip: str = ""  # characters taken off both ends of a label, as the "." of adult.test
+
+    def check_rules(self) -> Problems:
+        """One official split at most, and a separator that can separate."""
+        if self.test_path is not None and self.split_column is not None:
+            yield "split_column", f"the split is given by dataset.test_path={self.test_path}"
+        if self.separator not in (None, "tab", "\\t") and (
+            len(self.separator) != 1 or self.separator in '"\r\n'
+        ):
+            yield "separator", "must be one character, or tab"
+        if self.quote is not None and (len(self.quote) != 1 or self.quote == self.separator):
+            yield "quote", "must be one character and not the separator, or null"
+        if self.comment == "":
+            yield "comment", "must be the text that a comment starts with, or null"
+        if self.test_path is None and self.split_column is None:
+            yield from super().check_rules()
+        else:
+            yield from DatasetConfig.check_rules(self)
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.sources.csv import load_csv
+
+        return load_csv(self)

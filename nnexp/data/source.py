@@ -1,0 +1,159 @@
+"""A source: all rows of a data set as they were read, and the cells of its columns."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+# --------------------------------------------------------------------------------------------------
+# A source: all rows of a data set as they were read.
+#
+# Axes: ``M`` rows of the whole table, ``D`` features, ``C`` classes.
+# --------------------------------------------------------------------------------------------------
+
+Doubles = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+RawTable = Doubles | npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """All rows of a data set as they were read, before anything is split, filled in or scaled.
+
+    A source depends on none of the options of the split, so one source serves many splits.
+    """
+
+    name: str
+    x: RawTable  # [M, D]; uint8 for pixels, else float64 with NaN where a value is missing
+    y: Indices  # [M], from 0 to C - 1
+    class_names: tuple[str, ...]
+    feature_names: tuple[str, ...]
+    unit: float = 1.0  # what scaling=none multiplies by: 1/255 brings pixels to [0, 1]
+    one_hot: tuple[tuple[int, int], ...] = ()  # columns from start to stop that encode one cell
+    fill: str = "mean"  # what missing numbers become: mean or median of the training rows
+    test: Indices | None = None  # official test rows
+    val: Indices | None = None  # official validation rows; only beside official test rows
+    image_shape: tuple[int, int] | None = None  # height and width, if a row is a picture
+
+    @cached_property
+    def pixels(self) -> torch.Tensor | None:
+        """``x`` where it is uint8, in the same memory: one object for all splits of the source."""
+        if self.x.dtype != np.uint8:
+            return None
+        return torch.from_numpy(np.require(self.x, requirements=["C", "W"]))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over rows, labels, names and official split: 64 hexadecimal digits."""
+        header = {
+            "version": 1,
+            "shape": self.x.shape,
+            "dtype": self.x.dtype.name,
+            "class_names": self.class_names,
+            "feature_names": self.feature_names,
+            "official": [None if rows is None else len(rows) for rows in (self.val, self.test)],
+        }
+        digest = hashlib.sha256(json.dumps(header).encode())
+        parts = [self.x, self.y, *(rows for rows in (self.val, self.test) if rows is not None)]
+        for part in parts:
+            little_endian = part.dtype.newbyteorder("<")
+            digest.update(np.ascontiguousarray(part, dtype=little_endian).data)
+        return digest.hexdigest()
+
+
+# --------------------------------------------------------------------------------------------------
+# Cells of one column as numbers, as categories, and as words of a message.
+# --------------------------------------------------------------------------------------------------
+
+_MOST_CHARACTERS = 80  # of a cell in a message
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a finite number in decimal notation, as 3, -0.5 or 1e-3."""
+    return not math.isnan(_number(cell))
+
+
+def _number(cell: str) -> float:
+    """A finite number, or NaN: 'nan', 'inf' and Python's '1_000' are texts here."""
+    try:
+        value = float(cell)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) and "_" not in cell else math.nan
+
+
+def printable(text: str) -> str:
+    """A cell or a name for a message: one line of a terminal, whatever the file holds.
+
+    Unprintable characters are escaped as in Python's repr, and only the beginning of a long text
+    is given.
+    """
+    start = text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "..."
+    if start.isprintable():
+        return start
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in start
+    )
+
+
+def quoted(text: str) -> str:
+    """``printable`` in quotes."""
+    return f"'{printable(text)}'"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A column read as numbers."""
+
+    values: Doubles  # [N], NaN where the cell is missing or no number
+    bad: frozenset[str]  # cells that are neither missing nor numbers
+    num_numbers: int
+
+
+def read_numbers(cells: Sequence[str], missing: Collection[str]) -> Numbers:
+    """Every cell as a number, with the cells that are none."""
+    if not any(map(is_number, missing)):
+        try:
+            values = np.fromiter(map(float, cells), np.float64, len(cells))
+        except ValueError:
+            pass
+        else:
+            if np.isfinite(values).all() and "_" not in "".join(cells):
+                return Numbers(values, frozenset(), len(cells))
+    distinct = {cell: math.nan if cell in missing else _number(cell) for cell in set(cells)}
+    values = np.fromiter(map(distinct.__getitem__, cells), np.float64, len(cells))
+    bad = frozenset(
+        cell for cell, value in distinct.items() if math.isnan(value) and cell not in missing
+    )
+    return Numbers(values, bad, int(np.isfinite(values).sum()))
+
+
+def in_order(texts: Collection[str]) -> list[str]:
+    """Distinct texts sorted: by value if all are numbers ("2" before "10"), else by character."""
+    distinct = set(texts)
+    if all(map(is_number, distinct)):
+        return sorted(distinct, key=lambda text: (float(text), text))
+    return sorted(distinct)
+
+
+def codes(cells: Sequence[str], categories: Sequence[str]) -> Indices:
+    """The index of each cell in ``categories``, -1 where it is none of them."""
+    index = {category: code for code, category in enumerate(categories)}
+    return np.fromiter((index.get(cell, -1) for cell in cells), np.int64, len(cells))
+
+
+def one_hot(column: Indices, num_categories: int) -> Doubles:
+    """Codes [N] as 0 and 1 [N, K]; a row of NaN where the code is -1."""
+    table = np.zeros((len(column), num_categories))
+    known = np.flatnonzero(column >= 0)
+    table[known, column[known]] = 1.0
+    table[column < 0] = np.nan
+    return table

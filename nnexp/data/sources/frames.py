@@ -1,0 +1,302 @@
+"""Arrays and DataFrames of users as features and labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnexp.data.preprocessing import raw_features
+from nnexp.data.source import Doubles, Indices, codes, in_order, one_hot, printable, quoted
+from nnexp.errors import DataError
+
+# --------------------------------------------------------------------------------------------------
+# Labels in an array or a column: checked, then encoded as classes from 0 to C - 1.
+#
+# Axes: ``M`` rows, ``C`` classes.
+# --------------------------------------------------------------------------------------------------
+
+_MOST_CLASSES = 100  # that are numbers and have fewer than _ROWS_OF_A_CLASS rows each
+_ROWS_OF_A_CLASS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Encoded labels, with the classes in the labels' own type."""
+
+    codes: Indices  # [M], from 0 to C - 1
+    classes: NDArray[Any]  # [C], sorted; integers, booleans, text or whole floats
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes as text."""
+        return tuple(str(label) for label in self.classes.tolist())
+
+
+def labels_of(y: Any, what: str = "y") -> NDArray[Any]:
+    """Return labels [M] as an array of integers, booleans, text or whole floats.
+
+    Args:
+        y: a list, an array, a tensor or a column of a DataFrame.
+        what: the name of the labels in messages.
+
+    Raises:
+        DataError: another shape, or a row whose label is missing or of another type.
+    """
+    try:
+        labels = np.asarray(y)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"{what}: cannot be read as labels: {str(error).splitlines()[0]}") from None
+    if labels.ndim != 1:
+        hint = " (one-hot rows become labels by y.argmax(1))" if labels.ndim == 2 else ""
+        raise DataError(
+            f"{what}: must hold one label a row, [rows], got {list(labels.shape)}{hint}"
+        )
+    if labels.dtype.kind == "O":
+        labels = _of_objects(labels, what)
+    if labels.dtype.kind == "f":
+        _require_whole(labels, what)
+    if labels.dtype.kind not in "biufU":
+        raise DataError(f"{what}: labels must be integers, booleans or text, got {labels.dtype}")
+    return labels
+
+
+def encode_labels(labels: NDArray[Any], what: str = "y") -> Labels:
+    """Encode what ``labels_of`` has checked.
+
+    Raises:
+        DataError: one class only, or so many numbers that they are a quantity.
+    """
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        only = f", {quoted(str(classes[0]))}" if len(classes) else ""
+        raise DataError(f"{what}: has one class only{only}; a classifier needs two")
+    many = len(classes) > _MOST_CLASSES and len(labels) < _ROWS_OF_A_CLASS * len(classes)
+    if many and labels.dtype.kind in "iuf":
+        raise DataError(
+            f"{what}: has {len(classes)} different numbers in {len(labels)} rows: a quantity, not "
+            "a class; this looks like regression, which nnexp does not do"
+        )
+    return Labels(codes.reshape(-1).astype(np.int64), classes)
+
+
+def _of_objects(labels: NDArray[Any], what: str) -> NDArray[Any]:
+    """Objects of one type as an array of it."""
+    for row, label in enumerate(labels):
+        if label is None or label != label or type(label).__name__ in ("NAType", "NaTType"):
+            raise DataError(f"{what}: row {row}: the label is missing ({label})")
+    for kind, dtype in ((str, np.str_), (bool | np.bool_, np.bool_), (int | np.integer, np.int64)):
+        if all(isinstance(label, kind) for label in labels):
+            return labels.astype(dtype)
+    first = type(labels[0]).__name__ if len(labels) else "nothing"
+    odd = next((r for r, label in enumerate(labels) if type(label).__name__ != first), 0)
+    shown = printable(repr(labels[odd])) if len(labels) else "nothing"
+    raise DataError(
+        f"{what}: row {odd}: {shown} is of type {type(labels[odd]).__name__ if odd else first}; "
+        "labels must be all integers, all booleans or all text"
+    )
+
+
+def _require_whole(labels: NDArray[Any], what: str) -> None:
+    for row in np.flatnonzero(~np.isfinite(labels))[:1]:
+        raise DataError(f"{what}: row {row}: the label is missing ({labels[row]:g})")
+    for row in np.flatnonzero(labels != np.floor(labels))[:1]:
+        raise DataError(
+            f"{what}: row {row}: {labels[row]:g} is a quantity, not a class; this looks like "
+            "regression, which nnexp does not do"
+        )
+
+
+# --------------------------------------------------------------------------------------------------
+# Tables of users as features: arrays as they are, a DataFrame's text columns one-hot encoded.
+#
+# A DataFrame is whatever has ``columns`` and gives a column for a name, so that pandas is not
+# needed.
+#
+# Axes: ``M`` rows, ``K`` columns of the table, ``D`` features, at least as many.
+# --------------------------------------------------------------------------------------------------
+
+_MOST_CATEGORIES = 1000
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table, and the categories of those that hold text."""
+
+    names: tuple[str, ...]  # [K]
+    categories: tuple[tuple[str, ...] | None, ...]  # [K]; None: numbers
+
+    @property
+    def are_numbers(self) -> bool:
+        """Whether no column has to be encoded."""
+        return all(found is None for found in self.categories)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """[D]: a column's name, or ``city=Rome`` for each of its categories."""
+        names: list[str] = []
+        for name, found in zip(self.names, self.categories, strict=True):
+            names += [name] if found is None else [f"{name}={category}" for category in found]
+        return tuple(names)
+
+    @property
+    def one_hot(self) -> tuple[tuple[int, int], ...]:
+        """The features, from start to stop, of each column that holds text."""
+        places, start = [], 0
+        for found in self.categories:
+            stop = start + (1 if found is None else len(found))
+            if found is not None:
+                places.append((start, stop))
+            start = stop
+        return tuple(places)
+
+    def encode(self, table: Any, what: str = "X") -> Doubles:
+        """Return a table of these columns as features [M, D].
+
+        Args:
+            table: a DataFrame with these columns, in any order, or rows of K values.
+
+        Raises:
+            DataError: naming the row and the column of a value that is missing, not finite, of
+                another type or of no known category.
+        """
+        if self.are_numbers:
+            return _numbers(table, self.names, what)
+        columns = _columns_of(table, self.names, what)
+        parts = [
+            _numbers(values.reshape(-1, 1), [name], what)
+            if found is None
+            else _encoded(values, name, found, what)
+            for name, values, found in zip(self.names, columns, self.categories, strict=True)
+        ]
+        return np.concatenate(parts, axis=1)
+
+    def to_json(self) -> str:
+        """As text, for a file."""
+        return json.dumps({"names": self.names, "categories": self.categories})
+
+    @classmethod
+    def from_json(cls, text: str) -> Columns:
+        """Read what ``to_json`` has written. Raises ValueError or TypeError for another text."""
+        fields = json.loads(text)
+        found = (None if one is None else tuple(map(str, one)) for one in fields["categories"])
+        return cls(tuple(map(str, fields["names"])), tuple(found))
+
+
+def is_frame(table: Any) -> bool:
+    """Return whether a table has columns with names, as a DataFrame has."""
+    return hasattr(table, "columns") and hasattr(table, "__getitem__")
+
+
+def columns_of(table: Any, what: str = "X") -> Columns:
+    """Find the columns of a table and what they hold.
+
+    Raises:
+        DataError: no table of rows and columns, a name that two columns have, or a column that is
+            neither numbers nor text.
+    """
+    if not is_frame(table):
+        _rows, width = shape_of(table, what)
+        return Columns(tuple(f"x{i}" for i in range(width)), (None,) * width)
+    names = [str(name) for name in table.columns]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{what}: two columns are named {quoted(twice)}")
+    if not names:
+        raise DataError(f"{what}: has no columns to learn from")
+    found = tuple(
+        _categories(table[key], name, what) for key, name in zip(table.columns, names, strict=True)
+    )
+    return Columns(tuple(names), found)
+
+
+def shape_of(table: Any, what: str) -> tuple[int, int]:
+    """Return rows and columns of a table.
+
+    Raises:
+        DataError: it has no rows, no columns or another number of axes.
+    """
+    try:
+        shape = np.shape(table)
+    except ValueError:
+        raise DataError(f"{what}: its rows are not all of one length") from None
+    if len(shape) != 2:
+        hint = "; a single feature is X.reshape(-1, 1)" if len(shape) == 1 else ""
+        raise DataError(f"{what}: must be [rows, features], got {list(shape)}{hint}")
+    rows, width = shape
+    if not rows or not width:
+        raise DataError(f"{what}: has {rows} rows and {width} features, nothing to learn from")
+    return rows, width
+
+
+def _numbers(table: Any, names: Sequence[str], what: str) -> Doubles:
+    try:
+        features: Doubles = raw_features(table, names, pixels=False).numpy()
+    except DataError as error:
+        raise DataError(f"{what}: {error}") from None
+    return features
+
+
+def _categories(column: Any, name: str, what: str) -> tuple[str, ...] | None:
+    """The categories of a column of text, sorted; None for numbers."""
+    values = np.asarray(column)
+    declared = str(getattr(column, "dtype", "")) == "category"
+    if values.dtype.kind in "mMcV":
+        raise DataError(
+            f"{what}: column {quoted(name)} holds {values.dtype}; turn it into numbers or text, or "
+            "leave it out"
+        )
+    if not declared and values.dtype.kind not in "OUST":
+        return None
+    if not declared and not any(isinstance(value, str) for value in values):
+        return None
+    found = in_order([_text(value, row, name, what, declared) for row, value in enumerate(values)])
+    if len(found) > _MOST_CATEGORIES:
+        raise DataError(
+            f"{what}: column {quoted(name)} has {len(found)} different texts; leave it out"
+        )
+    return tuple(found)
+
+
+def _text(value: object, row: int, name: str, what: str, declared: bool) -> str:
+    if isinstance(value, str):
+        return value
+    is_missing = value is None or value != value or type(value).__name__ == "NAType"
+    if declared and not is_missing:
+        return str(value)
+    problem = "has no value" if is_missing else f"{printable(repr(value))} is no text"
+    beside = "" if is_missing else ", as other values of the column are"
+    raise DataError(f"{what}: row {row}, column {quoted(name)}: {problem}{beside}")
+
+
+def _encoded(values: NDArray[Any], name: str, found: Sequence[str], what: str) -> Doubles:
+    texts = [_text(value, row, name, what, declared=True) for row, value in enumerate(values)]
+    column = codes(texts, found)
+    for row in np.flatnonzero(column < 0)[:1]:
+        shown = ", ".join(map(quoted, found[:5])) + (", ..." if len(found) > 5 else "")
+        raise DataError(
+            f"{what}: row {row}, column {quoted(name)}: {quoted(texts[row])} is none of the "
+            f"categories {shown}"
+        )
+    return one_hot(column, len(found))
+
+
+def _columns_of(table: Any, names: Sequence[str], what: str) -> list[NDArray[Any]]:
+    """The values [M] of each column, by name where the table has names."""
+    if is_frame(table):
+        by_name = {str(key): key for key in table.columns}
+        lacking = next((name for name in names if name not in by_name), None)
+        if lacking is not None:
+            raise DataError(f"{what}: it lacks column {quoted(lacking)}")
+        return [np.asarray(table[by_name[name]]) for name in names]
+    rows = np.array(table, dtype=object)
+    if rows.ndim != 2 or rows.shape[1] != len(names):
+        raise DataError(
+            f"{what}: must be rows of {len(names)} values, {', '.join(names[:5])}, ...; got "
+            f"{list(rows.shape)}"
+        )
+    return list(rows.T)

@@ -1,0 +1,266 @@
+"""Details: probabilities and calibration, ensembles, costs, failed runs, the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nnexp.analysis.types import FailedRun, LearnerOnTask, Task
+from nnexp.report.blocks import (
+    Block,
+    Cell,
+    Column,
+    Folded,
+    Gallery,
+    Lines,
+    Section,
+    Table,
+    Text,
+    count,
+    counted,
+    fixed,
+    percent,
+    points,
+    score,
+    score_interval,
+    seconds,
+)
+from nnexp.report.figures.lines import draw_reliability
+from nnexp.report.sections.view import SHARED, View, columns
+from nnexp.scoring_rules import CLIP
+
+# --------------------------------------------------------------------------------------------------
+# Predicted probabilities: log-loss, Brier score, reliability; and ensembles of runs.
+# --------------------------------------------------------------------------------------------------
+
+
+def probabilities(view: View) -> Section | None:
+    """A table of scores, and the reliability diagram."""
+    blocks = view.each_task(lambda task: _scores(view, task))
+    if not blocks:
+        return None
+    blocks += _reliability(view)
+    fixed = ""
+    if any(task.same_test_rows for task in view.tasks):
+        fixed = (
+            " Where the test set is fixed, scores have an interval only if the error on each "
+            "sample is known: not those of baselines, for which only classes are recorded."
+        )
+    return Section(
+        id="probabilities",
+        title="Predicted probabilities",
+        intro="On the test set. Log-loss with the natural logarithm, of probabilities clipped to "
+        f"[{CLIP:.1e}, 1 − {CLIP:.1e}], as baselines may have some of 0; Brier score summed "
+        "over the classes, 0 to 2; lower is better in both. Expected calibration error: the mean "
+        "difference of confidence and accuracy over ten bins, in pp. In the diagram a perfectly "
+        "calibrated model lies on the diagonal, an overconfident one below it; larger marks stand "
+        "for more predictions." + fixed,
+        blocks=blocks,
+    )
+
+
+def _scores(view: View, task: Task) -> Sequence[Block]:
+    results = [
+        r for r in view.results(task) if r.test_clipped_loss or r.test_brier or r.reliability
+    ]
+    if not results:
+        return []
+    results.sort(key=lambda r: r.test_clipped_loss.mean if r.test_clipped_loss else float("inf"))
+    rows = [
+        [
+            view.head(r.learner),
+            Cell(score(r.test_clipped_loss), score_interval(r.test_clipped_loss)),
+            Cell(score(r.test_brier), score_interval(r.test_brier)),
+            Cell(percent(r.reliability.expected_calibration_error) if r.reliability else "–"),
+        ]
+        for r in results
+    ]
+    heads = columns("model", ("clipped log-loss", "[95 % CI]"), ("Brier score", "[95 % CI]"),
+                    ("calibration error", "pp"))  # fmt: skip
+    return [Table(caption=f"Scores of probabilities on {task.name}", columns=heads, rows=rows)]
+
+
+def _reliability(view: View) -> list[Block]:
+    drawings, names = [], dict[str, None]()
+    for task in view.drawn_tasks:
+        diagrams = {
+            r.learner: (r.reliability.confidence, r.reliability.accuracy, r.reliability.count)
+            for r in view.results(task)
+            if r.reliability and r.reliability.count
+        }
+        if not diagrams:
+            continue
+        names |= dict.fromkeys(diagrams)
+        drawing = draw_reliability(
+            view.file_name("reliability", task.name),
+            view.titled("Accuracy by confidence, %", task),
+            diagrams,
+            view.looks,
+            label=f"Reliability diagram of {counted(len(diagrams), 'model')} on {task.name}. "
+            "Calibration errors are in the table.",
+        )
+        drawings.append(drawing)
+    if not drawings:
+        return []
+    legend = view.looks.legend(names, "mixed")
+    hidden = len(names) - len(legend)
+    note = f"{hidden} more models are in the table." if hidden else ""
+    return [Gallery(drawings=drawings, legend=legend, note=note)]
+
+
+def ensembles(view: View) -> Section | None:
+    """The mean of the probabilities of a learner's runs, against its best member."""
+    blocks = view.each_task(lambda task: _ensembles(view, task))
+    if not blocks:
+        return None
+    return Section(
+        id="ensembles",
+        title="Ensembles",
+        intro="The mean of the probabilities of a model's selected runs, which all have the same "
+        "test set. The best member is the one with the best validation accuracy. These differences "
+        "are not tested.",
+        blocks=blocks,
+    )
+
+
+def _ensembles(view: View, task: Task) -> Sequence[Block]:
+    rows = [
+        [
+            view.head(r.learner),
+            Cell(count(e.num_members)),
+            Cell(percent(e.test_acc)),
+            Cell(percent(e.best_member_acc), points(e.test_acc - e.best_member_acc)),
+            Cell(percent(e.mean_member_acc), points(e.test_acc - e.mean_member_acc)),
+            Cell(fixed(e.test_clipped_loss, 4)),
+        ]
+        for r in view.results(task)
+        if (e := r.ensemble) is not None
+    ]
+    if not rows:
+        return []
+    heads = columns("model", "members", ("ensemble", "test accuracy, %"),
+                    ("best member", "ensemble's lead, pp"), ("mean member", "ensemble's lead, pp"),
+                    ("clipped log-loss", "ensemble"))  # fmt: skip
+    return [Table(caption=f"Ensembles on {task.name}", columns=heads, rows=rows)]
+
+
+# --------------------------------------------------------------------------------------------------
+# What a learner costs.
+# --------------------------------------------------------------------------------------------------
+
+
+def cost(view: View) -> Section | None:
+    """Parameters and seconds, for networks and baselines."""
+    blocks = view.each_task(lambda task: _table(view, task))
+    if not blocks:
+        return None
+    intro = (
+        "Medians over the selected runs, in seconds; tuning is the time of all configurations of "
+        f"a {view.unit}."
+    )
+    intro += view.shared_note(tuned=True)
+    return Section(id="cost", title="Cost", intro=intro, blocks=blocks)
+
+
+def _table(view: View, task: Task) -> Sequence[Block]:
+    results = [r for r in view.results(task) if _is_known(r)]
+    if not results:
+        return []
+    heads = ["model", "parameters", "train", "predict", "tune"]
+    target = task.target_acc
+    if target is not None and any(r.cost.target_seconds is not None for r in results):
+        heads.insert(3, f"to {percent(target, 1)} %")
+    rows = []
+    for result in results:
+        spent, mark = result.cost, SHARED if result.cost.shared else ""
+        times = {
+            "train": spent.train_seconds,
+            "predict": spent.predict_seconds,
+            "tune": spent.tune_seconds,
+        }
+        row = [view.head(result.learner), Cell(count(spent.num_parameters))]
+        for head in heads[2:]:
+            value = times.get(head, spent.target_seconds)
+            marked = mark if value is not None and head != "predict" else ""
+            row.append(Cell(seconds(value) + marked, tone="" if value is not None else "quiet"))
+        rows.append(row)
+    named = [(h, "validation accuracy") if h.startswith("to ") else h for h in heads]
+    return [Table(caption=f"Cost on {task.name}", columns=columns(*named), rows=rows)]
+
+
+def _is_known(result: LearnerOnTask) -> bool:
+    c = result.cost
+    known = (c.num_parameters, c.train_seconds, c.target_seconds, c.predict_seconds, c.tune_seconds)
+    return any(value is not None for value in known)
+
+
+# --------------------------------------------------------------------------------------------------
+# Runs that were not completed, and how the numbers came about.
+# --------------------------------------------------------------------------------------------------
+
+_LISTED = 200
+_SEEDS = 12
+
+
+def failed_runs(view: View) -> Section | None:
+    """Counted by arm, with every folder in a list that unfolds."""
+    failed = view.comparison.failed
+    if not failed:
+        return None
+    by_arm: dict[tuple[str, str, str], list[FailedRun]] = {}
+    for run in failed:
+        by_arm.setdefault((run.arm, run.task, run.status), []).append(run)
+    ordered = sorted(by_arm.items(), key=lambda item: -len(item[1]))
+    rows = [
+        [
+            Cell(arm),
+            Cell(task),
+            Cell(status),
+            Cell(count(len(runs))),
+            Cell(_seeds(runs)),
+            Cell(runs[0].error),
+        ]
+        for (arm, task, status), runs in ordered[:_LISTED]
+    ]
+    heads = [_text("arm"), _text("task"), _text("status"), Column("runs"), _text("seeds"),
+             _text("error")]  # fmt: skip
+    every = Table(
+        caption="Folders of runs that were not completed",
+        columns=[_text("folder"), _text("arm"), _text("error")],
+        rows=[[Cell(r.folder), Cell(r.arm), Cell(r.error)] for r in failed[:_LISTED]],
+    )
+    summary = "Their folders"
+    if len(failed) > _LISTED:
+        summary = f"The folders of the first {_LISTED}; all are in runs.csv"
+    blocks: list[Block] = [
+        Table(caption="Runs that were not completed, by arm", columns=heads, rows=rows),
+        Folded(summary=summary, blocks=[every]),
+    ]
+    if len(ordered) > _LISTED:
+        blocks.insert(1, Text(f"{len(ordered) - _LISTED} more arms are in runs.csv."))
+    runs = counted(len(failed), "run")
+    total = max(view.comparison.num_runs, len(failed))
+    return Section(
+        id="failed",
+        title="Diverged and failed runs",
+        intro=f"{runs} of {total:,} {'was' if len(failed) == 1 else 'were'} not completed. They "
+        "count against their model: a configuration that fails on a split ranks below all others "
+        "there.",
+        blocks=blocks,
+    )
+
+
+def _text(head: str) -> Column:
+    return Column(head, is_number=False)
+
+
+def _seeds(runs: list[FailedRun]) -> str:
+    seeds = sorted({run.seed for run in runs})
+    return ", ".join(map(str, seeds[:_SEEDS])) + (", ..." if len(seeds) > _SEEDS else "")
+
+
+def protocol(view: View) -> Section | None:
+    """Rows, splits, budgets, seeds, versions, hardware, the commands."""
+    lines = view.comparison.protocol.lines
+    if not lines:
+        return None
+    return Section(id="protocol", title="Protocol", blocks=[Lines(lines)])

@@ -1,0 +1,99 @@
+"""What a run predicted of its test rows: ``predictions.npz``, readable with numpy alone.
+
+Axes: N test rows, C classes.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnexp.errors import DataError
+from nnexp.runs.files import write_atomically
+from nnexp.runs.folder import PREDICTIONS_FILE
+
+_BASELINE = "baseline:"
+_OWN = ("probabilities", "labels", "rows")
+
+Classes = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Of the network at its best epoch, and of the baselines, on the same rows in one order."""
+
+    probabilities: NDArray[np.float32]  # [N, C]
+    labels: Classes  # [N], the right classes
+    rows: Classes  # [N], their indices in the data set's table
+    baselines: Mapping[str, Classes] = field(default_factory=dict)  # classes [N] by name
+
+    @property
+    def predicted(self) -> Classes:
+        """The likeliest class [N] of each row, the first of equals."""
+        classes: Classes = self.probabilities.argmax(1).astype(np.int32)
+        return classes
+
+
+def write_predictions(folder: Path, predictions: Predictions) -> None:
+    """Write ``predictions.npz`` into ``folder``, atomically. The same numbers give the same bytes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    buffer = io.BytesIO()
+    arrays = {name: getattr(predictions, name) for name in _OWN}
+    arrays |= {_BASELINE + name: classes for name, classes in predictions.baselines.items()}
+    np.savez(buffer, **arrays)
+    write_atomically(folder / PREDICTIONS_FILE, buffer.getbuffer())
+
+
+def read_predictions(folder: Path) -> Predictions:
+    """Read the ``predictions.npz`` of ``folder``.
+
+    Raises:
+        DataError: it is missing, damaged, or not what ``write_predictions`` wrote.
+    """
+    path = folder / PREDICTIONS_FILE
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    # What zipfile and numpy raise where bytes are not those that were written.
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError) as error:
+        raise DataError(f"{path} is damaged, or not a file of predictions") from error
+    return _checked(path, arrays)
+
+
+def _checked(path: Path, arrays: dict[str, NDArray[Any]]) -> Predictions:
+    missing = [name for name in _OWN if name not in arrays]
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)}")
+    own = {name: arrays[name] for name in _OWN}
+    baselines = {
+        name.removeprefix(_BASELINE): array
+        for name, array in arrays.items()
+        if name.startswith(_BASELINE)
+    }
+    num_rows = len(own["labels"]) if own["labels"].ndim == 1 else -1
+    if own["probabilities"].ndim != 2 or own["probabilities"].dtype.kind != "f":
+        raise DataError(f"{path}: probabilities are {_form(own['probabilities'])}")
+    for name, array in (own | baselines).items():
+        if name != "probabilities" and (array.ndim != 1 or array.dtype.kind not in "iu"):
+            raise DataError(f"{path}: {name} is {_form(array)}")
+        if len(array) != num_rows:
+            raise DataError(f"{path}: {name} has {len(array)} rows, labels have {num_rows}")
+    return Predictions(**own, baselines=baselines)
+
+
+def _form(array: NDArray[Any]) -> str:
+    return f"{list(array.shape)} of {array.dtype}"

@@ -1,0 +1,90 @@
+"""How good predicted probabilities are: networks and baselines are measured with the same yard.
+
+Axes: N rows, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CALIBRATION_BINS = 10
+CLIP = float(np.finfo(np.float32).eps)  # 2 ** -23, 1.2e-7
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of one learner's probabilities on one set of rows. NaN where a probability is none."""
+
+    acc: float  # share of the rows whose likeliest class, the first of equals, is the right one
+    clipped_loss: float
+    """Mean of ``clipped_losses`` over the rows, in nats: what learners are compared by.
+
+    Recorded as ``test/clipped_loss`` (of baselines ``val/clipped_loss`` too). It is not the
+    ``loss`` of a network, which is its exact cross-entropy, computed from logits
+    (nnexp/models/cross_entropy.py) and not bounded. Of a KNN that would mostly be infinite.
+    """
+    brier: float
+    """The sum over the classes of squared differences between probability and outcome, the mean
+    over the rows: from 0 to 2 (Brier 1950). Of two classes it is twice the one-sided score."""
+    calibration: dict[str, list[Any]]
+    """How often the likeliest class is right, by the probability it was given.
+
+    ``count``, mean ``confidence`` and ``accuracy`` of each of ``CALIBRATION_BINS`` bins of equal
+    width, each with its upper edge and without its lower; the latter two are None in an empty one.
+    """
+
+
+def scores(probabilities: Tensor, y: Tensor) -> Scores:
+    """Of probabilities [N, C] and right classes [N], on any device; N is at least 1.
+
+    Computed by numpy on one thread, so that the bits depend on nothing but the numbers.
+    """
+    p = probabilities.detach().float().cpu().numpy()
+    labels = y.cpu().numpy()
+    predicted = p.argmax(1)
+    rows = np.arange(len(p))
+    right = predicted == labels
+    known = not np.isnan(p).any()  # else the likeliest class would be one without a probability
+    differences = p.astype(np.float64)
+    differences[rows, labels] -= 1
+    return Scores(
+        acc=float(right.mean()) if known else math.nan,
+        clipped_loss=float(clipped_losses(p[rows, labels]).mean()),
+        brier=float((differences**2).sum(1).mean()),
+        calibration=_calibration(p[rows, predicted], right),
+    )
+
+
+def clipped_losses(right: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return minus the logarithm of each row's probability [N] of its right class, clipped before.
+
+    The probability is clipped to [eps, 1 - eps], with float32's eps of 1.2e-7, as
+    ``sklearn.metrics.log_loss`` clips float32: a row that was thought impossible costs 15.9, no
+    more. NaN stays NaN.
+    """
+    losses: NDArray[np.float64] = -np.log(np.clip(right.astype(np.float64), CLIP, 1 - CLIP))
+    return losses
+
+
+def _calibration(confidence: NDArray[np.float32], right: NDArray[np.bool_]) -> dict[str, list[Any]]:
+    """Of confidences [N] and whether the rows [N] are right; a confidence of NaN is in no bin."""
+    inner = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1].astype(np.float32)
+    known = ~np.isnan(confidence)
+    bins = np.searchsorted(inner, confidence[known])  # an edge belongs to the bin below it
+
+    count = np.bincount(bins, minlength=CALIBRATION_BINS).tolist()
+    total = np.bincount(bins, confidence[known], CALIBRATION_BINS).tolist()
+    right_ones = np.bincount(bins, right[known], CALIBRATION_BINS).tolist()
+    return {
+        "count": count,
+        "confidence": [t / n if n else None for t, n in zip(total, count, strict=True)],
+        "accuracy": [r / n if n else None for r, n in zip(right_ones, count, strict=True)],
+    }

@@ -1,0 +1,165 @@
+"""The answer to a task's question, the order of its learners, and what they are called."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import report_cases as cases
+from comparison_cases import run
+
+from nnexp.analysis.compare import Options, compare
+from nnexp.analysis.learners import best_first, splits_in_order
+from nnexp.analysis.types import Interval, LearnerOnTask, Task, Verdict, VerdictKind
+from nnexp.analysis.verdicts import headline, which_network
+
+KINDS: dict[str, VerdictKind] = {
+    "b": "better", "w": "worse", "e": "equivalent", "u": "undecided",
+    "n": "not significant after correction", "t": "too few",
+}  # fmt: skip
+RESULTS = [r for r in cases.small().results if r.test_acc is not None]
+TASK = cases.small().tasks[0]
+
+
+def compared(name: str, kind: str, mean: float, low: float, high: float) -> LearnerOnTask:
+    """A network with a verdict; only what the answer reads of it matters."""
+    network = next(r for r in RESULTS if r.is_network and r.difference is not None)
+    assert network.difference is not None
+    difference = replace(network.difference, learner=name, mean=mean,
+                         interval=Interval(low=low, high=high))  # fmt: skip
+    verdict = Verdict(kind=KINDS[kind], sentence="", task=TASK.name, learner=name)
+    return replace(network, learner=name, difference=difference, verdict=verdict)
+
+
+def knn(accuracy: float = 0.985) -> LearnerOnTask:
+    base = next(r for r in RESULTS if not r.is_network)
+    acc = replace(base.test_acc, mean=accuracy)  # type: ignore[type-var]
+    return replace(base, learner="KNN", test_acc=acc)
+
+
+def answer(kinds: str, mean: float, low: float, high: float) -> str:
+    """Of networks a, b, ... with these kinds and the same difference; a is the favourite."""
+    networks = [
+        compared(name, kind, mean, low, high) for name, kind in zip("abcdef", kinds, strict=False)
+    ]
+    told = headline(replace(TASK, name="digits"), [*networks, knn()], "KNN", "a", 0.005)
+    assert told is not None
+    assert (told.kind, told.task, told.learner) == ("summary", "digits", "a")
+    return told.sentence
+
+
+WHERE = "KNN on digits (98.5 %)"
+BEST = "; the best by validation accuracy, a:"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "numbers", "sentence"),
+    [
+        ("bbw", (0.021, 0.018, 0.024),
+         f"Yes: 2 of 3 networks beat {WHERE}; 1 is worse{BEST} +2.1 pp (95 % CI +1.8 to +2.4)"),
+        ("bu", (0.021, 0.018, 0.024),
+         f"Yes: 1 of 2 networks beats {WHERE}; 1 is inconclusive{BEST} +2.1 pp "
+         "(95 % CI +1.8 to +2.4)"),
+        ("bb", (0.003, 0.002, 0.004),
+         f"Yes, by a negligible margin (within ±0.5 pp): all 2 networks beat {WHERE}{BEST} +0.3 pp "
+         "(95 % CI +0.2 to +0.4)"),
+        ("ww", (-0.012, -0.02, -0.004),
+         f"No: all 2 networks are worse than {WHERE}{BEST} −1.2 pp (95 % CI −2.0 to −0.4)"),
+        ("wwe", (-0.012, -0.02, -0.004),
+         f"No: none of the 3 networks beats {WHERE} by 0.5 pp or more: 1 is equivalent, 2 worse"
+         f"{BEST} −1.2 pp (95 % CI −2.0 to −0.4)"),
+        ("ee", (-0.001, -0.004, 0.002),
+         f"Equivalent: all 2 networks match {WHERE} within ±0.5 pp{BEST} −0.1 pp "
+         "(95 % CI −0.4 to +0.2)"),
+        ("wwwwun", (-0.012, -0.02, -0.004),
+         f"No evidence that any of the 6 networks beats {WHERE}: 4 are worse, 2 inconclusive"
+         f"{BEST} −1.2 pp (95 % CI −2.0 to −0.4)"),
+        ("uu", (0.004, -0.02, 0.028),
+         f"No evidence that any of the 2 networks beats {WHERE}: 2 are inconclusive{BEST} +0.4 pp "
+         "(95 % CI −2.0 to +2.8)"),
+        ("tt", (0.01, -0.01, 0.03),
+         f"Unknown: too few pairs to compare the 2 networks with {WHERE}{BEST} +1.0 pp "
+         "(95 % CI −1.0 to +3.0)"),
+        ("b", (0.021, 0.018, 0.024),
+         f"Yes: a beats {WHERE}: +2.1 pp (95 % CI +1.8 to +2.4)"),
+        ("w", (-0.02, -0.03, -0.01),
+         f"No: a is worse than {WHERE}: −2.0 pp (95 % CI −3.0 to −1.0)"),
+        ("e", (0.001, -0.002, 0.004),
+         f"Equivalent: a matches {WHERE} within ±0.5 pp: +0.1 pp (95 % CI −0.2 to +0.4)"),
+        ("u", (0.01, -0.01, 0.03),
+         f"No evidence that a beats {WHERE}: +1.0 pp (95 % CI −1.0 to +3.0), inconclusive"),
+        ("t", (0.01, -0.01, 0.03), f"Unknown: too few pairs to compare a with {WHERE}"),
+    ],
+)  # fmt: skip
+def test_the_answer_says_what_the_verdicts_do(
+    kinds: str, numbers: tuple[float, float, float], sentence: str
+) -> None:
+    assert answer(kinds, *numbers) == sentence
+
+
+def test_no_network_no_answer() -> None:
+    assert headline(TASK, [knn()], "KNN", None, 0.005) is None
+
+
+@pytest.mark.parametrize(
+    ("kinds", "start"),
+    [
+        ("bb", "One network is the best: of 3"),
+        ("ee", "The best network is equivalent to the others: of 3"),
+        ("be", "Several networks are equivalent, and better than the others: of 3"),
+        ("bu", "No network is clearly the best: of 3"),
+        ("w", "No network is clearly the best: of 3"),
+    ],
+)
+def test_networks_alone_are_asked_which_is_best(kinds: str, start: str) -> None:
+    summary = Verdict(kind="summary", sentence="Of 3 networks, a ...", task="t", learner="a")
+    told = which_network(summary, [KINDS[kind] for kind in kinds])
+    assert told.sentence == f"{start} networks, a ..."
+
+
+def of_splits(result: LearnerOnTask, name: str, mean: float, number: int) -> LearnerOnTask:
+    acc = replace(result.test_acc, mean=mean)  # type: ignore[type-var]
+    return replace(result, learner=name, test_acc=acc, choices=result.choices[:number])
+
+
+def test_learners_without_all_splits_come_last() -> None:
+    network = next(r for r in RESULTS if r.is_network)
+    total = len(TASK.splits)
+    assert total > 1
+    results = [
+        replace(network, learner="nothing", test_acc=None),
+        of_splits(network, "one split", 0.99, 1),
+        of_splits(network, "worse", 0.8, total),
+        of_splits(network, "better", 0.9, total),
+    ]
+    ordered = best_first(results, TASK)
+    assert [r.learner for r in ordered] == ["better", "worse", "one split", "nothing"]
+    assert [splits_in_order(r, TASK) for r in ordered[:3]] == ["", "", f"1 of {total} splits"]
+
+
+def test_one_fit_of_a_baseline_lacks_nothing() -> None:
+    task: Task = replace(TASK, same_test_rows=True, unit="seed")
+    base = next(r for r in RESULTS if not r.is_network)
+    once = replace(base, choices=base.choices[:1])
+    assert splits_in_order(once, task) == ""
+    network = of_splits(next(r for r in RESULTS if r.is_network), "network", 0.9, 1)
+    assert splits_in_order(network, task) == f"1 of {len(TASK.splits)} seeds"
+    drawn: Task = replace(TASK, same_test_rows=True)  # official test rows, other rows drawn anew
+    assert splits_in_order(once, drawn) == f"1 of {len(TASK.splits)} splits"
+
+
+def test_a_component_is_named_by_its_group_and_what_follows_is_left_out() -> None:
+    scheduled = []
+    for seed, (name, options) in enumerate(
+        [("constant", {}), ("cosine", {"eta_min": 0.0}), ("step", {"gamma": 0.1, "step_size": 5}),
+         ("step", {"gamma": 0.5, "step_size": 5})]
+    ):  # fmt: skip
+        record = run(seed=seed)
+        config = {**record.result.config, "scheduler": {"name": name, **options}}
+        scheduled.append(replace(record, result=replace(record.result, config=config)))
+    assert compare(scheduled, Options()).learners == (
+        "deep · adam · scheduler=constant",
+        "deep · adam · scheduler=cosine",
+        "deep · adam · scheduler=step · gamma=0.1",
+        "deep · adam · scheduler=step · gamma=0.5",
+    )
