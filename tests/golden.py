@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parent / "helpers"))  # of a script only its own is
+
 from golden_cases import CASES, Case, Step
 from golden_files import Difference, Names, Values, compare_folders, read_folder
 
