@@ -91,6 +91,17 @@ def test_the_report(used: tuple[Path, str, str]) -> None:
         assert words in text
 
 
+def test_a_later_report(used: tuple[Path, str, str], tmp_path: Path) -> None:
+    """It imports the package for its labels; where that is not there any more it says so."""
+    (sweep,) = used[0].glob("multirun/*/*")
+    command = [sys.executable, "-m", "nnexp", "report", str(sweep.resolve()), "--out"]
+    assert " LDA " in run([*command, str(tmp_path / "with")], used[0])
+    without = " ".join(run([*command, "without"], tmp_path).split())
+    assert " lda " in without
+    assert "there is no module my_parts" in without
+    assert "its metrics and baselines go by their names" in without
+
+
 def test_the_same_bits_solo(used: tuple[Path, str, str]) -> None:
     """The first run of each architecture, trained again by itself."""
     (sweep,) = used[0].glob("multirun/*/*")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from nnexp.cli.exit_codes import Parser, errors_in_one_line, restart_in_utf8
 from nnexp.environment import allow_any_text
-from nnexp.report.inputs import Asked, listed, named_reference
+from nnexp.errors import ConfigError
+from nnexp.registry import import_components
+from nnexp.report.inputs import Asked, Runs, listed, named_reference
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,11 +38,27 @@ def _report(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out or (folders[0] if len(folders) == 1 else Path()) / "report"
     with waiting("reading") as note:
         runs = read_runs(folders)
+        missing = _import_components(runs)
+        runs = dataclasses.replace(runs, problems=(*runs.problems, *missing))
         note(f"reporting on {len(runs.records):,} runs")
         report = report_on(runs, asked, out)
     print_report(report.comparison, runs.problems)
     print()
     print_page(report.page)
+
+
+def _import_components(runs: Runs) -> list[str]:
+    """Import what the runs imported, for the labels of their metrics and baselines.
+
+    Returns a line on what is not there any more; the report then has names in place of labels.
+    """
+    configs = [record.result.config for record in runs.records]
+    imports = {str(name) for config in configs for name in config.get("imports") or ()}
+    try:
+        import_components(sorted(imports))
+    except ConfigError as error:
+        return [f"{error}; its metrics and baselines go by their names"]
+    return []
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
