@@ -40,7 +40,7 @@ from nnexp.metrics import (
     metric_label,
     roc_auc,
 )
-from nnexp.runs.result_schema import check_values
+from nnexp.runs.result_checks import check_values
 from nnexp.sweeps.tasks import wanted_baselines
 from nnexp.verification.agreement import agreement
 

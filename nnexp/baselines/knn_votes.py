@@ -123,7 +123,7 @@ class KNN:
         return torch.where(zero[:, :1], zero.to(distances.dtype), 1 / distances)
 
     def _count(self, sums: Tensor, classes: Tensor) -> Votes:
-        predictions = sums.argmax(1)
+        predictions = sums.argmax(1)  # of classes with as many votes the first
         probabilities = (sums / sums.sum(1, keepdim=True)).float()
         right = int((predictions == classes).sum())
         return Votes(probabilities, predictions, right / len(classes) if len(classes) else math.nan)

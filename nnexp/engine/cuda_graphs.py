@@ -70,7 +70,7 @@ class _StaticBuffers:
     labels: Tensor  # [S, R, 1, M]
     losses: Tensor  # [S, R, B]
     correct: Tensor  # [S, R, B]
-    counters: Tensor  # [3]: the next step's place on the tape, in the epoch, in the run
+    counters: Tensor  # [3]: the next step's place in these buffers, in the epoch, in the run
     is_warm: bool = False
     replays: dict[int, Work] = field(default_factory=dict)  # by number of steps
 
@@ -116,7 +116,7 @@ class Replayed(Loop):
         return losses, correct
 
     def _static_buffers(self, rows: Tensor, labels: Tensor, size: int) -> _StaticBuffers:
-        """The tape for batches like these, long enough."""
+        """The buffers for batches like these, long enough."""
         steps, runs, _, height = labels.shape
         static_buffers = self._all_static_buffers.get((height, size))
         if static_buffers is None or len(static_buffers.rows) < steps:

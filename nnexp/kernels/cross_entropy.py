@@ -1,5 +1,7 @@
 """Softmax cross-entropy: losses, answers and gradient in one kernel.
 
+The same in torch operations is ``nnexp.models.cross_entropy``: a change concerns both.
+
 Axes: R runs, C classes, M rows of the buffers.
 """
 

@@ -16,7 +16,7 @@ from nnexp.errors import DataError
 from nnexp.runs.folder import METRICS_FILE, ForeignFileError, set_aside
 from nnexp.runs.output_folder import claimed_sweeps
 from nnexp.runs.record import RESULT_METRICS, DatasetSummary, RunResult, read_metrics, write_result
-from nnexp.runs.result_schema import check
+from nnexp.runs.result_checks import check
 
 # --------------------------------------------------------------------------------------------------
 # How the jobs of this process's sweeps ended, for the end of the program to report.

@@ -21,7 +21,7 @@ from nnexp.runs.folder import (
     RESULT_FILE,
     read_bytes,
 )
-from nnexp.runs.result_schema import ADDED, check_values, from_fields, require
+from nnexp.runs.result_checks import ADDED, check_values, from_fields, require
 
 # --------------------------------------------------------------------------------------------------
 # The software that decides a run's numbers.

@@ -1,4 +1,7 @@
-"""The plan of a sweep: which runs train together, and how many at a time."""
+"""The plan of a sweep: which runs train together, and how many at a time.
+
+What runs must have in common is ``nnexp.sweeps.tasks.Kind``.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def most_memory(entries: Sequence[Entry], inspection: Inspection) -> int:
     """Bytes of the run that takes most of a GPU's memory, beside the table of rows.
 
     Args:
-        prospect: of one of the entries, which are of one kind.
+        inspection: of one of the entries, which are of one kind.
     """
     kind = inspection.kind
     num_test = (inspection.data.num_test if inspection.data is not None else 0) or 0
@@ -178,7 +181,7 @@ def make_plan(
     """Group what can train together, in groups that suit the machine.
 
     Args:
-        prospects: of the entries.
+        inspections: of the entries.
         num_workers: to train at once; fewer where there are fewer tasks. None: one a GPU and, for
             work on the CPU, as many as there are cores for with the threads that the runs use.
         largest: runs a group at most; None lets the work decide.

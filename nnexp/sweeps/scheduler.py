@@ -227,7 +227,7 @@ class BaselineScheduler:
 
     Args:
         entries: in the order in which their baselines will be needed.
-        findings: where what was computed is found.
+        baseline_cache: where what was computed is found.
     """
 
     def __init__(self, entries: Iterable[Entry], baseline_cache: BaselineCache) -> None:

@@ -117,7 +117,7 @@ def _prospect(entry: Entry, dataset_cache: DatasetCache) -> Inspection:
 
 
 def _key(entry: Entry) -> str:
-    """Entries that differ in none of this have one prospect: a split's sizes hang on no seed."""
+    """Entries that differ in none of this have one inspection: a split's sizes hang on no seed."""
     config = entry.config
     options = {k: v for k, v in vars(config.dataset).items() if k != "split_seed"}
     trainer = config.trainer
