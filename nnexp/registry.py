@@ -107,11 +107,12 @@ def component(kind: str, name: str) -> Any:
         ) from None
 
 
-def import_components(modules: Iterable[str] = ()) -> None:
+def import_components(modules: Iterable[str] = (), *, export: bool = False) -> None:
     """Import modules that register components: those given, those that installed packages name
     as entry points, and those that this program was started with.
 
-    Processes that are started from here import them as well.
+    Args:
+        export: processes that are started from here shall import them as well.
 
     Raises:
         ConfigError: a module that is not there, or that fails.
@@ -124,7 +125,7 @@ def import_components(modules: Iterable[str] = ()) -> None:
         _import(point.value.partition(":")[0], f"entry point {point.name} of {ENTRY_POINTS}")
     for name in names:
         _import(name, f"imports=[{name}]")
-    if names:
+    if export and names:
         os.environ[_IMPORTS] = ",".join(names)
 
 

@@ -259,7 +259,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             options["lr"] = self.lr
         if self.weight_decay is not None:
             options["weight_decay"] = self.weight_decay
-        options["lr"] = float(options["lr"])  # YAML takes 1e-3 for text
+        if "lr" in options:  # else it is that of the optimizer's field
+            options["lr"] = float(options["lr"])  # YAML takes 1e-3 for text
         config: Optimizer = _made("optimizer", self.optimizer, options)
         return config
 

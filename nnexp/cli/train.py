@@ -163,7 +163,7 @@ def train(arguments: Sequence[str]) -> None:
     logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
     try:
         refuse_undecodable(sys.argv[1:])
-        import_components(imports_of(sys.argv[1:]))
+        import_components(imports_of(sys.argv[1:]), export=True)
         register()
         if is_wanted(sys.argv):
             start_server()
@@ -215,7 +215,7 @@ def imports_of(arguments: Sequence[str]) -> list[str]:
     """The modules of ``imports=[a,b]``: they must be there before Hydra composes a config."""
     named = [re.fullmatch(r"\+*imports=\[?(.*?)\]?", text) for text in arguments]
     texts = [match[1] for match in named if match]
-    return [name.strip(" '\"") for name in ",".join(texts).split(",") if name.strip()]
+    return [name for text in texts for name in re.findall(r"[^\s,'\"\[\]]+", text)]
 
 
 def _terminate(*_: Any) -> NoReturn:

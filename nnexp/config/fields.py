@@ -32,10 +32,10 @@ def options_of(schema: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 def without_none(kind: Any) -> tuple[Any, bool]:
     """The type that ``kind`` is where it is not None, and whether it may be None."""
-    if isinstance(kind, types.UnionType):
-        (inner,) = (part for part in typing.get_args(kind) if part is not types.NoneType)
-        return inner, True
-    return kind, False
+    if typing.get_origin(kind) not in (types.UnionType, typing.Union):
+        return kind, False
+    parts = [part for part in typing.get_args(kind) if part is not types.NoneType]
+    return parts[0] if len(parts) == 1 else kind, types.NoneType in typing.get_args(kind)
 
 
 # --------------------------------------------------------------------------------------------------

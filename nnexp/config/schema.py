@@ -315,7 +315,7 @@ class Config:
         if self.scheduler.warmup_epochs >= self.trainer.epochs:
             reason = f"must be less than trainer.epochs={self.trainer.epochs}"
             yield "scheduler.warmup_epochs", reason
-        if self.trainer.label_smoothing and not isinstance(self.loss, CrossEntropy):
+        if self.trainer.label_smoothing and type(self.loss) is not CrossEntropy:
             yield "trainer.label_smoothing", f"goes with loss=cross_entropy, not {self.loss.name}"
 
 

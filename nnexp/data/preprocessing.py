@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,6 +20,8 @@ from nnexp.scalers import blocks
 
 if TYPE_CHECKING:
     from nnexp.scalers import Fit
+
+log = logging.getLogger(__name__)
 
 # --------------------------------------------------------------------------------------------------
 # Missing values filled in and columns scaled, both fitted on the training rows alone.
@@ -86,10 +89,32 @@ def fit(x: RawTable, source: Source, train: Indices, scaling: str) -> tuple[Doub
             low, high = trained.min(axis=0), trained.max(axis=0)
             middle, spread = _fitted(fit_columns, trained, scaling)
         _require_finite(np.isfinite(spread), source, f"dataset.scaling={scaling}")
+        _require_spread(spread, (low != high) & numeric, source, scaling)
         constant = (low == high) | (spread == 0)
         shift[numeric] = np.where(constant, low, middle)[numeric]
         scale[numeric] = 1.0 / np.where(constant, 1.0 / source.unit, spread)[numeric]
     return shift, scale
+
+
+def _require_spread(
+    spread: Doubles, varying: npt.NDArray[np.bool_], source: Source, scaling: str
+) -> None:
+    """Warn of columns that vary and that a scaler leaves as they are, which may be far apart.
+
+    Raises:
+        DataError: a scaler divides by a negative number.
+    """
+    for column in np.flatnonzero(varying & (spread < 0))[:1]:
+        raise DataError(
+            f"{source.name}: dataset.scaling={scaling} divides column "
+            f"{quoted(source.feature_names[column])} by {spread[column]:g}; it must be above 0"
+        )
+    flat = [quoted(source.feature_names[c]) for c in np.flatnonzero(varying & (spread == 0))]
+    if flat:
+        log.warning(
+            "%s: dataset.scaling=%s finds no spread in %s, which is shifted and not scaled",
+            source.name, scaling, ", ".join(flat[:5]) + (", ..." if len(flat) > 5 else ""),
+        )  # fmt: skip
 
 
 def apply(x: RawTable, shift: Doubles, scale: Doubles) -> npt.NDArray[np.float32]:

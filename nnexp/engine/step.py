@@ -51,7 +51,7 @@ class Assembly:
             [c.trainer.label_smoothing for c in configs], dtype=torch.float32, device=device
         )
         self._loss: TrainingLoss | PerSampleLoss = TrainingLoss(smoothing)
-        if not isinstance(configs[0].loss, CrossEntropy):
+        if type(configs[0].loss) is not CrossEntropy:
             self._loss = PerSampleLoss([c.loss for c in configs], self.net.params)
         clips = [c.trainer.grad_clip for c in configs]
         self._max_norm = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from omegaconf import MISSING
 
 from nnexp.errors import ConfigError
-from nnexp.hyperparameters import over_runs
+from nnexp.hyperparameters import over_runs, shared
 from nnexp.lazy import torch
 from nnexp.registry import register_class
 
@@ -47,10 +47,15 @@ class Loss:
         raise NotImplementedError
 
     def told(self) -> str:
-        """Name and options that runs must agree on to be trained in one batch: those that are no
-        float. ``focal`` or ``focal reduction='sum'``."""
-        others = [f for f in fields(self) if f.name != "name" and "float" not in str(f.type)]
-        return " ".join([self.name, *(f"{f.name}={getattr(self, f.name)!r}" for f in others)])
+        """Name and options that runs must agree on to be trained in one batch: those whose values
+        are no floats. ``focal`` or ``focal reduction='sum'``."""
+        names = [field.name for field in fields(self)]
+        said = [
+            f"{name}={words}"
+            for name, words in zip(names, shared(self), strict=True)
+            if name != "name" and words != "float"
+        ]
+        return " ".join([self.name, *said])
 
 
 def loss(name: str) -> Callable[[type[LossT]], type[LossT]]:
@@ -98,7 +103,7 @@ class PerSampleLoss:
             ConfigError: ``per_sample`` returns another shape, or nothing that has a gradient.
         """
         runs = len(logits)
-        ghosts = 0 if logits.is_cuda else -(-_GHOSTS // (rows * logits.shape[1]))
+        ghosts = 0 if logits.is_cuda else -(-_GHOSTS // rows)  # of the losses [R, B] too
         own = logits[:, :, :rows]
         correct = own.max(1).indices == labels[:, 0, :rows]
         classes = _extended(labels[:, 0, :rows], ghosts)

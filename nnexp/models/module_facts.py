@@ -51,6 +51,30 @@ def facts_of(
         raise ConfigError(f"model={name}: cannot be trained here: {brief(error)}") from error
 
 
+def _require_saved(
+    name: str,
+    module: nn.Module,
+    hyperparameters: tuple[tuple[str, Any], ...],
+    num_features: int,
+    num_classes: int,
+) -> None:
+    """Refuse a buffer that is drawn at random and not saved: a checkpoint would be of another
+    network."""
+    kept = module.state_dict().keys()
+    unsaved = {key: tensor for key, tensor in module.named_buffers() if key not in kept}
+    if not unsaved:
+        return
+    with seeded(1, "init"):
+        other = make_module(name, hyperparameters, num_features, num_classes)
+    drawn = dict(other.named_buffers())
+    for key, tensor in unsaved.items():
+        if not torch.equal(tensor, drawn[key]):
+            raise ConfigError(
+                f"model={name}: the buffer {key} is random, and would not be saved; register it "
+                "with persistent=True"
+            )
+
+
 def _facts_of(
     name: str, hyperparameters: tuple[tuple[str, Any], ...], num_features: int, num_classes: int
 ) -> ModuleFacts:
@@ -70,6 +94,7 @@ def _facts_of(
         flops, saved = _costs(module, num_features)
         refuses_one_row = _refuses_one_row(module, num_features)
     others = {n: t for n, t in _tensors(module).items() if n not in trained}
+    _require_saved(name, module, hyperparameters, num_features, num_classes)
     return ModuleFacts(
         tuple((n, tuple(p.shape)) for n, p in trained.items()),
         tuple(

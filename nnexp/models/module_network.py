@@ -219,15 +219,21 @@ def module_network(
     from nnexp.models.module_facts import facts_of
 
     frozen = tuple((key, _frozen(value)) for key, value in sorted(hyperparameters.items()))
-    try:
-        hash(frozen)
-    except TypeError as error:
-        raise ConfigError(
-            f"model={name}: hyperparameters must be numbers, text, true, false, null or lists of "
-            f"them: {brief(error)}"
-        ) from error
+    for key, value in frozen:
+        if not _is_plain(value):
+            raise ConfigError(
+                f"model={name}: model.{key} must be a number, text, true, false, null or a list of "
+                f"them, not a {type(value).__name__}"
+            )
     facts = facts_of(name, factory_of(name), frozen, num_features, num_classes)
     return ModuleNetwork(name, frozen, num_features, num_classes, facts)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it can be hashed, and written to a checkpoint."""
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def factory_of(name: str) -> Callable[..., Any]:

@@ -54,11 +54,13 @@ def _import_components(runs: Runs) -> list[str]:
     """
     configs = [record.result.config for record in runs.records]
     imports = {str(name) for config in configs for name in config.get("imports") or ()}
-    try:
-        import_components(sorted(imports))
-    except ConfigError as error:
-        return [f"{error}; its metrics and baselines go by their names"]
-    return []
+    missing = []
+    for name in sorted(imports):
+        try:
+            import_components([name])
+        except ConfigError as error:
+            missing.append(f"{error}; its metrics and baselines go by their names")
+    return missing
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:

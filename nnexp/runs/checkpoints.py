@@ -131,6 +131,9 @@ ADDED = ("pixels",)
 """Keys that the first checkpoints do not have."""
 
 
+_RUNNING = ("running_mean", "running_var")  # what batch norm learns beside its parameters
+
+
 @dataclass(frozen=True)
 class TrainedNetwork:
     """A network with all that it takes to use it on data as they come."""
@@ -183,7 +186,9 @@ class TrainedNetwork:
                 "the network is in training mode, where its outputs depend on the other rows: call "
                 "network.module.eval() first"
             )
-        for name, tensor in self.module.state_dict().items():
+        # Other buffers, such as masks, may hold infinities that are meant.
+        running = [b for b in self.module.named_buffers() if b[0].endswith(_RUNNING)]
+        for name, tensor in [*self.module.named_parameters(), *running]:
             if not tensor.isfinite().all():
                 raise DataError(f"the network's {name} is not finite: its training diverged")
 

@@ -187,9 +187,13 @@ class Worker:
         """
         match task:
             case say.Inspect(entries, fetch):
+                for entry in entries:  # of a file, which the main process read after it began
+                    import_components(entry.config.imports)
                 found = tuple(inspect_entries(entries, self._dataset_cache, fetch=fetch))
                 self._line.send(say.Inspected(found, machine(found)))
             case say.Train(entries):
+                for entry in entries:
+                    import_components(entry.config.imports)
                 self._logs.follow({entry.folder: entry.log for entry in entries})
                 self._telling.follow({entry.folder: entry.num for entry in entries})
                 GroupTraining(
@@ -203,6 +207,7 @@ class Worker:
                 if task.device != "cpu":  # the next group, of another size, may need all of it
                     give_back()
             case say.Compute(wanted):
+                import_components(wanted.config.imports)
                 self._dataset_cache.keep([wanted.config.dataset])
                 self._compute(task)
             case _:

@@ -139,7 +139,11 @@ _CHECKPOINTS = "checkpoints"
 # of its result must be the same.
 _CIRCUMSTANCES = ("schema", "group_size", "device", "threads", "matmul", "versions", "config")
 # Options that the first configs do not have, with what they come to.
-_ABSENT_AT_FIRST: dict[str, Any] = {"imports": [], "metrics": []}
+_ABSENT_AT_FIRST: dict[str, Any] = {
+    "imports": [],
+    "metrics": [],
+    "loss": {"name": "cross_entropy"},
+}
 # What earlier versions called test/loss is clipped, and is compared as such.
 _NAMES: dict[tuple[str, ...], str] = {("metrics", "test/loss"): "the exact test/loss"}
 
