@@ -1,4 +1,4 @@
-"""What is said, done and kept where memory does not suffice; on the CPU, with made-up failures."""
+"""What is said, done and kept where memory runs out; on the CPU, with made-up failures."""
 
 from __future__ import annotations
 

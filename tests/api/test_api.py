@@ -86,7 +86,7 @@ def test_a_run_is_that_of_the_command_line() -> None:
     logs = [(f / "nnexp.log").read_text() for f in (run.folder, cli.folder)]
     said = [re.sub(r"^\[.*?,\d+\]", "", log, flags=re.M) for log in logs]
     assert said[0] == said[1]
-    assert "KNN is tuned" in said[0]
+    assert "Tuning KNN on 22 validation samples" in said[0]
 
 
 def test_a_sweep_is_that_of_the_command_line_and_its_runs_those_of_run() -> None:
