@@ -1,4 +1,7 @@
-"""The rows of ``nnexp list``: runs and sweeps found below a folder, and what is said of each."""
+"""What ``nnexp list`` finds: runs and sweeps below a folder, and what their files say of each.
+
+How it is printed is in ``nnexp.cli.list_runs``.
+"""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def adam(
 ) -> None:
     """Adam; AMSGrad with the ``largest`` square so far; AdamW with a table of three.
 
-    The table: the two numbers that ``batched.Adam.prepare`` works out and, for AdamW, what the
+    The table: the two numbers that ``BatchedAdam.prepare`` works out and, for AdamW, what the
     parameters are multiplied by first. ``floor`` is added to squared gradients.
     """
     tensors = (

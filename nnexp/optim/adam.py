@@ -1,4 +1,4 @@
-"""Adam and AMSGrad.
+"""Adam and AMSGrad. The same as a CUDA kernel is in ``nnexp.kernels.updates``.
 
 Axes: r runs of one optimizer, P elements a run, S steps of an epoch.
 """

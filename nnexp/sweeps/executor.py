@@ -22,7 +22,7 @@ from nnexp.sweeps.processes import (
     signals_held,
     start_server,
 )
-from nnexp.sweeps.scheduler import BaselineCache, BaselineScheduler, Group, Progress, Queue
+from nnexp.sweeps.task_queue import BaselineCache, BaselineScheduler, Group, Progress, Queue
 from nnexp.sweeps.tasks import Absent, Entry, Inspection, Kind, Machine, Refused, Wanted, source_key
 
 # --------------------------------------------------------------------------------------------------

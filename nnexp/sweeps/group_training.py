@@ -23,7 +23,7 @@ from nnexp.runs.writer import Job
 from nnexp.sweeps import connection as say
 from nnexp.sweeps.connection import WorkerConnection
 from nnexp.sweeps.dataset_cache import DatasetCache
-from nnexp.sweeps.scheduler import BaselineCache
+from nnexp.sweeps.task_queue import BaselineCache
 from nnexp.sweeps.tasks import wanted_baselines
 from nnexp.trainer import ExecutionSettings, train_together
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from nnexp.sweeps.plan import Plan, PlannedTask, why_alone
-from nnexp.sweeps.scheduler import Progress as Done
+from nnexp.sweeps.task_queue import Progress as Done
 from nnexp.sweeps.tasks import SPLIT_OPTIONS, Kind
 
 # --------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from nnexp.sweeps import connection as say
 from nnexp.sweeps.connection import LogForwarder, Orphaned, WorkerConnection
 from nnexp.sweeps.dataset_cache import DatasetCache
 from nnexp.sweeps.group_training import GroupTraining
-from nnexp.sweeps.scheduler import BaselineCache, Finding
+from nnexp.sweeps.task_queue import BaselineCache, Finding
 from nnexp.sweeps.tasks import Absent, Entry, Inspection, Kind, Machine, Refused, source_key
 from nnexp.trainer import compare
 

@@ -30,7 +30,7 @@ from nnexp.sweeps.connection import WorkerConnection
 from nnexp.sweeps.executor import Pool
 from nnexp.sweeps.plan import make_plan
 from nnexp.sweeps.processes import WorkerPool
-from nnexp.sweeps.scheduler import Queue
+from nnexp.sweeps.task_queue import Queue
 from nnexp.sweeps.tasks import Entry, Inspection, wanted_baselines
 from nnexp.sweeps.worker import Worker
 

@@ -22,7 +22,7 @@ from nnexp.sweeps import connection as say
 from nnexp.sweeps import worker as worker_module
 from nnexp.sweeps.executor import Training
 from nnexp.sweeps.plan import Plan, make_plan
-from nnexp.sweeps.scheduler import BaselineCache
+from nnexp.sweeps.task_queue import BaselineCache
 from nnexp.sweeps.tasks import Entry, Inspection, Kind, Machine
 
 NETWORK = Structure(64, (32,), 10)

@@ -22,7 +22,7 @@ from nnexp.sweeps.connection import LogForwarder
 from nnexp.sweeps.executor import Pool, Training, inspect_data
 from nnexp.sweeps.plan import Plan, make_plan
 from nnexp.sweeps.processes import Gone, WorkerPool
-from nnexp.sweeps.scheduler import BaselineCache, BaselineScheduler
+from nnexp.sweeps.task_queue import BaselineCache, BaselineScheduler
 from nnexp.sweeps.tasks import Entry, Inspection, Kind, Machine, Refused, wanted_baselines
 
 MACHINE = Machine()

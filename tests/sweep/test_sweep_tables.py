@@ -12,7 +12,7 @@ from rich.progress import Progress, TextColumn
 from nnexp.report.arms import print_arms, print_failed, print_places
 from nnexp.runs.record import RESULT_METRICS, DatasetSummary, RunResult
 from nnexp.sweeps.progress import SweepBar, numbers_of
-from nnexp.sweeps.scheduler import Progress as Done
+from nnexp.sweeps.task_queue import Progress as Done
 
 DONE = Done(
     runs=1, runs_done=1, failed=1, groups_in_flight=1, baselines=1, run_epochs=500, cost=2.0,
