@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,11 @@ import pytest
 from nnexp.environment import prepare
 
 prepare()  # must come before torch
+
+# A shell that starts the tests in the background has SIGINT ignored, in them and in the programs
+# that they start: Ctrl-C would end none of these.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure() -> None:

@@ -299,7 +299,9 @@ def test_a_module_that_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_batch_norm_refuses_one_row() -> None:
     network = NETWORKS["batch norm"]
-    with pytest.raises(ConfigError, match="one row, which model=blocks refuses; use another"):
+    with pytest.raises(
+        ConfigError, match="a batch of one, which model=blocks refuses; use another"
+    ):
         group_of(network, [module_config(network, adam(), batch_size=74)])
 
 
@@ -322,7 +324,7 @@ def test_lazy_layers(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             lambda d, c, o: None,
             {"o": {"a": 1}},
-            "hyperparameters must be numbers, text, ",
+            "model.o must be a number, text, true, false, null or a list of them, not a dict",
         ),
         (lambda d, c: nn.Linear(d, c, dtype=torch.complex64), {}, "weight is torch.complex64"),
     ],
