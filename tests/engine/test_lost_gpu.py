@@ -115,7 +115,7 @@ def test_a_baseline_that_loses_the_gpu_is_another_workers(
     said: list[object] = []
     pipe = SimpleNamespace(send=said.append, poll=lambda: False)
     config = SimpleNamespace(
-        dataset=BundledConfig(name="iris", split_seed=0), baseline=BaselinesConfig()
+        dataset=BundledConfig(name="iris", split_seed=0), baseline=BaselinesConfig(), imports=[]
     )
     monkeypatch.setattr("nnexp.sweeps.worker.compare", broken)
     wanted = Wanted("key", "knn", config)  # type: ignore[arg-type]
