@@ -371,7 +371,7 @@ def test_a_sweep_and_its_report_have_them(sweep: tuple[Path, str]) -> None:
     text = " ".join(re.sub(r"<[^>]*>", " ", section).split())
     assert "Further metrics" in text
     assert "macro F1" in text
-    assert "cost in euros [95 %], less is better" in text
+    assert "cost in euros [95 % CI], lower is better" in text
     assert f"{by_learner['KNN']['test_metrics']['cost']['mean']:.4f}" in text
 
 
