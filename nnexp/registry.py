@@ -7,12 +7,12 @@ that come with nnexp pass through the same door as those of other packages.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -64,15 +64,17 @@ def version() -> int:
 
 
 def register_class(
-    kind: str, name: str, cls: type[ClassT], base: type[Any], needs: Iterable[str]
+    kind: str, name: str, cls: type[ClassT], base: type[Any], needs: Sequence[str]
 ) -> type[ClassT]:
     """Register a dataclass of options that derives from ``base``.
 
     Args:
-        needs: methods of which it must define one.
+        needs: methods of which it must define one, the general one first: others that a class
+            from which it derives may have are used in its place.
 
     Raises:
-        ConfigError: as ``register``, or the class is none of the kind.
+        ConfigError: as ``register``, or the class is none of the kind, or its general method would
+            not be used.
     """
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise ConfigError(f"{kind} {name}: {_origin(cls)} must derive from nnexp.{base.__name__}")
@@ -81,9 +83,26 @@ def register_class(
             f"{kind} {name}: {_origin(cls)} must be a dataclass; put @dataclass below @{kind}"
         )
     if all(getattr(cls, method) is getattr(base, method) for method in needs):
-        raise ConfigError(f"{kind} {name}: {_origin(cls)} must define {next(iter(needs))}()")
+        raise ConfigError(f"{kind} {name}: {_origin(cls)} must define {needs[0]}()")
+    general, *others = needs
+    owners = {method: _owner(cls, method) for method in needs}
+    for method in others:
+        if owners[method] is not base and _is_below(owners[general], owners[method]):
+            raise ConfigError(
+                f"{kind} {name}: {_origin(cls)} derives from {owners[method].__name__}, whose "
+                f"{method}() is used in place of {general}(); derive from nnexp.{base.__name__}"
+            )
     register(kind, name, cls)
     return cls
+
+
+def _owner(cls: type[Any], method: str) -> type[Any]:
+    """The class that a method is inherited from."""
+    return next(kind for kind in cls.__mro__ if method in vars(kind))
+
+
+def _is_below(cls: type[Any], other: type[Any]) -> bool:
+    return cls is not other and issubclass(cls, other)
 
 
 def components(kind: str) -> Mapping[str, Any]:
@@ -117,16 +136,25 @@ def import_components(modules: Iterable[str] = (), *, export: bool = False) -> N
     Raises:
         ConfigError: a module that is not there, or that fails.
     """
-    if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109  # a script's own folder is there instead
     inherited = [name for name in os.environ.get(_IMPORTS, "").split(",") if name]
     names = list(dict.fromkeys([*inherited, *modules]))
-    for point in entry_points(group=ENTRY_POINTS):
-        _import(point.value.partition(":")[0], f"entry point {point.name} of {ENTRY_POINTS}")
+    _import_entry_points()
+    here = os.getcwd()  # noqa: PTH109
+    if names and "" not in sys.path and here not in sys.path:
+        sys.path.append(here)  # of a script its own folder is there; last, so that it hides nothing
     for name in names:
         _import(name, f"imports=[{name}]")
     if export and names:
         os.environ[_IMPORTS] = ",".join(names)
+
+
+@functools.cache
+def _import_entry_points() -> None:
+    """Once a process: looking through what is installed takes its time."""
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=ENTRY_POINTS):
+        _import(point.value.partition(":")[0], f"entry point {point.name} of {ENTRY_POINTS}")
 
 
 def _import(module: str, whence: str) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import nnexp
 from nnexp import registry
 from nnexp.cli.train import imports_of
-from nnexp.config.schema import BundledConfig, tunable_keys
+from nnexp.config.schema import Adam, BundledConfig, ForestConfig, tunable_keys
 from nnexp.data import load
 from nnexp.errors import ConfigError, DataError
 from nnexp.models.losses import CrossEntropy, PerSampleLoss
@@ -74,6 +74,24 @@ def test_an_optimizer_that_is_none() -> None:
         nnexp.optimizer("a")(Idle)
 
 
+def test_a_general_method_that_would_not_be_used() -> None:
+    """An ``update`` beside passes that are inherited would silently train something else."""
+
+    @dataclass
+    class Mine(Adam):
+        def update(self, params: Tensor, grads: Tensor, state: Any, hyper: Any) -> None: ...
+
+    with pytest.raises(ConfigError, match=r"derives from Adam, whose batched\(\) is used in place"):
+        nnexp.optimizer("mine")(Mine)
+
+    @dataclass
+    class Trees(ForestConfig):
+        def estimator(self, seed: int, **settings: Any) -> Any: ...
+
+    with pytest.raises(ConfigError, match=r"derives from ForestConfig, whose learner\(\) is used"):
+        nnexp.baseline("trees")(Trees)
+
+
 def test_one_that_is_not_registered() -> None:
     with pytest.raises(ConfigError, match=r"optimizer adm: not registered \(did you mean 'adam'"):
         registry.component("optimizer", "adm")
@@ -106,6 +124,16 @@ def test_a_module_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(ConfigError, match="there is no module absent_parts"):
         registry.import_components(["absent_parts"])
     assert "NNEXP_IMPORTS" not in os.environ  # nor do later processes look for it
+
+
+def test_the_current_folder_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script's path lacks it. A user's statistics.py there must not stand for Python's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    registry.import_components()
+    assert str(tmp_path) not in sys.path
+    registry.import_components(["json"])
+    assert sys.path.index(str(tmp_path)) == len(sys.path) - 1
 
 
 # ── optimizers, losses ────────────────────────────────────────────────────────────────────────
@@ -176,14 +204,14 @@ class Choosy(nnexp.Loss):
 
 
 def test_losses_that_cannot_share_a_group() -> None:
-    plain = Choosy("choosy").told()
-    assert Choosy("choosy", gamma=2.0).told() == plain
+    plain = Choosy("choosy").batch_key()
+    assert Choosy("choosy", gamma=2.0).batch_key() == plain
     for other in (
         Choosy("choosy", alpha=2.0),
         Choosy("choosy", weights=(1.0, 2.0)),
         Choosy("choosy", reduction="sum"),
     ):
-        assert other.told() != plain
+        assert other.batch_key() != plain
 
 
 def test_a_loss_derived_from_cross_entropy_is_used(tmp_path: Path) -> None:

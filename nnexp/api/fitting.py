@@ -34,6 +34,7 @@ from nnexp.engine import Epoch, Group, Run, RunState
 from nnexp.errors import NnexpError
 from nnexp.models.choose import network_of
 from nnexp.models.protocol import Network
+from nnexp.runs.record import epoch_record
 from nnexp.runs.writer import Job
 from nnexp.terminal import EpochBar
 
@@ -109,14 +110,16 @@ def _trained(dataset: Dataset, config: Config, job: Job | None, shown: EpochBar 
     network = network_of(config, dataset.num_features, dataset.num_classes)
     num_threads = 1
     if device.type == "cpu":
-        num_threads = resolve_threads(config.trainer, network.flops_per_row())
+        num_threads = resolve_threads(
+            config.trainer, network.flops_per_row(), by_torch=network.by_torch
+        )
     if job is not None:
         job.enter(
             dataset,
             network,
             device=device_name(device),
             threads=num_threads,
-            matmul=description(device, precision.dtype),
+            matmul=description(device, precision.dtype, by_torch=network.by_torch),
             group_size=1,
         )
     with current(device):
@@ -133,7 +136,7 @@ def _trained(dataset: Dataset, config: Config, job: Job | None, shown: EpochBar 
         history = []
         for (record,) in group.train():
             epoch = record if dataset.num_val else _unvalidated(record)
-            history.append(_line(epoch))
+            history.append(epoch_record(epoch))
             if job is not None:
                 job.record(epoch, group.states[0])
             if shown is not None:
@@ -164,19 +167,6 @@ def _module(state: RunState, network: Network) -> nn.Module:
 
 def _unvalidated(epoch: Epoch) -> Epoch:
     return dataclasses.replace(epoch, val_loss=None, val_acc=None)
-
-
-def _line(epoch: Epoch) -> dict[str, Any]:
-    return {
-        "epoch": epoch.epoch,
-        "step": epoch.step,
-        "train/loss": epoch.train_loss,
-        "train/acc": epoch.train_acc,
-        "val/loss": epoch.val_loss,
-        "val/acc": epoch.val_acc,
-        "lr": epoch.lr,
-        "seconds": round(epoch.seconds, 4),
-    }
 
 
 def _arm(config: Config) -> str:

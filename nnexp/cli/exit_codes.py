@@ -77,7 +77,7 @@ class Parser(argparse.ArgumentParser):
         """Report ``message``, and where the options are shown."""
         verb = self.prog.rpartition(" ")[2]
         print(f"nnexp: {verb}: {message} ('{self.prog} --help' shows the usage)", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(USAGE)
 
 
 def at_least_one(text: str) -> int:
@@ -100,7 +100,7 @@ def refuse_undecodable(arguments: Sequence[str]) -> None:
 def hang_up() -> NoReturn:
     """Exit quietly: the reader of our output, such as head, has seen enough."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(141)  # as a process that SIGPIPE ends
+    sys.exit(BROKEN_PIPE)  # as a process that SIGPIPE ends
 
 
 @contextlib.contextmanager
@@ -116,11 +116,11 @@ def errors_in_one_line() -> Iterator[None]:
         hang_up()
     except KeyboardInterrupt:
         print("nnexp: interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         from nnexp.config.errors import error_line
 
         print(f"nnexp: {error_line(error)}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(FAILED)

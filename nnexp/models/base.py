@@ -8,16 +8,13 @@ import inspect
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
 from nnexp.errors import ConfigError
 from nnexp.models.module_network import MODULE_FACTORIES
 from nnexp.registry import component, register
-
-if TYPE_CHECKING:
-    pass
 
 Factory = Callable[..., Any]  # returns a ``torch.nn.Module``
 
@@ -38,12 +35,6 @@ class ModuleModel(Model):
 
     factory: ClassVar[Factory]
     registered_as: ClassVar[str]
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """The keyword arguments of the function."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del values["name"]
-        return values
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By the function's module, which registers the model as it is imported."""

@@ -46,7 +46,7 @@ class Loss:
         """
         raise NotImplementedError
 
-    def told(self) -> str:
+    def batch_key(self) -> str:
         """Name and options that runs must agree on to be trained in one batch: those whose values
         are no floats. ``focal`` or ``focal reduction='sum'``."""
         names = [field.name for field in fields(self)]
@@ -125,11 +125,11 @@ class PerSampleLoss:
     def _check(self, losses: object, shape: tuple[int, int]) -> None:
         where = f"loss={self._loss.name}: per_sample()"
         if not isinstance(losses, torch.Tensor) or tuple(losses.shape) != shape:
-            found = (
-                list(losses.shape) if isinstance(losses, torch.Tensor) else type(losses).__name__
-            )
+            found: object = type(losses).__name__
+            if isinstance(losses, torch.Tensor):
+                found = list(losses.shape)
             raise ConfigError(
-                f"{where} must return a loss a sample, [R, B] = {list(shape)}, not {_shown(found)}"
+                f"{where} must return a loss a sample, [R, B] = {list(shape)}, not {found}"
             )
         if not losses.requires_grad:
             raise ConfigError(f"{where} returns what does not depend on the logits")
@@ -142,7 +142,3 @@ def _extended(value: Any, ghosts: int) -> Any:
     if not isinstance(value, torch.Tensor):
         return value
     return torch.cat([value, value[-1:].expand(ghosts, *value.shape[1:])])
-
-
-def _shown(found: Any) -> str:
-    return found if isinstance(found, str) else str(list(found))

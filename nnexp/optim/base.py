@@ -179,7 +179,7 @@ class Optimizer:
     def update(self, params: Tensor, grads: Tensor, state: Any, hyper: Any) -> None:
         """Update ``params`` and ``state`` in place.
 
-        Elementwise, please: a row holds a run's parameters end to end, padded with zeros. An
+        It must be elementwise: a row holds a run's parameters end to end, padded with zeros. An
         operation that mixes elements sees no layers, and its last bits would depend on the batch.
 
         Args:
@@ -205,7 +205,6 @@ class Optimizer:
 
     def batched(self) -> type[Update]:
         """Passes over many short rows at once."""
-
         return Elementwise
 
     def fused(self) -> type[Update] | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnexp.errors import DataError
 from nnexp.runs.files import Journal, to_json, to_object, to_readable_json, write_atomically
@@ -22,6 +22,9 @@ from nnexp.runs.folder import (
     read_bytes,
 )
 from nnexp.runs.result_checks import ADDED, check_values, from_fields, require
+
+if TYPE_CHECKING:
+    from nnexp.engine import Epoch
 
 # --------------------------------------------------------------------------------------------------
 # The software that decides a run's numbers.
@@ -66,6 +69,12 @@ EPOCH_KEYS = (
 means over the epoch's batches; ``val/*`` are null in an epoch without evaluation; ``lr`` is the
 learning rate of the epoch's last step; ``seconds`` is the time since training began.
 """
+
+
+def epoch_record(epoch: Epoch) -> dict[str, Any]:
+    """What the engine says of an epoch, by :data:`EPOCH_KEYS`."""
+    values = {key: getattr(epoch, key.replace("/", "_")) for key in EPOCH_KEYS}
+    return {**values, "seconds": round(epoch.seconds, 4)}
 
 
 class MetricsLog:

@@ -25,7 +25,14 @@ from nnexp.models.protocol import Network
 from nnexp.runs.checkpoints import save_best, save_last
 from nnexp.runs.folder import ForeignFileError, set_aside
 from nnexp.runs.predictions import Classes, Predictions, write_predictions
-from nnexp.runs.record import RESULT_METRICS, DatasetSummary, MetricsLog, RunResult, write_result
+from nnexp.runs.record import (
+    RESULT_METRICS,
+    DatasetSummary,
+    MetricsLog,
+    RunResult,
+    epoch_record,
+    write_result,
+)
 from nnexp.runs.tensorboard import Board
 from nnexp.scoring_rules import scores
 
@@ -104,16 +111,7 @@ class Job:
         """Write down an epoch, and a checkpoint where the last one is old or training has ended."""
         assert self._board is not None
         assert self._metrics is not None
-        line = {
-            "epoch": epoch.epoch,
-            "step": epoch.step,
-            "train/loss": epoch.train_loss,
-            "train/acc": epoch.train_acc,
-            "val/loss": epoch.val_loss,
-            "val/acc": epoch.val_acc,
-            "lr": epoch.lr,
-            "seconds": round(epoch.seconds, 4),
-        }
+        line = epoch_record(epoch)
         self._metrics.append(line)
         self._board.epoch(line)
         known: dict[str, Any] = {"epochs": epoch.epoch}

@@ -105,7 +105,7 @@ def _prospect(entry: Entry, dataset_cache: DatasetCache) -> Inspection:
         config.trainer.precision,
         str(device),
         num_threads if device.type == "cpu" else 1,
-        config.loss.told(),
+        config.loss.batch_key(),
     )
     return Inspection(
         kind,
@@ -122,7 +122,7 @@ def _key(entry: Entry) -> str:
     options = {k: v for k, v in vars(config.dataset).items() if k != "split_seed"}
     trainer = config.trainer
     return repr(
-        (type(config.dataset), options, config.model, config.loss.told(), trainer.batch_size,
+        (type(config.dataset), options, config.model, config.loss.batch_key(), trainer.batch_size,
          trainer.drop_last, trainer.device, trainer.precision, trainer.threads)
     )  # fmt: skip
 
@@ -187,13 +187,11 @@ class Worker:
         """
         match task:
             case say.Inspect(entries, fetch):
-                for entry in entries:  # of a file, which the main process read after it began
-                    import_components(entry.config.imports)
+                _import_for(entries)
                 found = tuple(inspect_entries(entries, self._dataset_cache, fetch=fetch))
                 self._line.send(say.Inspected(found, machine(found)))
             case say.Train(entries):
-                for entry in entries:
-                    import_components(entry.config.imports)
+                _import_for(entries)
                 self._logs.follow({entry.folder: entry.log for entry in entries})
                 self._telling.follow({entry.folder: entry.num for entry in entries})
                 GroupTraining(
@@ -265,3 +263,8 @@ class Worker:
             log_traceback(error, wanted.name)
             return error_line(error)
         return None
+
+
+def _import_for(entries: Sequence[Entry]) -> None:
+    """Import what a config file names: the main process read it after this one had begun."""
+    import_components({name for entry in entries for name in entry.config.imports})
