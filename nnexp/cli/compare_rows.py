@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnexp.analysis.names import canonical, flatten, is_under
+from nnexp.analysis.names import NOT_THE_LEARNER, PLACES, canonical, flatten, is_under
 from nnexp.analysis.records import RunRecord
 from nnexp.errors import DataError
 from nnexp.report.inputs import read_runs
@@ -23,14 +23,12 @@ from nnexp.runs.record import RunResult
 SEEDS = ("seed", "dataset.split_seed")
 """What the runs of a row may differ in."""
 
-# Options that say where and how a run was computed and shown, or are told by the data's name.
+# What says where and how a run was computed and shown, or stands in the data's name.
 _SILENT = (
-    "report", "objective", "baseline", "trainer.device", "trainer.threads", "trainer.cuda_graphs",
-    "trainer.checkpoint_seconds", "trainer.histograms", "trainer.pictures", "dataset.source",
-    "dataset.path", "dataset.test_path", "dataset.root", "dataset.download", "dataset.class_names",
-    "dataset.urls", "dataset.train_images", "dataset.train_labels", "dataset.test_images",
-    "dataset.test_labels",
-)  # fmt: skip
+    *(key for key in NOT_THE_LEARNER if key != "dataset"),
+    "dataset.source",
+    *(f"dataset.{place}" for place in PLACES if place != "name"),
+)
 
 
 @dataclass(frozen=True)

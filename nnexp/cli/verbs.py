@@ -68,7 +68,6 @@ def _tensorboard(arguments: list[str]) -> None:
 
 
 def _help(arguments: list[str]) -> None:
-
     verb = arguments[0] if arguments else "help"
     if verb == "help" or verb.startswith("-"):
         with errors_in_one_line():
@@ -80,7 +79,6 @@ def _help(arguments: list[str]) -> None:
 
 
 def _version(arguments: list[str]) -> None:
-
     with errors_in_one_line():
         print_versions()
 

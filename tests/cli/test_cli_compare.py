@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import statistics
@@ -17,7 +18,7 @@ from rich.cells import cell_len
 
 from nnexp.cli.compare_runs import main
 from nnexp.runs.folder import METRICS_FILE
-from nnexp.runs.record import DatasetSummary, write_result
+from nnexp.runs.record import DatasetSummary, read_result, write_result
 
 Compared = Callable[..., str]
 DIGITS = a_result().dataset
@@ -91,6 +92,19 @@ def table_of(text: str) -> list[dict[str, str]]:
         [cell.strip() for cell in line.split("  ") if cell.strip()] for line in text.splitlines()
     ]
     return [dict(zip(header, line, strict=True)) for line in lines if len(line) == len(header)]
+
+
+@pytest.mark.parametrize("option", [("metrics", ["macro_f1"]), ("imports", ["mine"])])
+def test_what_is_only_recorded_makes_no_other_row(
+    compared: Compared, option: tuple[str, list[str]]
+) -> None:
+    for seed in range(2):
+        make(f"s/{seed}", seed=seed)
+    result = read_result(Path("s/1"))
+    config = {**result.config, option[0]: option[1]}
+    write_result(Path("s/1"), dataclasses.replace(result, config=config))
+    (row,) = table_of(compared("s"))
+    assert row["n"] == "2"
 
 
 def test_runs_side_by_side(compared: Compared) -> None:
