@@ -247,11 +247,12 @@ class Worker:
         wanted = task.wanted
         finding: Finding
         try:
-            with self._logs.kept(wanted.key):
+            # What there is to say of the data is in the logs of those who train on them already.
+            with self._logs.kept(repr(wanted.config.dataset)):
                 dataset = self._dataset_cache.dataset(wanted.config.dataset)
-                device = torch.device(task.device)
-                with current(device):
-                    finding = compare(wanted.config, dataset, device)
+            device = torch.device(task.device)
+            with self._logs.kept(wanted.key), current(device):
+                finding = compare(wanted.config, dataset, device)
         except Exception as error:
             log_traceback(error, wanted.name)
             if is_lost_gpu(error):
