@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from nnexp.config.schema import DatasetConfig
-from nnexp.data.preprocessing import apply, fill_missing, fit, require_float32
-from nnexp.data.source import Doubles, RawTable, Source
+from nnexp.data.preprocessing import apply, fill_missing, fit, fit_fill, require_float32
+from nnexp.data.source import Doubles, Indices, RawTable, Source
 from nnexp.data.split import draw_rows
+
+if TYPE_CHECKING:
+    from nnexp.data.encoder import Encoder
 
 # --------------------------------------------------------------------------------------------------
 # A data set ready to train on: a table of scaled features and the rows of its splits.
@@ -60,6 +64,8 @@ class Dataset:
     fingerprint: str  # of the source: the same for every split, subset and scaling
     image_shape: tuple[int, int] | None = None
     official_test: bool = False  # the test rows are the source's own; else they were drawn
+    encoder: Encoder | None = None  # how a table's columns became the features
+    fill: Tensor | None = None  # [D] float64, for missing values; only beside an encoder
 
     @property
     def x(self) -> Tensor:
@@ -162,7 +168,16 @@ def split(
         fingerprint=source.fingerprint,
         image_shape=source.image_shape,
         official_test=source.test is not None,
+        encoder=source.encoder,
+        fill=_fill(source, rows.train),
     )
+
+
+def _fill(source: Source, train: Indices) -> Tensor | None:
+    """For rows of later tables, also where the rows of this one have no gaps."""
+    if source.encoder is None:
+        return None
+    return torch.from_numpy(fit_fill(source, train, range(source.x.shape[1])))
 
 
 def _table(filled: RawTable, shift: Doubles, scale: Doubles, source: Source) -> ScaledTable:
