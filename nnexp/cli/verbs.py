@@ -37,6 +37,12 @@ def _train(arguments: list[str]) -> None:
     train(arguments)
 
 
+def _data(arguments: list[str]) -> None:
+    from nnexp.cli.data_card import main
+
+    main(arguments)
+
+
 def _list(arguments: list[str]) -> None:
     from nnexp.cli.list_runs import main
 
@@ -85,6 +91,7 @@ def _version(arguments: list[str]) -> None:
 
 VERBS = {
     "train": Verb("[OPTION=VALUE ...]", "train a run, or a sweep with -m", _train),
+    "data": Verb("FILE [OPTION=VALUE ...]", "what the columns of a table are taken for", _data),
     "list": Verb("[DIR ...]", "the latest runs and sweeps: how they ended", _list),
     "compare": Verb("DIR [DIR ...]", "runs side by side: settings and metrics", _compare),
     "report": Verb("DIR [DIR ...]", "statistics, verdicts and a page on runs", _report),
