@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import programs
 import pytest
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
@@ -30,7 +31,7 @@ SAME_SECOND = "out/${now:%%S}"
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return programs.Popen(
         [sys.executable, "-W", "error::UserWarning", "-m", "nnexp", *arguments],
         cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
