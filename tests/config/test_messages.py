@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import programs
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -310,7 +311,7 @@ def test_arguments_are_arranged_for_hydra(given: str, expected: str) -> None:
 
 
 def nnexp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return programs.run(
         [sys.executable, "-m", "nnexp", *arguments], cwd=folder,
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
@@ -334,7 +335,7 @@ def test_a_sweep_ends_with_a_line_for_each_failed_job(tmp_path: Path) -> None:
 
 
 def test_sigterm_ends_a_run_as_ctrl_c_does(tmp_path: Path) -> None:
-    process = subprocess.Popen(
+    process = programs.Popen(
         [sys.executable, "-m", "nnexp", "trainer.epochs=100000", "hydra.run.dir=run"],
         cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
