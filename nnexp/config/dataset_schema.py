@@ -20,6 +20,9 @@ DatasetT = TypeVar("DatasetT", bound="DatasetConfig")
 
 BUNDLED = ("digits", "iris", "wine", "breast_cancer")
 GENERATORS = ("moons", "circles", "blobs", "xor", "spirals", "checkerboard")
+HOLDOUTS = ("independent", "names", "templates", "pairs", "people")
+_MOST_PEOPLE = 5  # in a puzzle
+_MOST_VALIDATED = 100_000  # rows of it, which every epoch goes through
 
 
 @dataclass
@@ -245,3 +248,53 @@ class CSVConfig(DrawnDatasetConfig):
         from nnexp.data.sources.csv import load_csv
 
         return load_csv(self)
+
+
+@dataset("puzzle")
+@dataclass
+class PuzzleConfig(DatasetConfig):
+    """Questions about people's ages, computed from ``seed`` as they are read; none is stored.
+
+    The official test rows have what ``holdout`` keeps from the rows that train and validate.
+    """
+
+    name: str = "puzzle"
+    scaling: str = choice("none", SCALERS)  # symbols are 0 or 1
+    rows: int = ranged(100_000, ge=10, le=2**40)  # to train and validate on
+    epoch_rows: int | None = ranged(
+        None, ge=1
+    )  # what an epoch takes of the training rows; null: all
+    test_rows: int = ranged(10_000, ge=1, le=_MOST_VALIDATED)
+    min_people: int = ranged(2, ge=2, le=_MOST_PEOPLE)
+    max_people: int = ranged(3, ge=2, le=_MOST_PEOPLE)
+    max_age: int = ranged(40, ge=20, le=99)  # ages, the answers, are 1 to max_age
+    encoding: str = choice("words", ("chars", "words"))  # what is one-hot at each place
+    holdout: str = choice("independent", HOLDOUTS)  # what the test rows have and no other row has
+    seed: int = ranged(0, ge=0)  # another seed is another data set, with its own fingerprint
+
+    def check_rules(self) -> Problems:
+        """People to choose from, and numbers of rows that an epoch can go through."""
+        yield from super().check_rules()
+        yield from _only_unscaled(self.scaling)
+        if self.min_people > self.max_people:
+            yield "min_people", f"must be at most dataset.max_people={self.max_people}"
+        if self.holdout == "people" and self.max_people == _MOST_PEOPLE:
+            yield "max_people", f"must be below {_MOST_PEOPLE}, for the test rows have more people"
+        if round(self.val_fraction * self.rows) > _MOST_VALIDATED:
+            yield (
+                "val_fraction",
+                f"leaves {round(self.val_fraction * self.rows)} of {self.rows} rows to validate on "
+                f"after every epoch; at most {_MOST_VALIDATED} are: use "
+                f"dataset.val_fraction={_MOST_VALIDATED / 10 / self.rows:.0e}",
+            )
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.sources.puzzle import PuzzleSource
+
+        return PuzzleSource.of(self)
+
+
+def _only_unscaled(scaling: str) -> Problems:
+    if scaling != "none":
+        yield "scaling", "must be none: features of text are 0, 1 or counts, and are not scaled"

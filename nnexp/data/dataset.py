@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from nnexp.config.schema import DatasetConfig
+from nnexp.data.coded import Classes, CodedTable, TrainRows, num_rows_of_epoch
+from nnexp.data.encoders import Encoder
 from nnexp.data.preprocessing import apply, fill_missing, fit, require_float32
 from nnexp.data.source import Doubles, RawTable, Source
 from nnexp.data.split import draw_rows
@@ -50,9 +54,9 @@ class Dataset:
     """
 
     name: str
-    table: ScaledTable
-    y: Tensor  # [M] int64, from 0 to C - 1
-    train: Tensor  # int64 indices of rows, ascending, as val and test
+    table: ScaledTable | CodedTable
+    y: Classes  # [M] int64, from 0 to C - 1
+    train: TrainRows  # int64 indices of rows, ascending, as val and test
     val: Tensor
     test: Tensor
     class_names: tuple[str, ...]
@@ -72,6 +76,11 @@ class Dataset:
         return self.table.pixels
 
     @property
+    def encoder(self) -> Encoder | None:
+        """What makes features of lines of text, where the data set is one of text."""
+        return self.table.encoder if isinstance(self.table, CodedTable) else None
+
+    @property
     def shift(self) -> Tensor:
         """[D] float64, fitted on the training rows."""
         return self.table.shift
@@ -87,6 +96,11 @@ class Dataset:
         return len(self.train)
 
     @property
+    def num_rows_of_epoch(self) -> int:
+        """Number of training rows that an epoch takes: all, but of a table that is computed."""
+        return num_rows_of_epoch(self.train)
+
+    @property
     def num_val(self) -> int:
         """Number of validation rows."""
         return len(self.val)
@@ -95,6 +109,14 @@ class Dataset:
     def num_test(self) -> int:
         """Number of test rows."""
         return len(self.test)
+
+    def table_bytes(self, device: str) -> int:
+        """Bytes of the table where it is trained on, ``cpu`` or ``cuda``: as codes; on CUDA as
+        pixels, if it is of these; else as float32."""
+        if isinstance(self.table, CodedTable):
+            return self.table.nbytes
+        is_bytes = self.pixels is not None and device == "cuda"
+        return (1 if is_bytes else 4) * len(self.y) * self.num_features
 
     @property
     def num_features(self) -> int:
@@ -105,6 +127,19 @@ class Dataset:
     def num_classes(self) -> int:
         """C."""
         return len(self.class_names)
+
+
+Tables = dict[bytes, ScaledTable | CodedTable]  # of one source, by scaling or vocabulary
+
+
+class CodedSource(Source, ABC):
+    """A source whose table is one of codes. What it has to encode it keeps beside ``x``."""
+
+    own_table: ClassVar[bool]  # whether another choice of training rows may give another table
+
+    @abstractmethod
+    def split(self, config: DatasetConfig, tables: Tables) -> Dataset:
+        """See the function ``split``."""
 
 
 # --------------------------------------------------------------------------------------------------
@@ -127,9 +162,7 @@ def load_source(config: DatasetConfig) -> Source:
     return config.read()
 
 
-def split(
-    source: Source, config: DatasetConfig, tables: dict[bytes, ScaledTable] | None = None
-) -> Dataset:
+def split(source: Source, config: DatasetConfig, tables: Tables | None = None) -> Dataset:
     """Rows drawn, missing values filled in and columns scaled, fitted on the training rows.
 
     Args:
@@ -139,11 +172,13 @@ def split(
         ConfigError: ``num_train`` does not fit the source.
         DataError: too few rows for every class, or numbers beyond float32.
     """
+    if isinstance(source, CodedSource):
+        return source.split(config, {} if tables is None else tables)
     rows = draw_rows(source, config)
     filled = fill_missing(source, rows.train)
     shift, scale = fit(filled, source, rows.train, config.scaling)
     scaling = shift.tobytes() + scale.tobytes()
-    table = None
+    table: ScaledTable | CodedTable | None = None
     if tables is not None and filled is source.x:  # what is filled in depends on the split
         table = tables.get(scaling)
     if table is None:

@@ -10,7 +10,6 @@ import numpy as np
 from nnexp.data.puzzle.phrases import HELD_OUT_NAMES, NAMES, NUM_PHRASES
 from nnexp.data.source import Indices
 
-HOLDOUTS = ("independent", "names", "templates", "pairs", "people")
 MOST_PEOPLE = 5
 LEAST_MAX_AGE, MOST_AGE = 20, 99
 MOST_DIFFERENCE = 9  # years that a sentence says

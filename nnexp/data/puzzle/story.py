@@ -191,7 +191,8 @@ def _chosen(
     _, kinds, rows, width = table.ages.shape
     place = (is_held * kinds + kind) * rows + begin
     which = _below(draws, np.take(table.count, place))
-    return np.take(table.ages, place * width + which)
+    ages: Indices = np.take(table.ages, place * width + which)
+    return ages
 
 
 def _relation(

@@ -13,16 +13,18 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nnexp.data.encoders import symbols_of
 from nnexp.data.puzzle.phrases import NAMES, NUM_PHRASES, PHRASES, Relation, years
 from nnexp.data.puzzle.rules import MOST_AGE
 from nnexp.data.puzzle.story import Sentence, Stories
 from nnexp.data.source import Indices
 
-Codes = npt.NDArray[np.uint8]
+Codes = npt.NDArray[np.integer[Any]]
 
 _SLOT = re.compile(r"\{([abcnd])\}")
 _CHUNKS = 3  # of a phrase at most
@@ -34,19 +36,6 @@ _FILLERS: dict[str, tuple[int, Callable[[int], str], int]] = {
     "n": (3, str, MOST_AGE + 1),
     "d": (3, years, MOST_AGE + 1),
 }
-
-
-def characters(text: str) -> list[str]:
-    """The characters of a text."""
-    return list(text)
-
-
-def words(text: str) -> list[str]:
-    """Words, numbers and punctuation marks of a text."""
-    return re.findall(r"\w+|[^\w\s]", text)
-
-
-UNITS: dict[str, Callable[[str], list[str]]] = {"chars": characters, "words": words}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +92,7 @@ class Telling:
 @functools.cache
 def telling(encoding: str) -> Telling:
     """The chunks in an encoding: ``chars`` or ``words``."""
-    units = UNITS[encoding]
+    units = symbols_of[encoding]
     phrases = [phrase for relation in Relation for phrase in PHRASES[relation]]
     parts = [_parts(phrase) for phrase in phrases]
     texts = [[_filled(part) for part in of_one] for of_one in parts]
