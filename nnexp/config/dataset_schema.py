@@ -295,6 +295,46 @@ class PuzzleConfig(DatasetConfig):
         return PuzzleSource.of(self)
 
 
+@dataset("text")
+@dataclass
+class TextConfig(DrawnDatasetConfig):
+    """Lines of text with a label each, from files that are read as a stream, plain, gzip or bzip2.
+
+    Of each label the lines are kept that a hash of (seed, line) draws, equal ones once. Symbols and
+    n-grams are those of the training rows.
+    """
+
+    name: str = ""  # left empty: the first file's name without its endings
+    scaling: str = choice("none", SCALERS)  # features are 0, 1 or counts
+    paths: list[str] = field(default_factory=list)  # files, folders, patterns of files
+    format: str = choice("auto", ("auto", "lines", "tsv", "wet", "wikipedia"))  # auto: by its name
+    label: str = "file"  # its name; or in tsv a column's number, in wet a header, title or language
+    text_column: int = ranged(-1, ge=-1)  # in tsv; 0 is the first, -1 the last
+    missing: list[str] = field(default_factory=lambda: ["", "\\N"])  # labels that mean none
+    rows_per_label: int | None = ranged(1000, ge=1)  # lines kept of each at most; null: all
+    min_rows_per_label: int = ranged(1, ge=1)  # a label of fewer lines is left out
+    min_length: int = ranged(1, ge=1)  # characters; shorter lines are left out
+    width: int = ranged(120, ge=1, le=10_000)  # characters of a line that are read
+    encoding: str = choice("counts", ("counts", "chars"))  # of n-grams; or chars at their places
+    ngrams: int = ranged(3, ge=1, le=5)  # characters of the longest that are counted
+    vocabulary: int = ranged(2000, ge=1, le=60_000)  # n-grams or characters, the most frequent
+    lower: bool = True  # upper case is read as lower case
+    seed: int = ranged(0, ge=0)  # which lines are kept
+
+    def check_rules(self) -> Problems:
+        """Something to read, and no scaling of counts."""
+        yield from super().check_rules()
+        yield from _only_unscaled(self.scaling)
+        if not self.paths:
+            yield "paths", "must name a file, a folder or a pattern of files"
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.sources.text import load_text
+
+        return load_text(self)
+
+
 def _only_unscaled(scaling: str) -> Problems:
     if scaling != "none":
         yield "scaling", "must be none: features of text are 0, 1 or counts, and are not scaled"
