@@ -37,7 +37,7 @@ symbols_of: dict[str, Callable[[str], list[str]]] = {"chars": list, "words": wor
 
 
 class Encoder(ABC):
-    """Lines as codes [n, W]."""
+    """Lines as codes [n, W]. Space around a line is none of it."""
 
     @property
     @abstractmethod
@@ -117,7 +117,7 @@ class Places(Encoder):
         code = {symbol: number for number, symbol in enumerate(self.symbols, 1)}
         codes = np.zeros((len(lines), self.width), dtype=self.dtype)
         for row, line in zip(codes, lines, strict=True):
-            text = line.lower() if self.lower else line
+            text = line.strip().lower() if self.lower else line.strip()
             symbols = symbols_of[self.unit](text)[: self.width]
             row[: len(symbols)] = [code.get(symbol, 0) for symbol in symbols]
         return codes
@@ -273,7 +273,7 @@ def _keys(
     A key is the number whose digits are the characters, in base A + 1. N-grams with a character
     that is not in the alphabet are left out.
     """
-    texts = [line[: encoder.width] for line in lines]
+    texts = [line.strip()[: encoder.width] for line in lines]
     if encoder.lower:
         texts = [text.lower()[: encoder.width] for text in texts]
     padded = [f" {text} " for text in texts]
