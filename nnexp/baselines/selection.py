@@ -93,8 +93,8 @@ class Data:
                 train = np.sort(train[np.argsort(keys[train], kind="stable")[:most]])
         if most < dataset.num_train:
             log.warning(
-                "%s: baselines learn from %d of %d training samples, whose %d features take %.1f "
-                "GiB",
+                "%s: baselines learn from %d of %d training samples: of these %d features "
+                "take %.1f GiB",
                 dataset.name, most, dataset.num_train, dataset.num_features,
                 _DENSE_BYTES / 2**30,
             )  # fmt: skip
@@ -149,7 +149,7 @@ class Data:
         return Arrays(x, y)
 
 
-_DENSE_BYTES = 2 * 2**30  # of rows of codes, which baselines take as features
+_DENSE_BYTES = 2**29  # of rows of codes, which baselines take as features
 
 
 def num_baseline_rows(dataset: Dataset) -> int:
