@@ -21,6 +21,7 @@ DatasetT = TypeVar("DatasetT", bound="DatasetConfig")
 BUNDLED = ("digits", "iris", "wine", "breast_cancer")
 GENERATORS = ("moons", "circles", "blobs", "xor", "spirals", "checkerboard")
 HOLDOUTS = ("independent", "names", "templates", "pairs", "people")
+_MOST_ONE_HOT = 100_000  # features of characters at their places
 _MOST_PEOPLE = 5  # in a puzzle
 _MOST_VALIDATED = 100_000  # rows of it, which every epoch goes through
 
@@ -327,6 +328,14 @@ class TextConfig(DrawnDatasetConfig):
         yield from _only_unscaled(self.scaling)
         if not self.paths:
             yield "paths", "must name a file, a folder or a pattern of files"
+        num_features = self.width * self.vocabulary
+        if self.encoding == "chars" and num_features > _MOST_ONE_HOT:
+            yield (
+                "vocabulary",
+                f"one-hot at each of dataset.width={self.width} places would be {num_features} "
+                f"features, at most {_MOST_ONE_HOT} are: use "
+                f"dataset.vocabulary={max(1, _MOST_ONE_HOT // self.width)}",
+            )
 
     def read(self) -> Source:
         """See ``DatasetConfig.read``."""

@@ -105,7 +105,7 @@ class Places(Encoder):
     @property
     def dtype(self) -> npt.DTypeLike:
         """See ``Encoder``."""
-        return np.uint8 if len(self.symbols) < 256 else np.uint16
+        return np.uint8 if len(self.symbols) < 256 else _signed(len(self.symbols))
 
     @property
     def most(self) -> int:
@@ -162,7 +162,7 @@ class NGrams(Encoder):
     @property
     def dtype(self) -> npt.DTypeLike:
         """See ``Encoder``."""
-        return np.int16 if len(self.ngrams) < 2**15 else np.int32
+        return _signed(len(self.ngrams))
 
     @property
     def most(self) -> int:
@@ -216,6 +216,11 @@ class NGrams(Encoder):
             order = np.argsort(keys)
             found[length] = keys[order], np.array(codes, dtype=np.int64)[order]
         return found
+
+
+def _signed(largest: int) -> npt.DTypeLike:
+    """The type of codes up to ``largest``; torch computes with signed integers alone."""
+    return np.int16 if largest < 2**15 else np.int32
 
 
 # --------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ _DROPPED = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _TEMPLATE = re.compile(r"\{\{[^{}]*\}\}|\{\|(?:(?!\{\|).)*?\|\}", re.DOTALL)
-_LINK = re.compile(r"\[\[([^\[\]]*)\]\]")
-_URL = re.compile(r"\[(?:https?:)?//[^\s\]]*\s*([^\]]*)\]|https?://\S+")
+_LINK = re.compile(r"\[\[((?:[^\[\]]|\[[^\[\]]+\])*)\]\]")
+_URL = re.compile(r"\[(?:https?:)?//[^\s\]]*\s*([^\]]*)\]|https?://[^\s\]|]+")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _QUOTES = re.compile(r"'{2,}")
 _BEGINNING = re.compile(r"^[*#:;\s]+")
@@ -27,7 +27,7 @@ def plain_lines(text: str, namespaces: Set[str]) -> list[str]:
     Args:
         namespaces: in lower case; links into these, as to pictures, are left out.
     """
-    text = _repeated(_TEMPLATE, "", _DROPPED.sub("", text))
+    text = _URL.sub(r"\1", _repeated(_TEMPLATE, "", _DROPPED.sub("", text)))
 
     def linked(match: re.Match[str]) -> str:
         target, _, shown = match.group(1).partition("|")
@@ -37,7 +37,7 @@ def plain_lines(text: str, namespaces: Set[str]) -> list[str]:
         return shown.rpartition("|")[2] or target
 
     text = _repeated(_LINK, linked, text)
-    text = _TAG.sub("", _QUOTES.sub("", _URL.sub(r"\1", text)))
+    text = _TAG.sub("", _QUOTES.sub("", text))
     lines = []
     for line in html.unescape(text).split("\n"):
         stripped = " ".join(_BEGINNING.sub("", line).split())

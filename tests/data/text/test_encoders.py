@@ -4,7 +4,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
+from nnexp.data.coded_features import Coded
 from nnexp.data.encoders import Encoder, NGrams, Places, encoder_from, fit_ngrams, fit_places
 
 LINES = ["Abba", "cab", "", "bé bé", "🙂 a", "zzz"]
@@ -49,6 +51,22 @@ def test_characters_at_their_places() -> None:
         ["0:a", "1:b", "2:b"], ["1:c"], [],
     ]  # fmt: skip
     assert fit_places(LINES, width=9, most=2, lower=True).symbols == ("a", "b")
+
+
+@pytest.mark.parametrize(("symbols", "dtype"), [(255, "uint8"), (256, "int16"), (2**15, "int32")])
+def test_codes_are_as_small_as_they_can_be(symbols: int, dtype: str) -> None:
+    """And torch reads rows of any of these types."""
+    text = "".join(chr(0x4E00 + number) for number in range(symbols))
+    encoder = Places(tuple(text), 3)
+    codes = encoder.encode([text[-1] + text[0], text[-3:]])
+    assert codes.dtype == dtype
+    assert codes.tolist() == [[symbols, 1, 0], [symbols - 2, symbols - 1, symbols]]
+    table = Coded(torch.from_numpy(codes), torch.from_numpy(encoder.offsets), 3 * symbols)
+    found = table.lookup(torch.tensor([[1, 0]]))[0].nonzero().tolist()
+    assert found == [
+        [0, symbols - 3], [0, 2 * symbols - 2], [0, 3 * symbols - 1],
+        [1, symbols - 1], [1, symbols],
+    ]  # fmt: skip
 
 
 def test_words_at_their_places() -> None:

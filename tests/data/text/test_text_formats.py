@@ -84,6 +84,8 @@ def test_a_dump_that_ends_between_articles(
         ("A<ref name=a>no</ref>, b<ref name=c />.<!-- no\nno -->", ["A, b."]),
         ("''I'' see [http://x.y the page] and [[a|b]]s, [[c]].", ["I see the page and bs, c."]),
         ("[[File:a.png|thumb|a [[b]] c]]Text", ["Text"]),
+        ("[[File:a.png|by [http://x.y b]]]Text", ["Text"]),
+        ("[[File:a.png|said [sic] so]]Text [sic]", ["Text [sic]"]),
         ("== Head ==\n* one\n# two\n: three\n__TOC__\n----", ["one", "two", "three", "----"]),
         ("a &amp; b &lt;c&gt;&nbsp;d", ["a & b <c> d"]),
         ("unclosed {{template\n[[link", ["unclosed {{template", "[[link"]),

@@ -13,12 +13,13 @@ from text_files import sentence, tatoeba, wet, write
 
 import nnexp
 from nnexp.config.dataset_schema import TextConfig
+from nnexp.config.fields import check
 from nnexp.data import load, load_source, split
 from nnexp.data.coded import StoredTable
 from nnexp.data.encoders import fit_ngrams
 from nnexp.data.sources.text import TextSource
 from nnexp.data.streaming import place
-from nnexp.errors import DataError
+from nnexp.errors import ConfigError, DataError
 
 
 def config_of(file: Path, **options: Any) -> TextConfig:
@@ -107,6 +108,24 @@ def test_lines_and_labels_that_are_left_out(tmp_path: Path) -> None:
         "t: 1 labels ('eng') have 1 lines of 12 characters; at least 2 are needed "
         "(dataset.label=1, 1 lines read)"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"encoding": "chars"},
+         "dataset.vocabulary=2000: one-hot at each of dataset.width=120 places would be 240000 "
+         "features, at most 100000 are: use dataset.vocabulary=833"),
+        ({"scaling": "minmax"},
+         "dataset.scaling=minmax: must be none: features of text are 0, 1 or counts, and are not "
+         "scaled"),
+        ({"paths": []}, "dataset.paths=[]: must name a file, a folder or a pattern of files"),
+    ],
+)  # fmt: skip
+def test_options_that_do_not_fit(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(TextConfig(**{"paths": ["a.txt"], **options}), "dataset")
+    assert str(caught.value) == said
 
 
 def test_memory_is_that_of_what_is_kept(tmp_path: Path) -> None:
