@@ -315,7 +315,7 @@ class TextConfig(DrawnDatasetConfig):
     rows_per_label: int | None = ranged(1000, ge=1)  # lines kept of each at most; null: all
     min_rows_per_label: int = ranged(1, ge=1)  # a label of fewer lines is left out
     min_length: int = ranged(1, ge=1)  # characters; shorter lines are left out
-    width: int = ranged(120, ge=1, le=10_000)  # characters of a line that are read
+    max_length: int = ranged(120, ge=1, le=10_000)  # characters of a line that are read
     encoding: str = choice("counts", ("counts", "chars"))  # of n-grams; or chars at their places
     ngrams: int = ranged(3, ge=1, le=5)  # characters of the longest that are counted
     vocabulary: int = ranged(2000, ge=1, le=60_000)  # n-grams or characters, the most frequent
@@ -328,13 +328,13 @@ class TextConfig(DrawnDatasetConfig):
         yield from _only_unscaled(self.scaling)
         if not self.paths:
             yield "paths", "must name a file, a folder or a pattern of files"
-        num_features = self.width * self.vocabulary
+        num_features = self.max_length * self.vocabulary
         if self.encoding == "chars" and num_features > _MOST_ONE_HOT:
             yield (
                 "vocabulary",
-                f"one-hot at each of dataset.width={self.width} places would be {num_features} "
-                f"features, at most {_MOST_ONE_HOT} are: use "
-                f"dataset.vocabulary={max(1, _MOST_ONE_HOT // self.width)}",
+                f"one-hot at each of dataset.max_length={self.max_length} places would be "
+                f"{num_features} features, at most {_MOST_ONE_HOT} are: use "
+                f"dataset.vocabulary={max(1, _MOST_ONE_HOT // self.max_length)}",
             )
 
     def read(self) -> Source:

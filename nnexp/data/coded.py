@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nnexp.data.encoders import Codes, Encoder
 from nnexp.data.permutation import Permutation
 from nnexp.data.source import Indices
+from nnexp.data.text_encoders import Codes, TextEncoder
 
 _DENSE_ROWS = 4096  # made at once
 
@@ -24,7 +24,7 @@ class CodedTable(ABC):
 
     pixels = None  # the table is none of pixels
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: TextEncoder) -> None:
         self.encoder = encoder
         num_features = len(encoder.feature_names)
         self.shift = torch.zeros(num_features, dtype=torch.float64)
@@ -69,7 +69,7 @@ class StoredTable(CodedTable):
         codes: [M, W].
     """
 
-    def __init__(self, codes: Codes, encoder: Encoder) -> None:
+    def __init__(self, codes: Codes, encoder: TextEncoder) -> None:
         super().__init__(encoder)
         self.codes = torch.from_numpy(codes)
 
@@ -108,7 +108,7 @@ class ComputedTable(CodedTable):
 
     nbytes = 0
 
-    def __init__(self, generator: Generator, encoder: Encoder) -> None:
+    def __init__(self, generator: Generator, encoder: TextEncoder) -> None:
         super().__init__(encoder)
         self.generator = generator
 

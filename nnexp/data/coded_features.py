@@ -21,7 +21,7 @@ class Coded(Resident):
 
     Args:
         x: [N, W] codes.
-        offsets: [W] int64, on the same device; see ``nnexp.data.encoders``.
+        offsets: [W] int64, on the same device; see ``nnexp.data.text_encoders``.
         num_features: D.
     """
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from nnexp.config.schema import DatasetConfig
 from nnexp.data.coded import Classes, CodedTable, TrainRows, num_rows_of_epoch
-from nnexp.data.encoders import Encoder
-from nnexp.data.preprocessing import apply, fill_missing, fit, require_float32
-from nnexp.data.source import Doubles, RawTable, Source
+from nnexp.data.preprocessing import apply, fill_missing, fit, fit_fill, require_float32
+from nnexp.data.source import Doubles, Indices, RawTable, Source
 from nnexp.data.split import draw_rows
+from nnexp.data.text_encoders import TextEncoder
+
+if TYPE_CHECKING:
+    from nnexp.data.encoder import Encoder
 
 # --------------------------------------------------------------------------------------------------
 # A data set ready to train on: a table of scaled features and the rows of its splits.
@@ -64,6 +67,8 @@ class Dataset:
     fingerprint: str  # of the source: the same for every split, subset and scaling
     image_shape: tuple[int, int] | None = None
     official_test: bool = False  # the test rows are the source's own; else they were drawn
+    encoder: Encoder | None = None  # how a table's columns became the features
+    fill: Tensor | None = None  # [D] float64, for missing values; only beside an encoder
 
     @property
     def x(self) -> Tensor:
@@ -76,7 +81,7 @@ class Dataset:
         return self.table.pixels
 
     @property
-    def encoder(self) -> Encoder | None:
+    def text_encoder(self) -> TextEncoder | None:
         """What makes features of lines of text, where the data set is one of text."""
         return self.table.encoder if isinstance(self.table, CodedTable) else None
 
@@ -197,7 +202,16 @@ def split(source: Source, config: DatasetConfig, tables: Tables | None = None) -
         fingerprint=source.fingerprint,
         image_shape=source.image_shape,
         official_test=source.test is not None,
+        encoder=source.encoder,
+        fill=_fill(source, rows.train),
     )
+
+
+def _fill(source: Source, train: Indices) -> Tensor | None:
+    """For rows of later tables, also where the rows of this one have no gaps."""
+    if source.encoder is None:
+        return None
+    return torch.from_numpy(fit_fill(source, train, range(source.x.shape[1])))
 
 
 def _table(filled: RawTable, shift: Doubles, scale: Doubles, source: Source) -> ScaledTable:

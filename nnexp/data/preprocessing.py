@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -43,20 +43,30 @@ def fill_missing(source: Source, train: Indices) -> RawTable:
     if not gaps.any():
         return source.x
     x: Doubles = source.x.astype(np.float64)
-    columns = set(np.flatnonzero(gaps.any(axis=0)).tolist())
-    for start, stop in source.one_hot:
-        if start in columns:
-            columns -= set(range(start, stop))
-            frequent = int(np.nansum(x[train, start:stop], axis=0).argmax())
-            rows = gaps[:, start]
-            x[rows, start:stop] = 0.0
-            x[rows, start + frequent] = 1.0
-    for column in sorted(columns):
-        known = x[train, column]
-        known = known[~np.isnan(known)]
-        typical = np.median if source.fill == "median" else np.mean
-        x[gaps[:, column], column] = typical(known) if len(known) else 0.0
+    columns = np.flatnonzero(gaps.any(axis=0)).tolist()
+    typical = fit_fill(source, train, columns)
+    for column in columns:
+        x[gaps[:, column], column] = typical[column]
     return x
+
+
+def fit_fill(source: Source, train: Indices, columns: Iterable[int]) -> Doubles:
+    """Return [D] what a missing value of some columns becomes; 0 for the others.
+
+    A categorical column is given by all of its features, which are missing together.
+    """
+    wanted = set(columns)
+    fill = np.zeros(source.x.shape[1])
+    for start, stop in source.one_hot:
+        if start in wanted:
+            wanted -= set(range(start, stop))
+            fill[start + int(np.nansum(source.x[train, start:stop], axis=0).argmax())] = 1.0
+    average = np.median if source.fill == "median" else np.mean
+    for column in wanted:
+        known = source.x[train, column]
+        known = known[~np.isnan(known)]
+        fill[column] = average(known) if len(known) else 0.0
+    return fill
 
 
 def hangs_on_split(source: Source, scaling: str) -> bool:

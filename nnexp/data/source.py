@@ -8,10 +8,14 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
+
+if TYPE_CHECKING:
+    from nnexp.data.encoder import Encoder
 
 # --------------------------------------------------------------------------------------------------
 # A source: all rows of a data set as they were read.
@@ -42,6 +46,8 @@ class Source:
     test: Indices | None = None  # official test rows
     val: Indices | None = None  # official validation rows; only beside official test rows
     image_shape: tuple[int, int] | None = None  # height and width, if a row is a picture
+    encoder: Encoder | None = None  # how a table's columns became the features
+    groups: Indices | None = None  # [M]; rows of one group go to the same part of a split
 
     @cached_property
     def pixels(self) -> torch.Tensor | None:

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from nnexp.data import Dataset
-from nnexp.data.encoders import Encoder, encoder_from
 from nnexp.data.preprocessing import raw_features, require
+from nnexp.data.text_encoders import TextEncoder, text_encoder_from
 from nnexp.engine import RunState
 from nnexp.errors import ConfigError, DataError
 from nnexp.models.choose import network_from
@@ -145,7 +145,7 @@ class TrainedNetwork:
     shift: Tensor = field(repr=False)  # [D] float64
     scale: Tensor = field(repr=False)  # [D] float64
     pixels: bool = field(default=False, repr=False)  # features are bytes
-    encoder: Encoder | None = field(default=None, repr=False)  # of lines of text, if it reads these
+    text_encoder: TextEncoder | None = field(default=None, repr=False)  # if it reads lines of text
 
     @torch.no_grad()
     def probabilities(self, raw: ArrayLike | Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class TrainedNetwork:
 
     def _lines(self, raw: Any) -> Tensor | None:
         """The features of lines of text [B, D], float64; None if ``raw`` is none of text."""
-        if self.encoder is None or isinstance(raw, Tensor):
+        if self.text_encoder is None or isinstance(raw, Tensor):
             return None
         if isinstance(raw, str):
             raise DataError("a single line of text is [line]")
@@ -195,7 +195,7 @@ class TrainedNetwork:
         for row, line in enumerate(lines):
             if not isinstance(line, str):
                 raise DataError(f"row {row} is a {type(line).__name__}, not a line of text")
-        return torch.from_numpy(self.encoder.counts(lines))
+        return torch.from_numpy(self.text_encoder.counts(lines))
 
     def _check_module(self) -> None:
         """Users may have trained it further, or loaded the last weights of a run that diverged."""
@@ -275,7 +275,7 @@ def load_network(path: str | Path) -> TrainedNetwork:
         content["shift"],
         content["scale"],
         content.get("pixels", False),
-        encoder_from(content["encoder"]) if "encoder" in content else None,
+        text_encoder_from(content["text_encoder"]) if "text_encoder" in content else None,
     )
 
 
@@ -284,7 +284,9 @@ def _module(content: Mapping[str, Any]) -> nn.Module:
 
 
 def _common(config: Mapping[str, Any], network: Network, dataset: Dataset) -> dict[str, Any]:
-    reads_text = {} if dataset.encoder is None else {"encoder": dataset.encoder.saved()}
+    reads_text = {}
+    if dataset.text_encoder is not None:
+        reads_text["text_encoder"] = dataset.text_encoder.saved()
     return {
         "format": FORMAT,
         "config": config,

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnexp.data.encoders import symbols_of
 from nnexp.data.puzzle.phrases import NAMES, NUM_PHRASES, PHRASES, Relation, years
 from nnexp.data.puzzle.rules import MOST_AGE
 from nnexp.data.puzzle.story import Sentence, Stories
 from nnexp.data.source import Indices
+from nnexp.data.text_encoders import symbols_of
 
 Codes = npt.NDArray[np.integer[Any]]
 

@@ -14,12 +14,12 @@ import torch
 from nnexp.config.dataset_schema import DatasetConfig, PuzzleConfig
 from nnexp.data.coded import ComputedClasses, ComputedTable, EpochRows, Generator
 from nnexp.data.dataset import CodedSource, Dataset, Tables
-from nnexp.data.encoders import Codes, Places
 from nnexp.data.permutation import Permutation
 from nnexp.data.puzzle.rules import rules_of
 from nnexp.data.puzzle.samples import Samples
 from nnexp.data.puzzle.telling import telling
 from nnexp.data.source import Indices
+from nnexp.data.text_encoders import Codes, Places
 from nnexp.errors import ConfigError
 
 _VERSION = 1  # of the language: a change of what any index gives is a new one

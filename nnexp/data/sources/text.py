@@ -17,12 +17,12 @@ import torch
 from nnexp.config.dataset_schema import DatasetConfig, TextConfig
 from nnexp.data.coded import StoredTable
 from nnexp.data.dataset import CodedSource, Dataset, Tables
-from nnexp.data.encoders import Encoder, fit_ngrams, fit_places
 from nnexp.data.source import in_order, quoted
 from nnexp.data.split import draw_rows
 from nnexp.data.text.formats import Reading, labelled_lines
 from nnexp.data.text.selection import Selection
 from nnexp.data.text.streams import files_of, label_of
+from nnexp.data.text_encoders import TextEncoder, fit_ngrams, fit_places
 from nnexp.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -119,16 +119,18 @@ def _usable(file: Path, reading: Reading, config: TextConfig) -> Iterator[tuple[
     for label, line in labelled_lines(file, reading):
         text = line.strip()
         if len(text) >= config.min_length and label not in missing:
-            yield label, text[: config.width]
+            yield label, text[: config.max_length]
 
 
-def _fitted(config: TextConfig, lines: list[str]) -> Encoder:
+def _fitted(config: TextConfig, lines: list[str]) -> TextEncoder:
     if config.encoding == "chars":
-        return fit_places(lines, width=config.width, most=config.vocabulary, lower=config.lower)
+        return fit_places(
+            lines, width=config.max_length, most=config.vocabulary, lower=config.lower
+        )
     return fit_ngrams(
         lines,
         longest=config.ngrams,
-        width=config.width,
+        width=config.max_length,
         most=config.vocabulary,
         lower=config.lower,
     )

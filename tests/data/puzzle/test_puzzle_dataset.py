@@ -99,9 +99,9 @@ def test_features_and_classes_are_those_of_the_text(encoding: str, holdout: str)
     rows = torch.tensor([0, 999, 1000, 1049, 500])
     texts = [*generator.pool.texts(np.array([0, 999])), *generator.test.texts(np.array([0, 49])),
              generator.pool.text(500)]  # fmt: skip
-    assert dataset.encoder is not None
-    assert (dataset.x[rows].numpy() == dataset.encoder.counts(texts)).all()
-    assert dataset.encoder.encode(texts).any(0)[:10].all()
+    assert dataset.text_encoder is not None
+    assert (dataset.x[rows].numpy() == dataset.text_encoder.counts(texts)).all()
+    assert dataset.text_encoder.encode(texts).any(0)[:10].all()
     answers = [puzzle_solver.solve(text)[0] for text in texts]
     assert [dataset.class_names[label] for label in dataset.y[rows]] == list(map(str, answers))
 

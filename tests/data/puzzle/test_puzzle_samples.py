@@ -9,11 +9,11 @@ import puzzle_solver
 import pytest
 
 from nnexp.config.dataset_schema import HOLDOUTS
-from nnexp.data.encoders import words
 from nnexp.data.puzzle.phrases import HELD_OUT_NAMES, NAMES, NUM_PHRASES, PHRASES, Relation
 from nnexp.data.puzzle.rules import choices, is_held_out, rules_of
 from nnexp.data.puzzle.samples import Samples
 from nnexp.data.puzzle.telling import telling
+from nnexp.data.text_encoders import words
 
 
 def samples(

@@ -16,9 +16,9 @@ from nnexp.config.dataset_schema import TextConfig
 from nnexp.config.fields import check
 from nnexp.data import load, load_source, split
 from nnexp.data.coded import StoredTable
-from nnexp.data.encoders import fit_ngrams
 from nnexp.data.sources.text import TextSource
 from nnexp.data.streaming import place
+from nnexp.data.text_encoders import fit_ngrams
 from nnexp.errors import ConfigError, DataError
 
 
@@ -47,8 +47,8 @@ def test_classes_and_features(export: Path) -> None:
     assert (
         dataset.feature_names == fit_ngrams(lines, longest=3, width=120, most=50, lower=True).ngrams
     )  # of training rows alone
-    assert dataset.encoder is not None
-    assert (dataset.x.numpy() == dataset.encoder.counts(source.lines)).all()
+    assert dataset.text_encoder is not None
+    assert (dataset.x.numpy() == dataset.text_encoder.counts(source.lines)).all()
     for row, line in enumerate(source.lines):
         language = source.class_names[source.y[row]]
         assert line in {sentence(language, number) for number in range(60)}
@@ -99,7 +99,7 @@ def test_lines_and_labels_that_are_left_out(tmp_path: Path) -> None:
     source = source_of(config_of(file, min_length=4))
     assert source.class_names == ("deu", "eng", "fra")
     assert len(source.lines) == 4
-    source = source_of(config_of(file, min_rows_per_label=2, width=7))
+    source = source_of(config_of(file, min_rows_per_label=2, max_length=7))
     assert source.class_names == ("deu", "eng")
     assert sorted(source.lines) == ["Gut so.", "Ja", "No, it ", "Yes, it"]
     with pytest.raises(DataError) as caught:
@@ -114,7 +114,7 @@ def test_lines_and_labels_that_are_left_out(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"encoding": "chars"},
-         "dataset.vocabulary=2000: one-hot at each of dataset.width=120 places would be 240000 "
+         "dataset.vocabulary=2000: one-hot at each of dataset.max_length=120 places would be 240000 "
          "features, at most 100000 are: use dataset.vocabulary=833"),
         ({"scaling": "minmax"},
          "dataset.scaling=minmax: must be none: features of text are 0, 1 or counts, and are not "
@@ -145,7 +145,7 @@ def test_memory_is_that_of_what_is_kept(tmp_path: Path) -> None:
 
 def test_counts_above_255(tmp_path: Path) -> None:
     rows = [f"{n}\t{n % 2}\t{'ab'[n % 2] * (300 + n)}" for n in range(20)]
-    dataset = load(config_of(write(tmp_path / "x.tsv", "\n".join(rows)), width=400, ngrams=1))
+    dataset = load(config_of(write(tmp_path / "x.tsv", "\n".join(rows)), max_length=400, ngrams=1))
     assert dataset.x.max() == 319
     assert isinstance(dataset.table, StoredTable)
     assert dataset.table.dense(np.arange(20)).dtype == torch.float32
@@ -154,7 +154,7 @@ def test_counts_above_255(tmp_path: Path) -> None:
 def test_a_run_reads_lines_when_it_predicts(export: Path, tmp_path: Path) -> None:
     run = nnexp.run(
         "dataset=tatoeba", f"dataset.paths=[{export}]", "dataset.min_rows_per_label=1",
-        "dataset.encoding=chars", "dataset.width=30", "dataset.vocabulary=40", "model=linear",
+        "dataset.encoding=chars", "dataset.max_length=30", "dataset.vocabulary=40", "model=linear",
         "baseline=[knn]", "trainer.pictures=false", "optimizer.lr=0.01",
         f"hydra.run.dir={tmp_path}/run", trainer__epochs=10,
     )  # fmt: skip
@@ -163,7 +163,7 @@ def test_a_run_reads_lines_when_it_predicts(export: Path, tmp_path: Path) -> Non
     lines = [f"{sentence(language, 77)} " for language in ("fra", "deu", "eng")]
     again = nnexp.load(tmp_path / "run")
     assert again.predict(lines).tolist() == ["fra", "deu", "eng"]
-    config = config_of(export, encoding="chars", width=30, vocabulary=40)
+    config = config_of(export, encoding="chars", max_length=30, vocabulary=40)
     dataset = load(dataclasses.replace(config))
     source = source_of(config)
     rows = dataset.test.tolist()

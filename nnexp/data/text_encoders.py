@@ -36,7 +36,7 @@ def words(text: str) -> list[str]:
 symbols_of: dict[str, Callable[[str], list[str]]] = {"chars": list, "words": words}
 
 
-class Encoder(ABC):
+class TextEncoder(ABC):
     """Lines as codes [n, W]. Space around a line is none of it."""
 
     @property
@@ -65,7 +65,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def saved(self) -> dict[str, Any]:
-        """Plain values that ``encoder_from`` takes."""
+        """Plain values that ``text_encoder_from`` takes."""
 
     def counts(self, lines: Sequence[str]) -> Doubles:
         """The features of lines [n, D]: how often each occurs."""
@@ -77,7 +77,7 @@ class Encoder(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Places(Encoder):
+class Places(TextEncoder):
     """The symbol at each place, one-hot: characters or words, as many as there is room for.
 
     Args:
@@ -94,26 +94,26 @@ class Places(Encoder):
 
     @property
     def offsets(self) -> Indices:
-        """See ``Encoder``."""
+        """See ``TextEncoder``."""
         return np.arange(self.width, dtype=np.int64) * len(self.symbols)
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
-        """See ``Encoder``: ``0:a`` is an a at the beginning."""
+        """See ``TextEncoder``: ``0:a`` is an a at the beginning."""
         return tuple(f"{place}:{symbol}" for place in range(self.width) for symbol in self.symbols)
 
     @property
     def dtype(self) -> npt.DTypeLike:
-        """See ``Encoder``."""
+        """See ``TextEncoder``."""
         return np.uint8 if len(self.symbols) < 256 else _signed(len(self.symbols))
 
     @property
     def most(self) -> int:
-        """See ``Encoder``."""
+        """See ``TextEncoder``."""
         return 1
 
     def encode(self, lines: Sequence[str]) -> Codes:
-        """See ``Encoder``."""
+        """See ``TextEncoder``."""
         code = {symbol: number for number, symbol in enumerate(self.symbols, 1)}
         codes = np.zeros((len(lines), self.width), dtype=self.dtype)
         for row, line in zip(codes, lines, strict=True):
@@ -123,7 +123,7 @@ class Places(Encoder):
         return codes
 
     def saved(self) -> dict[str, Any]:
-        """See ``Encoder``."""
+        """See ``TextEncoder``."""
         return {
             "kind": "places",
             "symbols": list(self.symbols),
@@ -134,7 +134,7 @@ class Places(Encoder):
 
 
 @dataclass(frozen=True, eq=False)
-class NGrams(Encoder):
+class NGrams(TextEncoder):
     """How often each of some n-grams of characters occurs; both ends of a line count as a space.
 
     Args:
@@ -151,26 +151,26 @@ class NGrams(Encoder):
 
     @property
     def offsets(self) -> Indices:
-        """See ``Encoder``."""
+        """See ``TextEncoder``."""
         return np.zeros(sum(self._places), dtype=np.int64)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """See ``Encoder``."""
+        """See ``TextEncoder``."""
         return self.ngrams
 
     @property
     def dtype(self) -> npt.DTypeLike:
-        """See ``Encoder``."""
+        """See ``TextEncoder``."""
         return _signed(len(self.ngrams))
 
     @property
     def most(self) -> int:
-        """See ``Encoder``."""
+        """See ``TextEncoder``."""
         return self.width + 2
 
     def encode(self, lines: Sequence[str]) -> Codes:
-        """See ``Encoder``."""
+        """See ``TextEncoder``."""
         codes = np.zeros((len(lines), sum(self._places)), dtype=self.dtype)
         for at in range(0, len(lines), _BLOCK):
             block = codes[at : at + _BLOCK]
@@ -184,7 +184,7 @@ class NGrams(Encoder):
         return codes
 
     def saved(self) -> dict[str, Any]:
-        """See ``Encoder``."""
+        """See ``TextEncoder``."""
         return {
             "kind": "ngrams",
             "ngrams": list(self.ngrams),
@@ -307,8 +307,8 @@ def _text(points: npt.NDArray[np.uint32]) -> str:
     return "".join(map(chr, points.tolist()))
 
 
-def encoder_from(saved: Mapping[str, Any]) -> Encoder:
-    """What ``Encoder.saved`` told of one."""
+def text_encoder_from(saved: Mapping[str, Any]) -> TextEncoder:
+    """What ``TextEncoder.saved`` told of one."""
     options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
     kind = options.pop("kind")
     return Places(**options) if kind == "places" else NGrams(**options)

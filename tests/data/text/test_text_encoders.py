@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from nnexp.data.coded_features import Coded
-from nnexp.data.encoders import Encoder, NGrams, Places, encoder_from, fit_ngrams, fit_places
+from nnexp.data.text_encoders import (
+    NGrams,
+    Places,
+    TextEncoder,
+    fit_ngrams,
+    fit_places,
+    text_encoder_from,
+)
 
 LINES = ["Abba", "cab", "", "bé bé", "🙂 a", "zzz"]
 
@@ -82,8 +89,8 @@ def test_words_at_their_places() -> None:
         Places(("a", "b"), 3, "words"),
     ],
 )
-def test_saved_and_back(encoder: Encoder) -> None:
-    again = encoder_from(encoder.saved())
+def test_saved_and_back(encoder: TextEncoder) -> None:
+    again = text_encoder_from(encoder.saved())
     assert type(again) is type(encoder)
     assert again.feature_names == encoder.feature_names
     assert (again.encode(LINES) == encoder.encode(LINES)).all()

@@ -1,0 +1,215 @@
+"""Dates and times as people write them, and what a network is given of them.
+
+``2024-05-01``, ``1.5.2024``, ``05/01/2024``, ``1 May 2024``, ``May 1, 2024``, ``20240501``, each
+with or without a time of day (``T13:30:05.25Z``, ``1:30 PM``), ``2024-05`` and ``13:30`` alone.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from nnexp.data.source import Doubles
+
+_DAY = 86_400.0  # seconds
+_YEAR = 365.2425 * _DAY
+_CYCLES = {"day": _DAY, "week": 7 * _DAY, "year": _YEAR}
+_MONDAY = 4 * _DAY  # 1970-01-05: weeks begin there
+_ENOUGH_CYCLES = 2  # that a column must span before a part that comes round is a feature of its own
+
+# --------------------------------------------------------------------------------------------------
+# Texts as moments, in seconds since 1970-01-01 00:00 UTC; without a zone the wall clock counts.
+# --------------------------------------------------------------------------------------------------
+
+_MONTHS = {
+    name: number
+    for number, names in enumerate(
+        "jan january,feb february,mar march,apr april,may,jun june,jul july,aug august,"
+        "sep sept september,oct october,nov november,dec december".split(","),
+        start=1,
+    )
+    for name in names.split()
+}
+_MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
+_TIME = r"""
+    (?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?P<fraction>[.,]\d+)?)?
+    (?:\s?(?P<half>[AaPp])\.?[Mm]\.?)?
+    \s?(?P<zone>Z|UTC|GMT|[-+]\d{2}(?::?\d{2})?)?
+"""
+_WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*[,.]?\s+)?"
+_DATES = {
+    "ymd": r"(?P<year>\d{4})(?P<sep>[-/.])(?P<month>\d{1,2})(?P=sep)(?P<day>\d{1,2})",
+    "dmy": r"(?P<day>\d{1,2})(?P<sep>[-/.])(?P<month>\d{1,2})(?P=sep)(?P<year>\d{4}|\d{2})",
+    "mdy": r"(?P<month>\d{1,2})(?P<sep>[-/.])(?P<day>\d{1,2})(?P=sep)(?P<year>\d{4}|\d{2})",
+    "day month year": rf"(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[-\s./]*(?P<name>{_MONTH})\.?,?[-\s./]*"
+    r"(?P<year>\d{4}|\d{2})",
+    "month day year": rf"(?P<name>{_MONTH})\.?[-\s]*(?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?[-\s]+"
+    r"(?P<year>\d{4})",
+    "year-month": r"(?P<year>\d{4})[-/](?P<month>\d{2})",
+    "month year": rf"(?P<name>{_MONTH})\.?[-\s,]*(?P<year>\d{{4}})",
+    "compact": r"(?P<year>(?:19|20)\d{2})(?P<month>\d{2})(?P<day>\d{2})",
+}
+_SLASHES = ("dmy", "mdy")  # which of them it is has to be found out
+_READERS = {
+    order: re.compile(rf"{_WEEKDAY}{pattern}(?:(?:[T,]|\s)\s*{_TIME})?", re.VERBOSE | re.IGNORECASE)
+    for order, pattern in _DATES.items()
+} | {"time": re.compile(_TIME, re.VERBOSE)}
+
+
+def seconds_of(text: str, order: str) -> float:
+    """Return a text as a moment; NaN if it is none in this order of its parts."""
+    found = _READERS[order].fullmatch(text.strip())
+    if found is None:
+        return math.nan
+    parts = found.groupdict()
+    month = _MONTHS[parts["name"].casefold()] if parts.get("name") else parts.get("month") or 1
+    try:
+        day = datetime.date(_full_year(parts.get("year")), int(month), int(parts.get("day") or 1))
+        return (day - _EPOCH).days * _DAY + _of_day(parts)
+    except ValueError:  # the 31st of April, 25 o'clock
+        return math.nan
+
+
+_EPOCH = datetime.date(1970, 1, 1)
+
+
+def _full_year(year: str | None) -> int:
+    if year is None:
+        return 1970
+    number = int(year)
+    if len(year) == 4:
+        return number
+    return number + (2000 if number < 69 else 1900)  # as POSIX does
+
+
+def _of_day(parts: Mapping[str, str | None]) -> float:
+    if parts["hour"] is None:
+        return 0.0
+    hour, minute, second = int(parts["hour"]), int(parts["minute"] or 0), int(parts["second"] or 0)
+    if parts["half"]:
+        if not 1 <= hour <= 12:
+            raise ValueError
+        hour = hour % 12 + 12 * (parts["half"] in "pP")
+    if hour > 24 or minute > 59 or second > 60 or (hour == 24 and (minute or second)):
+        raise ValueError
+    fraction = float("0" + parts["fraction"].replace(",", ".")) if parts["fraction"] else 0.0
+    offset = 0.0
+    if parts["zone"] and parts["zone"][0] in "+-":
+        digits = parts["zone"][1:].replace(":", "").ljust(4, "0")
+        offset = (int(digits[:2]) * 3600 + int(digits[2:]) * 60) * (
+            -1 if parts["zone"][0] == "-" else 1
+        )
+    return hour * 3600 + minute * 60 + second + fraction - offset
+
+
+@dataclass(frozen=True)
+class FoundOrder:
+    """What ``find_date_order`` has found."""
+
+    order: str
+    has_time: bool
+    ambiguous: str = ""  # a text whose day and month nothing tells apart
+
+
+def find_date_order(texts: Sequence[str], day_first: bool | None = None) -> FoundOrder | None:
+    """Find the order of parts in which every text is a date or a time; None if there is none.
+
+    Args:
+        texts: distinct, without those that are missing.
+        day_first: whether 5/1/2024 is the 5th of January, as declared; None: found out.
+    """
+    if not texts:
+        return None
+    fitting = [order for order in _READERS if _all_fit(texts, order)]
+    if not fitting:
+        return None
+    order, ambiguous = fitting[0], ""
+    if set(_SLASHES) <= set(fitting):
+        order = "mdy" if day_first is False else "dmy"
+        same = all(seconds_of(text, "dmy") == seconds_of(text, "mdy") for text in texts)
+        if day_first is None and "." not in texts[0] and not same:
+            ambiguous = texts[0]
+    has_time = order == "time" or any(":" in text for text in texts)
+    return FoundOrder(order, has_time, ambiguous)
+
+
+def _all_fit(texts: Sequence[str], order: str) -> bool:
+    return not any(math.isnan(seconds_of(text, order)) for text in texts)
+
+
+# --------------------------------------------------------------------------------------------------
+# Moments as features.
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DateFeatures:
+    """What becomes of a column of dates or times: one number, and what comes round in it.
+
+    The number counts days, or seconds where there are times of day, since ``origin``. A part that
+    comes round (of the day, the week, the year) is a sine and a cosine: 23:59 is close to 0:00.
+    """
+
+    order: str  # of the parts in a text; "": the file's format holds moments
+    has_time: bool
+    origin: float  # seconds, of the earliest
+    cycles: tuple[str, ...]  # day, week, year
+
+    @classmethod
+    def fitted(cls, seconds: Doubles, order: str, has_time: bool) -> DateFeatures:
+        """With the origin of moments [M], and the parts that come round often enough in them."""
+        known = seconds[~np.isnan(seconds)]
+        origin, span = float(known.min()), float(np.ptp(known))
+        cycles = []
+        for name, length in _CYCLES.items():
+            phases = np.unique(np.mod(known, length)) if name != "year" else known
+            if span >= _ENOUGH_CYCLES * length and len(phases) > 1 and (name != "day" or has_time):
+                cycles.append(name)
+        if order == "time":
+            cycles = ["day"]
+        return cls(order, has_time, origin, tuple(cycles))
+
+    @property
+    def unit(self) -> str:
+        """Of the number: days or seconds."""
+        return "seconds" if self.has_time else "days"
+
+    def names(self, column: str) -> tuple[str, ...]:
+        """Return the features' names."""
+        parts = [f"{column} {cycle} {wave}" for cycle in self.cycles for wave in ("sin", "cos")]
+        return (f"{column} {self.unit}", *parts)
+
+    def values(self, seconds: Doubles) -> Doubles:
+        """Return the features [M, K] of moments [M]; rows of NaN where there is none."""
+        number = seconds - self.origin
+        columns = [number if self.has_time else number / _DAY]
+        for cycle in self.cycles:
+            start = _MONDAY if cycle == "week" else 0.0
+            turn = 2 * np.pi * np.mod(seconds - start, _CYCLES[cycle]) / _CYCLES[cycle]
+            columns += [np.sin(turn), np.cos(turn)]
+        return np.stack(columns, axis=1)
+
+    def described(self) -> str:
+        """For the data card."""
+        first = str(np.datetime64(int(self.origin), "s"))
+        since = first[11:] if self.order == "time" else first if self.has_time else first[:10]
+        cycles = "".join(f", {cycle} as sine and cosine" for cycle in self.cycles)
+        return f"{self.unit} since {since}{cycles}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self) | {"cycles": list(self.cycles)}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> DateFeatures:
+        """Read what ``to_json`` has written."""
+        cycles = tuple(str(cycle) for cycle in fields["cycles"])
+        if not set(cycles) <= set(_CYCLES):
+            raise ValueError(f"cycles {cycles}")
+        return cls(str(fields["order"]), bool(fields["has_time"]), float(fields["origin"]), cycles)
