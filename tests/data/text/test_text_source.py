@@ -114,8 +114,8 @@ def test_lines_and_labels_that_are_left_out(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"encoding": "chars"},
-         "dataset.vocabulary=2000: one-hot at each of dataset.max_length=120 places would be 240000 "
-         "features, at most 100000 are: use dataset.vocabulary=833"),
+         "dataset.vocabulary=2000: one-hot at each of dataset.max_length=120 places would be "
+         "240000 features, at most 100000 are: use dataset.vocabulary=833"),
         ({"scaling": "minmax"},
          "dataset.scaling=minmax: must be none: features of text are 0, 1 or counts, and are not "
          "scaled"),
