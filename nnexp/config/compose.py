@@ -40,6 +40,7 @@ _SILENT = (
     "dataset",
     "dataset.name",
     "dataset.path",
+    "dataset.paths",
     "dataset.test_path",
     "dataset.root",
     "dataset.download",

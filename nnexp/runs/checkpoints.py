@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from nnexp.data import Dataset
 from nnexp.data.preprocessing import raw_features, require
+from nnexp.data.text_encoders import TextEncoder, text_encoder_from
 from nnexp.engine import RunState
 from nnexp.errors import ConfigError, DataError
 from nnexp.models.choose import network_from
@@ -144,20 +145,23 @@ class TrainedNetwork:
     shift: Tensor = field(repr=False)  # [D] float64
     scale: Tensor = field(repr=False)  # [D] float64
     pixels: bool = field(default=False, repr=False)  # features are bytes
+    text_encoder: TextEncoder | None = field(default=None, repr=False)  # if it reads lines of text
 
     @torch.no_grad()
     def probabilities(self, raw: ArrayLike | Tensor) -> Tensor:
         """Return [B, C], on the CPU, for features [B, D] as the data set has them before scaling.
 
         Args:
-            raw: a tensor, an array or a list of rows, columns in the order of ``feature_names``.
+            raw: a tensor, an array or a list of rows, columns in the order of ``feature_names``;
+                or, of a network that reads text, a list of B lines.
 
         Raises:
             DataError: the features are not [B, D] finite real numbers, or too large once scaled;
                 the network has weights that are not finite, is in training mode, or its outputs
                 for a row are not finite. A softmax would turn these into some class.
         """
-        rows = raw_features(raw, self.feature_names, pixels=self.pixels)
+        lines = self._lines(raw)
+        rows = raw_features(raw, self.feature_names, pixels=self.pixels) if lines is None else lines
         self._check_module()
         weight = next(self.module.parameters())
         scaled = ((rows - self.shift) * self.scale).to(weight.dtype)
@@ -178,6 +182,20 @@ class TrainedNetwork:
         Takes and raises what ``probabilities`` does.
         """
         return [self.class_names[i] for i in self.probabilities(raw).argmax(1).tolist()]
+
+    def _lines(self, raw: Any) -> Tensor | None:
+        """The features of lines of text [B, D], float64; None if ``raw`` is none of text."""
+        if self.text_encoder is None or isinstance(raw, Tensor):
+            return None
+        if isinstance(raw, str):
+            raise DataError("a single line of text is [line]")
+        lines = list(raw)
+        if not any(isinstance(line, str) for line in lines):
+            return None
+        for row, line in enumerate(lines):
+            if not isinstance(line, str):
+                raise DataError(f"row {row} is a {type(line).__name__}, not a line of text")
+        return torch.from_numpy(self.text_encoder.counts(lines))
 
     def _check_module(self) -> None:
         """Users may have trained it further, or loaded the last weights of a run that diverged."""
@@ -257,6 +275,7 @@ def load_network(path: str | Path) -> TrainedNetwork:
         content["shift"],
         content["scale"],
         content.get("pixels", False),
+        text_encoder_from(content["text_encoder"]) if "text_encoder" in content else None,
     )
 
 
@@ -265,6 +284,9 @@ def _module(content: Mapping[str, Any]) -> nn.Module:
 
 
 def _common(config: Mapping[str, Any], network: Network, dataset: Dataset) -> dict[str, Any]:
+    reads_text = {}
+    if dataset.text_encoder is not None:
+        reads_text["text_encoder"] = dataset.text_encoder.saved()
     return {
         "format": FORMAT,
         "config": config,
@@ -274,4 +296,5 @@ def _common(config: Mapping[str, Any], network: Network, dataset: Dataset) -> di
         "shift": dataset.shift,
         "scale": dataset.scale,
         "pixels": dataset.pixels is not None,
+        **reads_text,
     }

@@ -151,7 +151,7 @@ def test_versions_are_those_that_are_installed(
 @pytest.mark.parametrize(
     ("line", "printed", "asks_hydra", "left"),
     [
-        ("nnexp ", "train list compare report verify tensorboard help\n", True, None),
+        ("nnexp ", "train data list compare report verify tensorboard help\n", True, None),
         ("nnexp tr", "train\n", True, None),
         ("nnexp optimizer=a", "", True, None),
         ("nnexp train optimizer=a", "", True, "nnexp optimizer=a"),

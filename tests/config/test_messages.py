@@ -227,11 +227,13 @@ def test_a_choice_of_ones_own(tmp_path: Path, group: str, text: str, expected: s
 @pytest.mark.parametrize(
     ("group", "kind"),
     [("dataset", "csv"), ("dataset", "digits"), ("dataset", "moons"), ("dataset", "mnist"),
+     ("dataset", "text"), ("dataset", "puzzle"),
      ("optimizer", "rmsprop"), ("scheduler", "step"), ("model", "deep"), ("trainer", "default")],
 )  # fmt: skip
 def test_the_advised_head_helps(tmp_path: Path, group: str, kind: str) -> None:
     (tmp_path / group).mkdir()
-    values = "path: a.csv\ntarget: y\n" if kind == "csv" else ""
+    needed = {"csv": "path: a.csv\ntarget: y\n", "text": "paths: [a.txt]\n"}
+    values = needed.get(kind, "")
     (tmp_path / group / "x.yaml").write_text(f"defaults: [{kind}]\n{values}")
     search = f"hydra.searchpath=['file://{tmp_path}']"
     to_config(compose("config", [f"{group}=x", search]))

@@ -30,9 +30,9 @@ def dataset_config(*overrides: str) -> DatasetConfig:
 
 
 def test_the_files_are_those_that_are_promised() -> None:
-    assert (
-        sorted([*BUNDLED, *GENERATORS, "mnist", "fashion_mnist", "csv", "table", "arrays"]) == FILES
-    )
+    texts = ["text", "tatoeba", "wet", "wikipedia", "puzzle"]
+    tables = ["mnist", "fashion_mnist", "csv", "table", "arrays"]
+    assert sorted([*BUNDLED, *GENERATORS, *tables, *texts]) == FILES
 
 
 @pytest.mark.parametrize("name", [*BUNDLED, *GENERATORS])
