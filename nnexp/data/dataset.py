@@ -58,7 +58,7 @@ class Dataset:
     class_names: tuple[str, ...]
     feature_names: tuple[str, ...]
     fingerprint: str  # of the source: the same for every split, subset and scaling
-    image_shape: tuple[int, int] | None = None
+    image_shape: tuple[int, ...] | None = None  # as of a Source
     official_test: bool = False  # the test rows are the source's own; else they were drawn
 
     @property

@@ -41,7 +41,8 @@ class Source:
     fill: str = "mean"  # what missing numbers become: mean or median of the training rows
     test: Indices | None = None  # official test rows
     val: Indices | None = None  # official validation rows; only beside official test rows
-    image_shape: tuple[int, int] | None = None  # height and width, if a row is a picture
+    # Of a row that is a picture: height, width and, of colour, 3 channels side by side.
+    image_shape: tuple[int, ...] | None = None
 
     @cached_property
     def pixels(self) -> torch.Tensor | None:
