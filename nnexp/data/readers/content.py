@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import gzip
 import lzma
 from pathlib import Path
 
@@ -112,16 +113,12 @@ def unpacked_beginning(file: Path, start: bytes, length: int = 1 << 16) -> bytes
 
     A damaged file gives what could be unpacked: reading it as a whole says what is wrong.
     """
-    import gzip
-
+    openers = ((PACKED[0], gzip.open), (_BZIP2, bz2.open), (_XZ, lzma.open))
     try:
-        if start.startswith(b"\x1f\x8b"):
-            with gzip.open(file) as stream:
-                return stream.read(length)
-        if start.startswith(_BZIP2):
-            return bz2.BZ2Decompressor().decompress(start, length)
-        if start.startswith(_XZ):
-            return lzma.LZMADecompressor().decompress(start, length)
+        for beginning, opener in openers:
+            if start.startswith(beginning):
+                with opener(file) as stream:
+                    return bytes(stream.read(length))
         if start.startswith(_ZSTD):
             import pyarrow as pa
 

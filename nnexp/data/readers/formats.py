@@ -271,7 +271,8 @@ def _by_text(start: bytes, suffix: str, path: str) -> str:
                 "does with to_json(path, orient='records', lines=True)"
             )
         return "json_lines"
-    lines = [line for line in start.split(b"\n")[:-1] or [start] if line.strip()][:_ROWS]
+    whole = start.split(b"\n")[:-1] or [start.rpartition(b" ")[0] or start]
+    lines = [line for line in whole if line.strip()][:_ROWS]
     if lines and all(b":" in line and svmlight.is_row(line) for line in lines):
         return "svmlight"
     return SEPARATED

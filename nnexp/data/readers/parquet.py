@@ -47,7 +47,11 @@ def read_parquet(file: Path, path: str, drop: Collection[Any] = ()) -> Table:
     num_rows = file_metadata.num_rows
     require_shape(path, names, num_rows, len(names))
     dropped = dropped_columns(path, names, len(names), drop)
-    texts = [entry.name for entry in schema if pa.types.is_string(entry.type)]
+    texts = [
+        entry.name
+        for entry in schema
+        if pa.types.is_string(entry.type) or pa.types.is_large_string(entry.type)
+    ]
     open_files = threading.local()
 
     def read(column: int) -> tuple[Cells, list[str]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import pickle
 import sqlite3
 import tarfile
@@ -39,8 +41,14 @@ def test_formats_by_content_whatever_the_name(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text, encoding="utf-8")
     for name in ("parquet.bin", "arrow.bin", "npy.npy", *texts):
         assert format_of(str(tmp_path / name)) == name.partition(".")[0]
-    (tmp_path / "packed").write_bytes(gzip.compress(texts["arff"].encode()))
-    assert format_of(str(tmp_path / "packed")) == "arff"
+    rng = np.random.default_rng(0)
+    long = texts["arff"].encode() + rng.integers(65, 90, 300_000, np.uint8).tobytes()
+    for pack in (gzip.compress, bz2.compress, lzma.compress):
+        (tmp_path / "packed").write_bytes(pack(long))
+        assert format_of(str(tmp_path / "packed")) == "arff"
+    wide = " ".join(f"{number}:0.5" for number in range(1, 20_000))
+    (tmp_path / "wide").write_text(f"1 {wide}\n", encoding="utf-8")
+    assert format_of(str(tmp_path / "wide")) == "svmlight"
 
 
 @pytest.mark.parametrize(
