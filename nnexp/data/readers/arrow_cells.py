@@ -107,10 +107,13 @@ def _of_booleans(column: pa.ChunkedArray) -> Texts:
 
 
 def _of_integers(column: pa.ChunkedArray) -> Cells:
-    limits = pc.min_max(column).as_py()
-    if limits["min"] is not None and not -EXACT <= limits["min"] <= limits["max"] <= EXACT:
-        return _of_texts(column.cast(pa.string()))
-    return _doubles(column)
+    return _doubles(column) if are_exact(column) else _of_texts(column.cast(pa.string()))
+
+
+def are_exact(integers: pa.ChunkedArray | pa.Array) -> bool:
+    """Return whether every integer is a float64."""
+    limits = pc.min_max(integers).as_py()
+    return limits["min"] is None or -EXACT <= limits["min"] <= limits["max"] <= EXACT
 
 
 def _of_decimals(column: pa.ChunkedArray) -> Cells:

@@ -13,15 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nnexp.data.readers.arrow_cells import cells_of_arrow
+from nnexp.data.readers.arrow_cells import are_exact, cells_of_arrow
 from nnexp.data.readers.origin import Origin, dropped_columns, first_line, no_cells, require_shape
 from nnexp.data.readers.threads import usable_cores
+from nnexp.data.source import Doubles
 from nnexp.data.table import Cells, Table
 from nnexp.errors import DataError
 
+_PIECE = 1 << 17  # rows of a column of numbers that are read at once
 _BUFFER = 1 << 20  # bytes of a column that are read from the file at once
 
 
@@ -52,6 +55,7 @@ def read_parquet(file: Path, path: str, drop: Collection[Any] = ()) -> Table:
         for entry in schema
         if pa.types.is_string(entry.type) or pa.types.is_large_string(entry.type)
     ]
+    column_of = {name: number for number, name in enumerate(schema.names)}
     open_files = threading.local()
 
     def read(column: int) -> tuple[Cells, list[str]]:
@@ -68,6 +72,9 @@ def read_parquet(file: Path, path: str, drop: Collection[Any] = ()) -> Table:
             )
         name = names[column]
         with _errors(path):
+            numbers = _numbers(open_files.file, name, schema.field(column_of[name]).type, num_rows)
+            if numbers is not None:
+                return own.finite(numbers, name), own.notes
             # A name with a dot may stand for another column's parts, so they come along.
             found = open_files.file.read(columns=[name], use_threads=False)
         return cells_of_arrow(found.column(name), name, own), own.notes
@@ -77,6 +84,25 @@ def read_parquet(file: Path, path: str, drop: Collection[Any] = ()) -> Table:
     pa.default_memory_pool().release_unused()
     origin.notes.extend(note for _, notes in read_columns for note in notes)
     return origin.table(names, [cells for cells, _ in read_columns], num_rows)
+
+
+def _numbers(file: pq.ParquetFile, name: str, kind: pa.DataType, num_rows: int) -> Doubles | None:
+    """A column of numbers [M], read in pieces, so that it is in memory once.
+
+    None where it is of another type, or has an integer that no float64 holds.
+    """
+    is_integer = pa.types.is_integer(kind)
+    if not is_integer and not pa.types.is_floating(kind):
+        return None
+    values = np.empty(num_rows)
+    start = 0
+    for piece in file.iter_batches(_PIECE, columns=[name], use_threads=False):
+        column = piece.column(name)
+        if is_integer and not are_exact(column):
+            return None
+        values[start : start + len(column)] = column.to_numpy(zero_copy_only=False)
+        start += len(column)
+    return values
 
 
 def named_columns(schema: pa.Schema, origin: Origin) -> list[str]:
