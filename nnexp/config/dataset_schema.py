@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 DatasetT = TypeVar("DatasetT", bound="DatasetConfig")
 
 BUNDLED = ("digits", "iris", "wine", "breast_cancer")
+_LARGEST = 4096  # height or width of an image
 GENERATORS = ("moons", "circles", "blobs", "xor", "spirals", "checkerboard")
 HOLDOUTS = ("independent", "names", "templates", "pairs", "people")
 _MOST_ONE_HOT = 100_000  # features of characters at their places
@@ -157,17 +158,36 @@ class IDXFile:
 
 @dataset("idx")
 @dataclass
-class IDXConfig(DatasetConfig):
-    """Images in the IDX format of MNIST, with official test rows. Pixels are divided by 255."""
+class IDXConfig(DrawnDatasetConfig):
+    """Arrays in the IDX format of MNIST: images of any size, or rows of numbers, and labels.
+
+    Bytes are pixels and divided by 255; numbers of other types are taken as they are.
+    """
 
     root: str = MISSING  # the folder of the files, or one above it
     download: bool = True  # fetch what is absent
     urls: list[str] = field(default_factory=list)  # folders to fetch from, tried in this order
     train_images: IDXFile = field(default_factory=IDXFile)
     train_labels: IDXFile = field(default_factory=IDXFile)
-    test_images: IDXFile = field(default_factory=IDXFile)
-    test_labels: IDXFile = field(default_factory=IDXFile)
+    # Official test rows; without these files, test rows are drawn.
+    test_images: IDXFile = field(default_factory=lambda: IDXFile(file=""))
+    test_labels: IDXFile = field(default_factory=lambda: IDXFile(file=""))
     class_names: list[str] = field(default_factory=list)  # of labels 0, 1, ...; []: their numbers
+
+    @property
+    def has_test_files(self) -> bool:
+        """Return whether the test rows are official ones."""
+        return bool(self.test_images.file)
+
+    def check_rules(self) -> Problems:
+        """Both files of test rows, or none, of which some must then be drawn."""
+        if bool(self.test_labels.file) != self.has_test_files:
+            absent, given = ("images", "labels") if self.test_labels.file else ("labels", "images")
+            yield f"test_{absent}.file", f"is required beside dataset.test_{given}.file"
+        if self.has_test_files:
+            yield from DatasetConfig.check_rules(self)
+        else:
+            yield from super().check_rules()
 
     def read(self) -> Source:
         """See ``DatasetConfig.read``."""
@@ -180,6 +200,42 @@ class IDXConfig(DatasetConfig):
         from nnexp.data.sources.images import has_images
 
         return has_images(self)
+
+
+@dataset("image_folder")
+@dataclass
+class ImageFolderConfig(DrawnDatasetConfig):
+    """Images in a folder for each class, or in folders train, test and perhaps val of such.
+
+    Pixels are bytes from 0 to 255, and divided by 255.
+    """
+
+    name: str = ""  # left empty: the folder's name
+    root: str = MISSING  # the folder of the classes, or of train, val and test
+    size: Any = 32  # to which images are resized: a number of pixels, or [height, width]
+    mode: str = choice("rgb", ("rgb", "grey"))
+    on_corrupt: str = choice("error", ("error", "skip"))  # files that are no images, or damaged
+
+    @property
+    def height_and_width(self) -> tuple[int, int]:
+        """``size`` as two numbers."""
+        height, width = self.size if isinstance(self.size, list | tuple) else (self.size,) * 2
+        return height, width
+
+    def check_rules(self) -> Problems:
+        """A size is one or two whole numbers."""
+        yield from super().check_rules()
+        sizes = list(self.size) if isinstance(self.size, list | tuple) else [self.size] * 2
+        if len(sizes) != 2 or any(
+            not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= _LARGEST for n in sizes
+        ):
+            yield "size", f"must be a number of pixels from 1 to {_LARGEST}, or [height, width]"
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.sources.image_folder import load_image_folder
+
+        return load_image_folder(self)
 
 
 @dataset("arrays")

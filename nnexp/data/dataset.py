@@ -74,7 +74,7 @@ class Dataset:
     class_names: tuple[str, ...]
     feature_names: tuple[str, ...]
     fingerprint: str  # of the source: the same for every split, subset and scaling
-    image_shape: tuple[int, int] | None = None
+    image_shape: tuple[int, ...] | None = None  # as of a Source
     official_test: bool = False  # the test rows are the source's own; else they were drawn
     encoder: Encoder | None = None  # how a table's columns became the features
     fill: Tensor | None = None  # [D] float64, for missing values; only beside an encoder

@@ -43,7 +43,9 @@ def config_of(*overrides: str) -> Config:
     return to_config(composed(*overrides))
 
 
-NEED_A_PATH = ("csv", "arrays", "text", "tatoeba", "wet", "wikipedia")
+NEED_A_PATH = (
+    "csv", "table", "arrays", "idx", "image_folder", "text", "tatoeba", "wet", "wikipedia",
+)  # fmt: skip
 
 
 def choices(group: str) -> list[str]:
