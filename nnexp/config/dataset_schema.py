@@ -260,10 +260,9 @@ TASKS = ("auto", "classification")
 COLUMN_ROLES = ("numeric", "categorical", "date", "drop")
 
 
-@dataset("table")
 @dataclass
-class TableConfig(DrawnDatasetConfig):
-    """A table in a file, one row an example.
+class ColumnsConfig(DrawnDatasetConfig):
+    """What every table has, wherever it comes from: one row an example, a column of labels.
 
     A column is given by its name or, where no column has that name, by its number: 0 is the first,
     -1 the last. What a column holds is found out where it is not declared; the data card says what
@@ -271,14 +270,60 @@ class TableConfig(DrawnDatasetConfig):
     """
 
     name: str = ""  # left empty: the file's name without its endings
-    path: str = MISSING
-    test_path: str | None = None  # official test rows in a file of their own
-    split_column: str | None = None  # or a column that says train, val or test
     target: str = MISSING  # the column of the labels
     task: str = choice("auto", TASKS)  # classification: numbers are classes, however many
+    split_column: str | None = None  # a column that says train, val or test
     group: str | None = None  # rows with the same value here go to the same part of the split
-    format: str | None = None  # of the file; null: found out
-    # Text:
+    columns: dict[str, str] = field(default_factory=dict)  # roles by column
+    drop: list[str] = field(default_factory=list)  # columns to leave out
+    numeric: list[str] = field(default_factory=list)  # columns of numbers
+    categorical: list[str] = field(default_factory=list)  # columns to one-hot encode
+    date: list[str] = field(default_factory=list)  # columns of dates or times
+    dates: str = choice("use", ("use", "drop"))  # what becomes of columns of dates
+    index_column: str | None = None  # a column that names the rows, which is left out
+    decimal: str | None = None  # in numbers; null: found out for each column
+    thousands: str | None = None  # between groups of digits; null: found out for each column
+    day_first: bool | None = None  # whether 5/1/2024 is in January; null: found out
+    missing: list[Any] = texts("", "?")  # cells that mean no value
+    impute_numeric: str = choice("mean", ("error", "mean", "median"))  # of the training rows
+    impute_categorical: str = choice("category", ("error", "most_frequent", "category"))
+    missing_indicator: bool = False  # a feature that says where a number was missing
+    target_strip: str = ""  # characters taken off both ends of a label, as the "." of adult.test
+
+    @property
+    def has_official_test(self) -> bool:
+        """Whether the test rows are set apart by the data."""
+        return self.split_column is not None
+
+    def check_rules(self) -> Problems:
+        """Roles that there are, separators that can separate, and a split that can be drawn."""
+        for option in ("decimal", "thousands"):
+            value = getattr(self, option)
+            if value is not None and (len(value) != 1 or value.isalnum()):
+                yield option, "must be one character between digits, or null"
+        if self.decimal is not None and self.decimal == self.thousands:
+            yield "thousands", f"must not be dataset.decimal={self.decimal}"
+        for name, role in self.columns.items():
+            if role not in COLUMN_ROLES:
+                allowed = ", ".join(COLUMN_ROLES)
+                near = did_you_mean(role, COLUMN_ROLES)
+                yield "columns", f"{name}: {role} is no role{near}; must be one of {allowed}"
+        if self.group is not None and self.has_official_test:
+            yield "group", "goes with a split that is drawn, not with official test rows"
+        if self.has_official_test:
+            yield from DatasetConfig.check_rules(self)
+        else:
+            yield from super().check_rules()
+
+
+@dataset("table")
+@dataclass
+class TableConfig(ColumnsConfig):
+    """A table in a file: separated text, Parquet, Arrow, JSON lines, ARFF, SVMlight or .npy."""
+
+    path: str = MISSING
+    test_path: str | None = None  # official test rows in a file of their own
+    # Of separated text:
     header: bool | None = None  # null: found out
     separator: str | None = None  # a character or tab; null: found out among tab ; | , and space
     quote: str | None = '"'  # around a cell that holds a separator; null: quotes mean nothing
@@ -287,22 +332,11 @@ class TableConfig(DrawnDatasetConfig):
     encoding: str = "utf-8"
     skip_rows: Any = 0  # lines to leave out: how many at the beginning, or a list of their numbers
     skip_footer: int = ranged(0, ge=0)  # lines to leave out at the end
-    index_column: str | None = None  # a column that names the rows, which is left out
-    decimal: str | None = None  # in numbers; null: found out for each column
-    thousands: str | None = None  # between groups of digits; null: found out for each column
-    day_first: bool | None = None  # whether 5/1/2024 is in January; null: found out
-    # Columns:
-    columns: dict[str, str] = field(default_factory=dict)  # roles by column
-    drop: list[str] = field(default_factory=list)  # columns to leave out
-    numeric: list[str] = field(default_factory=list)  # columns of numbers
-    categorical: list[str] = field(default_factory=list)  # columns to one-hot encode
-    date: list[str] = field(default_factory=list)  # columns of dates or times
-    dates: str = choice("use", ("use", "drop"))  # what becomes of columns of dates
-    missing: list[Any] = texts("", "?")  # cells that mean no value
-    impute_numeric: str = choice("mean", ("error", "mean", "median"))  # of the training rows
-    impute_categorical: str = choice("category", ("error", "most_frequent", "category"))
-    missing_indicator: bool = False  # a feature that says where a number was missing
-    target_strip: str = ""  # characters taken off both ends of a label, as the "." of adult.test
+
+    @property
+    def has_official_test(self) -> bool:
+        """See ``ColumnsConfig.has_official_test``."""
+        return self.test_path is not None or self.split_column is not None
 
     def check_rules(self) -> Problems:
         """One official split at most, and a separator that can separate."""
@@ -318,24 +352,8 @@ class TableConfig(DrawnDatasetConfig):
             yield "escape", "must be one character and not the quote, or null"
         if self.comment == "":
             yield "comment", "must be the text that a comment starts with, or null"
-        for option in ("decimal", "thousands"):
-            value = getattr(self, option)
-            if value is not None and (len(value) != 1 or value.isalnum()):
-                yield option, "must be one character between digits, or null"
-        if self.decimal is not None and self.decimal == self.thousands:
-            yield "thousands", f"must not be dataset.decimal={self.decimal}"
         yield from self._check_skip_rows()
-        for name, role in self.columns.items():
-            if role not in COLUMN_ROLES:
-                allowed = ", ".join(COLUMN_ROLES)
-                near = did_you_mean(role, COLUMN_ROLES)
-                yield "columns", f"{name}: {role} is no role{near}; must be one of {allowed}"
-        if self.group is not None and (self.test_path or self.split_column):
-            yield "group", "goes with a split that is drawn, not with official test rows"
-        if self.test_path is None and self.split_column is None:
-            yield from super().check_rules()
-        else:
-            yield from DatasetConfig.check_rules(self)
+        yield from super().check_rules()
 
     def _check_skip_rows(self) -> Problems:
         skip = self.skip_rows
@@ -352,6 +370,38 @@ class TableConfig(DrawnDatasetConfig):
         from nnexp.data.tabular import load_table
 
         return load_table(self)
+
+
+TEXT_OPTIONS = (
+    "header", "separator", "quote", "escape", "comment", "encoding", "skip_rows", "skip_footer",
+)  # fmt: skip
+"""Of ``TableConfig``: what goes with separated text alone."""
+
+
+@dataset("openml")
+@dataclass
+class OpenMLConfig(ColumnsConfig):
+    """A table of openml.org, downloaded once, checked by its MD5 and kept in a cache."""
+
+    target: str = ""  # left empty: the target that OpenML names
+    openml: str | None = None  # its name there
+    version: int | None = ranged(None, ge=1)  # null: the oldest that is active
+    data_id: int | None = ranged(None, ge=1)  # or its number there
+    cache: str | None = None  # a folder; null: nnexp's in the user's cache folder
+
+    def check_rules(self) -> Problems:
+        """A name or a number."""
+        if (self.openml is None) == (self.data_id is None):
+            yield "openml", "give the data set's name, or dataset.data_id"
+        if self.version is not None and self.openml is None:
+            yield "version", "goes with dataset.openml; a data_id says it all"
+        yield from super().check_rules()
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.tabular import load_openml
+
+        return load_openml(self)
 
 
 @dataset("csv")

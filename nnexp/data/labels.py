@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 
-from nnexp.config.schema import TableConfig
+from nnexp.config.dataset_schema import ColumnsConfig
 from nnexp.data.encoder import is_declared, label_codes
 from nnexp.data.source import Indices, in_order, is_number, quoted
 from nnexp.data.table import Table, Texts, as_texts, cell_text
@@ -18,7 +18,9 @@ _MOST_CLASSES = 100  # whose names are numbers, or fewer than two rows each
 _MOST_FRACTIONS = 30
 
 
-def read_labels(table: Table, target: int, config: TableConfig) -> tuple[Indices, tuple[str, ...]]:
+def read_labels(
+    table: Table, target: int, config: ColumnsConfig
+) -> tuple[Indices, tuple[str, ...]]:
     """Return every row's class [M], and the names [C]: numbers by value, else by character.
 
     Raises:

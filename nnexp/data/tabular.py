@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from nnexp.config.schema import TableConfig
+from nnexp.config.dataset_schema import ColumnsConfig, OpenMLConfig, TableConfig
 from nnexp.data.card import DataCard
 from nnexp.data.encoder import Encoder, Unseen
 from nnexp.data.labels import read_labels
+from nnexp.data.readers.openml import OpenMLQuery, openml_table
+from nnexp.data.reading import read_table
 from nnexp.data.roles import Finding, Options, find_roles
 from nnexp.data.source import Doubles, Indices, Source, quoted
-from nnexp.data.sources.csv_quick import read_text_table
 from nnexp.data.table import Table, Texts, as_texts, cell_text, same_value
 from nnexp.errors import ConfigError, DataError
 
@@ -35,6 +36,26 @@ _FEATURES = ("found", "numeric", "categorical", "date")
 def load_table(config: TableConfig) -> Source:
     """Return the table at ``config.path``, and behind its rows those of ``config.test_path``.
 
+    Raises:
+        ConfigError: an option that does not fit the table.
+        DataError: naming the file and, where there is one, line and column.
+    """
+    return source_of_table(read_table(config), config)
+
+
+def load_openml(config: OpenMLConfig) -> Source:
+    """Return a table of OpenML. Raises as ``load_table``."""
+    query = OpenMLQuery(
+        config.openml, config.version, config.data_id, config.target or None, config.cache
+    )
+    table, target = openml_table(query)
+    name = config.name or config.openml or f"openml-{config.data_id}"
+    return source_of_table(table, dataclasses.replace(config, target=target, name=name))
+
+
+def source_of_table(table: Table, config: ColumnsConfig) -> Source:
+    """Return a table as a source.
+
     Numeric columns come as they are, with NaN where a value is missing. A categorical column
     becomes, in its place, one column of 0 and 1 for each of its categories, those of all rows: the
     features must not depend on the split.
@@ -43,7 +64,6 @@ def load_table(config: TableConfig) -> Source:
         ConfigError: an option that does not fit the table.
         DataError: naming the file and, where there is one, line and column.
     """
-    table = read_text_table(config)
     roles = declared_roles(table, config)
     target = roles.index("target")
     y, class_names = read_labels(table, target, config)
@@ -55,13 +75,13 @@ def load_table(config: TableConfig) -> Source:
     width = len(encoder.feature_names)
     if width * table.num_rows > _MOST_NUMBERS:
         raise DataError(
-            f"{config.path}: {width} columns after one-hot encoding, times {table.num_rows} rows, "
+            f"{table.path}: {width} columns after one-hot encoding, times {table.num_rows} rows, "
             "are too many; leave columns out with dataset.drop"
         )
     card = _card(table, findings)
     _tell(card, table, config)
     return Source(
-        name=config.name or Path(config.path).name.split(".")[0],
+        name=config.name or Path(table.path).name.split(".")[0],
         x=_encoded(table, encoder),
         y=y,
         class_names=class_names,
@@ -82,7 +102,7 @@ def card_of(config: TableConfig) -> DataCard:
     Raises:
         ConfigError, DataError: as ``load_table``.
     """
-    table = read_text_table(config)
+    table = read_table(config)
     return _card(table, understand(table, declared_roles(table, config), config))
 
 
@@ -92,7 +112,7 @@ def _card(table: Table, findings: Sequence[Finding]) -> DataCard:
     return DataCard(table.path, table.num_rows, width, tuple(findings), table.notes)
 
 
-def understand(table: Table, roles: Sequence[str], config: TableConfig) -> list[Finding]:
+def understand(table: Table, roles: Sequence[str], config: ColumnsConfig) -> list[Finding]:
     """Return what each column was found to be.
 
     Raises:
@@ -143,7 +163,7 @@ def _with_numbered_rows(
     ]
 
 
-def declared_roles(table: Table, config: TableConfig) -> list[str]:
+def declared_roles(table: Table, config: ColumnsConfig) -> list[str]:
     """Return what is said of each column: target, group, drop, numeric, ..., or ``found``.
 
     Raises:
@@ -190,7 +210,7 @@ def _one(reference: str | None) -> list[str]:
 
 
 def _encoder(
-    table: Table, findings: Sequence[Finding], target: int, config: TableConfig
+    table: Table, findings: Sequence[Finding], target: int, config: ColumnsConfig
 ) -> Encoder:
     return Encoder(
         columns=tuple(finding.column for finding in findings if finding.column is not None),
@@ -214,7 +234,7 @@ def _encoded(table: Table, encoder: Encoder) -> Doubles:
     return encoder.encode(table, Unseen(), by_column=by_column, consume=True)
 
 
-def _tell(card: DataCard, table: Table, config: TableConfig) -> None:
+def _tell(card: DataCard, table: Table, config: ColumnsConfig) -> None:
     log.info("%s", card.text())
     for finding in card.findings:
         if finding.warning:
@@ -229,7 +249,7 @@ def _tell(card: DataCard, table: Table, config: TableConfig) -> None:
         )  # fmt: skip
 
 
-def _unmatched(table: Table, config: TableConfig) -> list[Any]:
+def _unmatched(table: Table, config: ColumnsConfig) -> list[Any]:
     """What is declared to be missing and stands nowhere; of what is so by default nothing is said.
 
     Columns that pyarrow has read as numbers no longer have the texts that were missing in them, so

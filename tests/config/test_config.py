@@ -44,7 +44,8 @@ def config_of(*overrides: str) -> Config:
 
 
 NEED_A_PATH = (
-    "csv", "table", "arrays", "idx", "image_folder", "text", "tatoeba", "wet", "wikipedia",
+    "csv", "table", "arrays", "idx", "image_folder", "openml", "text", "tatoeba", "wet",
+    "wikipedia",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from nnexp.config.schema import (
 from nnexp.data import load, load_source, split
 from nnexp.errors import ConfigError
 
-OWN = ("mnist", "fashion_mnist", "idx", "image_folder", "csv", "table", "arrays")
+OWN = ("mnist", "fashion_mnist", "idx", "image_folder", "csv", "table", "arrays", "openml")
 FILES = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
 
 

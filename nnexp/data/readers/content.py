@@ -16,7 +16,19 @@ _BZIP2, _XZ, _ZSTD = b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
 PACKED = (b"\x1f\x8b", _BZIP2, _XZ, _ZSTD)
 """How files begin that ``unpacked`` unpacks: gzip, bzip2, xz, zstd."""
 
+_CODECS = {PACKED[0]: "gzip", _BZIP2: "bz2", _ZSTD: "zstd"}  # that pyarrow streams
 PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+
+
+def codec_of(beginning: bytes) -> str | None:
+    """Return pyarrow's name of how a file that begins so is packed; None if it is not.
+
+    Raises:
+        ValueError: it is packed in a way that pyarrow does not stream.
+    """
+    if beginning.startswith(_XZ):
+        raise ValueError("xz")
+    return next((name for magic, name in _CODECS.items() if beginning.startswith(magic)), None)
 
 
 def existing_file(path: str, option: str) -> Path:

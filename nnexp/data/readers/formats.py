@@ -223,7 +223,17 @@ def _other_kind(start: bytes, suffix: str) -> str | None:
 
 
 def _is_binary(start: bytes) -> bool:
-    """Whether bytes are no text; UTF-16 has a NUL in every other place, and few else."""
+    """Whether bytes are no text; UTF-16 has a NUL in every other place, and few else.
+
+    A NUL or two in a text that is UTF-8 otherwise is the text's affair.
+    """
+    if 3 * start.count(b"\0") < len(start):
+        try:
+            start.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if error.start < len(start) - 4:  # the end of what was read may cut a character
+                return True
+        return b"\n" not in start[: start.index(b"\0")]
     halves = (start[0::2], start[1::2])
     counts = [half.count(b"\0") for half in halves]
     is_wide = max(counts) > 0.6 * len(halves[0]) and min(counts) < 0.1 * len(halves[0])

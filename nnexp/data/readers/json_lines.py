@@ -74,7 +74,9 @@ def _by_arrow(content: bytes, origin: Origin, num_rows: int, drop: Collection[An
         found = _parsed(content, None)
         dates = [entry for entry in found.schema if pa.types.is_timestamp(entry.type)]
         if dates:
-            found = _parsed(content, pa.schema([(entry.name, pa.string()) for entry in dates]))
+            texts = pa.schema([(entry.name, pa.string()) for entry in dates])
+            # Arrow puts the columns of a schema first.
+            found = _parsed(content, texts).select(found.schema.names)
         if found.num_rows != num_rows or not found.num_columns:
             return None
         names = found.schema.names

@@ -5,46 +5,27 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import re
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnexp.config.overrides_text import paste
 from nnexp.config.schema import TableConfig
-from nnexp.data.sources.files import unpack
-from nnexp.errors import ConfigError, DataError, did_you_mean
+from nnexp.data.readers.content import content_of
+from nnexp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from _csv import Reader as CSVReader
 
 # --------------------------------------------------------------------------------------------------
-# The text of a file, and what a file is that holds none.
+# The text of a file.
 # --------------------------------------------------------------------------------------------------
 
-_WORKBOOK = "an Excel workbook; save its sheet as CSV first"
-# What files begin with that hold no text.
-_FORMATS = {
-    b"PK\x03\x04": "a zip archive; unpack it first",
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": _WORKBOOK,
-    b"PAR1": "a Parquet file; write it as CSV first",
-    b"\xfd7zXZ\x00": "packed with xz; unpack it, or pack it with gzip",
-    b"SQLite format 3\x00": "an SQLite database; write the table as CSV first",
-    b"\x93NUMPY": "a NumPy array; write it as CSV first",
-    b"\x89HDF\r\n": "an HDF5 file; write the table as CSV first",
-}
-_OFFICE = b"[Content_Types].xml"  # the first member of an .xlsx, which is a zip archive
-_MARKUP = {
-    r"\s*<(?:!doctype html|html)\b": "an HTML page",
-    r"\s*<\?xml\b": "XML",
-    r'\s*(?:\[\s*)?\{\s*"': "JSON",
-}
 _BEGINNING = 1000  # characters that are looked at for NUL
 
 
 def read_text(path: str, encoding: str, option: str) -> str:
-    """The file's text, unpacked if it is gzip, without a byte order mark.
+    """The file's text, unpacked if it is packed, without a byte order mark.
 
     Args:
         option: of ``dataset``, that names the file.
@@ -53,11 +34,7 @@ def read_text(path: str, encoding: str, option: str) -> str:
         ConfigError: no encoding has that name.
         DataError: the file is not there, or holds no text in that encoding.
     """
-    content = _read(path, option)
-    for beginning, kind in _FORMATS.items():
-        if content.startswith(beginning):
-            raise DataError(f"{path}: {_WORKBOOK if _OFFICE in content[:200] else kind}")
-    content = unpack(content, path)
+    content = content_of(path, option)
     try:
         text = content.decode(encoding).removeprefix("\ufeff")
     except LookupError as error:
@@ -76,29 +53,8 @@ def read_text(path: str, encoding: str, option: str) -> str:
     return text
 
 
-def _read(path: str, option: str) -> bytes:
-    file = Path(path).expanduser()
-    try:
-        return file.read_bytes()
-    except FileNotFoundError as error:
-        near = []
-        with contextlib.suppress(OSError):
-            near = [sibling.name for sibling in file.parent.iterdir()]
-        place = "" if file.is_absolute() else f" in {Path.cwd()}"
-        raise DataError(
-            f"dataset.{option}={path}: no such file{place}{did_you_mean(file.name, near)}"
-        ) from error
-    except IsADirectoryError as error:
-        raise DataError(f"dataset.{option}={path}: a folder, not a file") from error
-    except OSError as error:
-        raise DataError(f"dataset.{option}={path}: cannot be read, {error.strerror}") from error
-
-
 def _require_table(text: str, path: str, encoding: str) -> None:
-    """No text of another kind, and no UTF-16 that was read as something else."""
-    for pattern, kind in _MARKUP.items():
-        if re.match(pattern, text, re.IGNORECASE):
-            raise DataError(f"{path}: {kind}, not a table of separated cells")
+    """No UTF-16 that was read as something else."""
     beginning = text[:_BEGINNING]
     if beginning.count("\0") * 3 > len(beginning):
         raise DataError(

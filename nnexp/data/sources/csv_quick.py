@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from nnexp.config.schema import TableConfig
+from nnexp.data.readers.content import codec_of
 from nnexp.data.source import is_number
 from nnexp.data.sources.csv_dialect import (
     Dialect,
@@ -31,7 +32,6 @@ from nnexp.data.sources.csv_dialect import (
     separator_of,
 )
 from nnexp.data.sources.csv_parser import cells_of, read_rows, reader_of
-from nnexp.data.sources.files import packing_of
 from nnexp.data.table import Cells, Table, Texts, join_rows
 from nnexp.errors import ConfigError, DataError
 
@@ -59,7 +59,7 @@ def read_quickly(config: TableConfig) -> Table | None:
         return None
     try:
         return _read(config)
-    except (pa.ArrowException, DataError, ConfigError, OSError, UnicodeError):
+    except (pa.ArrowException, DataError, ConfigError, OSError, ValueError):
         return None  # the csv module names the fault, or sees none
 
 
@@ -174,7 +174,7 @@ class _File:
     @contextmanager
     def _stream(self) -> Iterator[IO[bytes]]:
         with self._path.open("rb") as file:
-            packing = packing_of(file.read(8))
+            packing = codec_of(file.read(8))
         if packing is None:
             with self._path.open("rb") as file:
                 yield file
