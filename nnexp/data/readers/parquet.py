@@ -74,6 +74,7 @@ def read_parquet(file: Path, path: str, drop: Collection[Any] = ()) -> Table:
         with _errors(path):
             numbers = _numbers(open_files.file, name, schema.field(column_of[name]).type, num_rows)
             if numbers is not None:
+                pa.default_memory_pool().release_unused()  # what it was decoded into
                 return own.finite(numbers, name), own.notes
             # A name with a dot may stand for another column's parts, so they come along.
             found = open_files.file.read(columns=[name], use_threads=False)
