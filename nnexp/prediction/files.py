@@ -1,0 +1,113 @@
+"""A file of rows to predict, in any format that is read, as blocks of a table."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnexp.data.blocks import in_blocks_of
+from nnexp.data.encoder import Encoder
+from nnexp.data.table import Table, Texts
+from nnexp.data.text_blocks import Expected, text_blocks
+from nnexp.errors import DataError
+from nnexp.prediction.run_options import text_options
+from nnexp.runs.trained_network import ROWS_AT_ONCE
+
+Tell = Callable[[int], None]
+"""Is told how many bytes of a file have been read."""
+
+
+def blocks_of(
+    path: Path,
+    encoder: Encoder,
+    feature_names: Sequence[str],
+    config: Mapping[str, Any],
+    overrides: Sequence[str],
+    tell: Tell = lambda _: None,
+    *,
+    verbatim: Collection[str] | None = (),
+) -> Iterator[Table]:
+    """Read a file in blocks of ``ROWS_AT_ONCE`` rows, the last one with the rest.
+
+    Args:
+        encoder: says which columns there should be.
+        feature_names: [D], of the ``x`` of an .npz or .npy file.
+        config: of the run, whose ``dataset`` says how a text is written.
+        overrides: of these options.
+        verbatim: columns whose cells are kept as they were written, where they are text; None:
+            all.
+
+    Raises:
+        ConfigError, DataError: as the readers.
+    """
+    if path.suffix.lower() in (".npz", ".npy"):
+        if tuple(column.name for column in encoder.columns) != tuple(feature_names):
+            raise DataError(
+                f"{path}: holds numbers alone, but the network was trained on a table with the "
+                f"columns {', '.join(column.name for column in encoder.columns)}; give such a table"
+            )
+        table = _arrays(path, feature_names, encoder.target or "y")
+        return in_blocks_of([table], ROWS_AT_ONCE)
+    return text_blocks(
+        path,
+        text_options(config, overrides),
+        _expected(encoder, verbatim),
+        ROWS_AT_ONCE,
+        tell,
+    )
+
+
+def _expected(encoder: Encoder, verbatim: Collection[str] | None) -> Expected:
+    numeric = {
+        column.name
+        for column in encoder.columns
+        if column.kind == "numeric" and column.number_format.is_plain
+    }
+    # A network of arrays gives its features numbers and names; a table without names, numbers.
+    by_number = all(column.name == f"column {column.number}" for column in encoder.columns)
+    return Expected(
+        None if by_number else tuple(column.name for column in encoder.columns),
+        frozenset(numeric.difference(numeric if verbatim is None else verbatim)),
+        encoder.missing,
+    )
+
+
+def _arrays(path: Path, feature_names: Sequence[str], target: str) -> Table:
+    """The ``x`` of an .npz file, and its ``y`` if it has one; or an .npy file, which is x.
+
+    Args:
+        target: what the column of labels is called.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            found = {"x": loaded}
+        else:
+            with loaded as file:
+                found = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError) as error:
+        raise DataError(f"{path}: no file of arrays, or a damaged one") from error
+    if "x" not in found:
+        raise DataError(f"{path}: lacks the array x; it holds {', '.join(sorted(found))}")
+    x, y = found["x"], found.get("y")
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"{path}: x must hold numbers, got {x.dtype}")
+    if x.ndim != 2 or x.shape[1] != len(feature_names):
+        raise DataError(
+            f"{path}: x must be [rows, {len(feature_names)}], a column for each feature; got "
+            f"{list(x.shape)}"
+        )
+    columns: list[Any] = list(x.astype(np.float64).T)
+    names = list(feature_names)
+    if y is not None:
+        if y.shape != (len(x),):
+            raise DataError(f"{path}: y must be [{len(x)}], a label for each row of x")
+        columns.append(Texts.of(map(str, y.tolist())))
+        names.append(target)
+    return Table(str(path), tuple(names), columns, len(x))
