@@ -39,7 +39,13 @@ def _evaluate(parsed: argparse.Namespace) -> None:
     encoder = network.table_encoder
     with progress(parsed.data) as (tell, counted):
         blocks = blocks_of(
-            parsed.data, encoder, network.feature_names, chosen.config, parsed.options, tell
+            parsed.data,
+            encoder,
+            network.feature_names,
+            chosen.config,
+            parsed.options,
+            tell,
+            target=parsed.target,
         )
         outcome = predict(chosen.predictors, counted(blocks), None, target=parsed.target)
     if outcome.scores is None:

@@ -67,7 +67,8 @@ def _predict(parsed: argparse.Namespace, keep: Sequence[str] | None) -> None:
             chosen.config,
             parsed.options,
             tell,
-            verbatim=keep,
+            keep=keep,
+            target=parsed.target,
         )
         outcome = predict(
             chosen.predictors, counted(blocks), writer, keep=keep, target=parsed.target

@@ -62,6 +62,11 @@ class Expected:
     names: tuple[str, ...] | None  # None: they go by number
     numeric: frozenset[str] = frozenset()  # names of those that hold plain numbers
     missing: tuple[str, ...] = ("", "?")  # cells that mean no value
+    needed: frozenset[str] | None = None  # names of columns whose cells are wanted; None: all
+
+    def needs(self, name: str) -> bool:
+        """Return whether the cells of a column are wanted."""
+        return self.needed is None or name in self.needed
 
 
 def text_blocks(
@@ -272,10 +277,18 @@ def _table(
     columns: list[Cells] = []
     lines = [line for _, line in block]
     for number, cells in enumerate(zip(*(row for row, _ in block), strict=True)):
+        if names is not None and not expected.needs(names[number]):
+            columns.append(_nothing(len(block)))
+            continue
         is_numeric = names is not None and names[number] in expected.numeric
         numbers = _numbers(cells, expected.missing) if is_numeric else None
         columns.append(Texts.of(cells) if numbers is None else numbers)
     return Table(str(path), names, columns, len(block), lines.__getitem__)
+
+
+def _nothing(num_rows: int) -> Texts:
+    """A column that is not wanted: no cells, and no memory."""
+    return Texts(np.broadcast_to(np.int32(-1), (num_rows,)), ())
 
 
 def _numbers(cells: Sequence[str], missing: Collection[str]) -> Any:

@@ -29,7 +29,8 @@ def blocks_of(
     overrides: Sequence[str],
     tell: Tell = lambda _: None,
     *,
-    verbatim: Collection[str] | None = (),
+    keep: Collection[str] | None = (),
+    target: str | None = None,
 ) -> Iterator[Table]:
     """Read a file in blocks of ``ROWS_AT_ONCE`` rows, the last one with the rest.
 
@@ -38,8 +39,8 @@ def blocks_of(
         feature_names: [D], of the ``x`` of an .npz or .npy file.
         config: of the run, whose ``dataset`` says how a text is written.
         overrides: of these options.
-        verbatim: columns whose cells are kept as they were written, where they are text; None:
-            all.
+        keep: further columns that are wanted, with text as it was written; None: all of them.
+        target: of labels, if it is not that of training.
 
     Raises:
         ConfigError, DataError: as the readers.
@@ -55,13 +56,13 @@ def blocks_of(
     return text_blocks(
         path,
         text_options(config, overrides),
-        _expected(encoder, verbatim),
+        _expected(encoder, keep, target),
         ROWS_AT_ONCE,
         tell,
     )
 
 
-def _expected(encoder: Encoder, verbatim: Collection[str] | None) -> Expected:
+def _expected(encoder: Encoder, keep: Collection[str] | None, target: str | None) -> Expected:
     numeric = {
         column.name
         for column in encoder.columns
@@ -71,9 +72,20 @@ def _expected(encoder: Encoder, verbatim: Collection[str] | None) -> Expected:
     by_number = all(column.name == f"column {column.number}" for column in encoder.columns)
     return Expected(
         None if by_number else tuple(column.name for column in encoder.columns),
-        frozenset(numeric.difference(numeric if verbatim is None else verbatim)),
+        frozenset(numeric.difference(numeric if keep is None else keep)),
         encoder.missing,
+        _needed(encoder, keep, target),
     )
+
+
+def _needed(
+    encoder: Encoder, keep: Collection[str] | None, target: str | None
+) -> frozenset[str] | None:
+    """Names of the columns that are read; None: all of them."""
+    if keep is None or target is not None:  # which may be the number of a column
+        return None
+    labels = () if encoder.target is None else (encoder.target,)
+    return frozenset((*(column.name for column in encoder.columns), *labels, *keep))
 
 
 def _arrays(path: Path, feature_names: Sequence[str], target: str) -> Table:

@@ -20,6 +20,7 @@ from torch import Tensor
 from nnexp.data.table import Table
 from nnexp.errors import DataError
 from nnexp.metrics import METRICS
+from nnexp.prediction.array_columns import with_columns
 from nnexp.registry import import_components
 from nnexp.runs.checkpoints import load_network
 from nnexp.runs.folder import CHECKPOINTS, METRICS_FILE, RESULT_FILE, may_hold_runs, short
@@ -180,6 +181,7 @@ def _ensemble(folder: Path, runs: Sequence[_Finished]) -> Chosen:
 def _predictor(folder: Path, result: RunResult) -> Predictor:
     best, last = (folder / name for name in CHECKPOINTS)
     network = load_network(best if best.exists() or not last.exists() else last)
+    network = with_columns(network, result.config, folder)
     metrics = tuple(map(str, result.config.get("metrics") or ()))
     if any(name not in METRICS for name in metrics):
         import_components(result.config.get("imports") or ())  # as the run did

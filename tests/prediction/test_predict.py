@@ -41,10 +41,8 @@ def predicted(
     predictor: Predictor, data: Path, output: Path, *overrides: str, **options: Any
 ) -> Outcome:
     network = predictor.networks[0]
-    keep = options.get("keep", ())
-    blocks = blocks_of(
-        data, network.table_encoder, network.feature_names, {}, overrides, verbatim=keep
-    )
+    chosen = {name: options[name] for name in ("keep", "target") if name in options}
+    blocks = blocks_of(data, network.table_encoder, network.feature_names, {}, overrides, **chosen)
     with output_file(output) as writer:
         return predict([predictor], blocks, writer, **options)
 
