@@ -94,9 +94,9 @@ def _canonical_at(config: Mapping[str, Any], key: str) -> str:
 # --------------------------------------------------------------------------------------------------
 
 NOT_THE_LEARNER = (
-    "seed", "imports", "objective", "metrics", "dataset", "report", "baseline", "trainer.device",
-    "trainer.threads", "trainer.cuda_graphs", "trainer.checkpoint_seconds", "trainer.histograms",
-    "trainer.pictures",
+    "seed", "imports", "task", "objective", "metrics", "dataset", "report", "baseline",
+    "trainer.device", "trainer.threads", "trainer.cuda_graphs", "trainer.checkpoint_seconds",
+    "trainer.histograms", "trainer.pictures",
 )  # fmt: skip
 """Where and how a run is computed and shown, not what is compared."""
 NAMING = ("model.name", "optimizer.name")

@@ -27,6 +27,7 @@ from nnexp.cli.exit_codes import (
 from nnexp.config import compose
 from nnexp.config.compose import CONF, arm_name, identity, register, to_config
 from nnexp.config.errors import error_line
+from nnexp.config.overrides_text import mended
 from nnexp.environment import allow_any_text, make_logs_utf8, prepare
 from nnexp.errors import ConfigError, DivergedError
 from nnexp.registry import import_components
@@ -210,7 +211,8 @@ def arranged(arguments: Sequence[str]) -> list[str]:
             flags.append(argument)
         elif not re.fullmatch(r"\+*(experiment|debug)=null", argument):
             argument = re.sub(r"^\+(experiment|debug)=", r"\1=", argument)
-            overrides.append(re.sub(r"^\+*imports=([^\[].*)$", r"imports=[\1]", argument))
+            argument = re.sub(r"^\+*imports=([^\[].*)$", r"imports=[\1]", argument)
+            overrides.append(mended(argument))
     return flags + overrides
 
 

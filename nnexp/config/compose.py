@@ -31,6 +31,7 @@ from nnexp.registry import components, import_components
 _SILENT = (
     "seed",
     "imports",
+    "task",
     "objective",
     "metrics",
     "model",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from omegaconf import MISSING
 
-from nnexp.config.fields import Problems, choice, ranged
-from nnexp.errors import ConfigError
+from nnexp.config.fields import Problems, choice, ranged, texts
+from nnexp.errors import ConfigError, did_you_mean
 from nnexp.registry import components, register_class
 from nnexp.scalers import SCALERS
 
@@ -196,13 +196,18 @@ class ArraysConfig(DrawnDatasetConfig):
         return load_arrays(self)
 
 
-@dataset("csv")
+TASKS = ("auto", "classification")
+COLUMN_ROLES = ("numeric", "categorical", "date", "drop")
+
+
+@dataset("table")
 @dataclass
-class CSVConfig(DrawnDatasetConfig):
-    """A table in a text file, plain or gzip, one row a line.
+class TableConfig(DrawnDatasetConfig):
+    """A table in a file, one row an example.
 
     A column is given by its name or, where no column has that name, by its number: 0 is the first,
-    -1 the last. A column that is not declared is numeric if all its values are numbers.
+    -1 the last. What a column holds is found out where it is not declared; the data card says what
+    was found.
     """
 
     name: str = ""  # left empty: the file's name without its endings
@@ -210,17 +215,33 @@ class CSVConfig(DrawnDatasetConfig):
     test_path: str | None = None  # official test rows in a file of their own
     split_column: str | None = None  # or a column that says train, val or test
     target: str = MISSING  # the column of the labels
+    task: str = choice("auto", TASKS)  # classification: numbers are classes, however many
+    group: str | None = None  # rows with the same value here go to the same part of the split
+    format: str | None = None  # of the file; null: found out
+    # Text:
     header: bool | None = None  # null: found out
     separator: str | None = None  # a character or tab; null: found out among tab ; | , and space
     quote: str | None = '"'  # around a cell that holds a separator; null: quotes mean nothing
+    escape: str | None = None  # before a quote that is part of a cell, if it is not doubled
     comment: str | None = None  # lines that start so are left out
     encoding: str = "utf-8"
+    skip_rows: Any = 0  # lines to leave out: how many at the beginning, or a list of their numbers
+    skip_footer: int = ranged(0, ge=0)  # lines to leave out at the end
+    index_column: str | None = None  # a column that names the rows, which is left out
+    decimal: str | None = None  # in numbers; null: found out for each column
+    thousands: str | None = None  # between groups of digits; null: found out for each column
+    day_first: bool | None = None  # whether 5/1/2024 is in January; null: found out
+    # Columns:
+    columns: dict[str, str] = field(default_factory=dict)  # roles by column
     drop: list[str] = field(default_factory=list)  # columns to leave out
     numeric: list[str] = field(default_factory=list)  # columns of numbers
     categorical: list[str] = field(default_factory=list)  # columns to one-hot encode
-    missing: list[str] = field(default_factory=lambda: ["", "?"])  # cells that mean no value
-    impute_numeric: str = choice("error", ("error", "mean", "median"))  # of the training rows
-    impute_categorical: str = choice("error", ("error", "most_frequent", "category"))
+    date: list[str] = field(default_factory=list)  # columns of dates or times
+    dates: str = choice("use", ("use", "drop"))  # what becomes of columns of dates
+    missing: list[Any] = texts("", "?")  # cells that mean no value
+    impute_numeric: str = choice("mean", ("error", "mean", "median"))  # of the training rows
+    impute_categorical: str = choice("category", ("error", "most_frequent", "category"))
+    missing_indicator: bool = False  # a feature that says where a number was missing
     target_strip: str = ""  # characters taken off both ends of a label, as the "." of adult.test
 
     def check_rules(self) -> Problems:
@@ -233,15 +254,47 @@ class CSVConfig(DrawnDatasetConfig):
             yield "separator", "must be one character, or tab"
         if self.quote is not None and (len(self.quote) != 1 or self.quote == self.separator):
             yield "quote", "must be one character and not the separator, or null"
+        if self.escape is not None and (len(self.escape) != 1 or self.escape == self.quote):
+            yield "escape", "must be one character and not the quote, or null"
         if self.comment == "":
             yield "comment", "must be the text that a comment starts with, or null"
+        for option in ("decimal", "thousands"):
+            value = getattr(self, option)
+            if value is not None and (len(value) != 1 or value.isalnum()):
+                yield option, "must be one character between digits, or null"
+        if self.decimal is not None and self.decimal == self.thousands:
+            yield "thousands", f"must not be dataset.decimal={self.decimal}"
+        yield from self._check_skip_rows()
+        for name, role in self.columns.items():
+            if role not in COLUMN_ROLES:
+                allowed = ", ".join(COLUMN_ROLES)
+                near = did_you_mean(role, COLUMN_ROLES)
+                yield "columns", f"{name}: {role} is no role{near}; must be one of {allowed}"
+        if self.group is not None and (self.test_path or self.split_column):
+            yield "group", "goes with a split that is drawn, not with official test rows"
         if self.test_path is None and self.split_column is None:
             yield from super().check_rules()
         else:
             yield from DatasetConfig.check_rules(self)
 
+    def _check_skip_rows(self) -> Problems:
+        skip = self.skip_rows
+        numbers = skip if isinstance(skip, list) else [skip]
+        whole = all(isinstance(n, int) and not isinstance(n, bool) for n in numbers)
+        if not whole or min(numbers, default=0) < (1 if isinstance(skip, list) else 0):
+            yield (
+                "skip_rows",
+                "must be how many lines at the beginning, or a list of numbers of lines, from 1",
+            )
+
     def read(self) -> Source:
         """See ``DatasetConfig.read``."""
-        from nnexp.data.sources.csv import load_csv
+        from nnexp.data.tabular import load_table
 
-        return load_csv(self)
+        return load_table(self)
+
+
+@dataset("csv")
+@dataclass
+class CSVConfig(TableConfig):
+    """The same as ``table``, under the name that it had when it read separated text alone."""

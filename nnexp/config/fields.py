@@ -90,6 +90,11 @@ def field(
     return _field(default, {key: value for key, value in known.items() if value})
 
 
+def texts(*default: str) -> Any:
+    """A list of cells of a file, as YAML has read them: ``[NaN,-9999,null]`` are three."""
+    return dataclasses.field(default_factory=lambda: list(default), metadata={"texts": True})
+
+
 def tuned(
     default: list[Any],
     kind: type[int] | type[float] | None = None,
@@ -155,7 +160,7 @@ def _problems(value: Any, metadata: Any) -> Iterator[str]:
             yield f"must be one of {', '.join(options)}{did_you_mean(str(item), options)}"
     bounds = metadata.get("bounds", {})
     for number in value if isinstance(value, list | tuple) else [value]:
-        if isinstance(number, float) and not math.isfinite(number):
+        if isinstance(number, float) and not math.isfinite(number) and "texts" not in metadata:
             yield "must be a finite number"
         elif bounds and not isinstance(number, int | float):
             yield f"{_show(number)} is not a number"

@@ -29,6 +29,7 @@ from nnexp.baselines.svm import SVMConfig
 from nnexp.config.dataset_schema import (
     BUNDLED,
     GENERATORS,
+    TASKS,
     ArraysConfig,
     BundledConfig,
     CSVConfig,
@@ -37,6 +38,7 @@ from nnexp.config.dataset_schema import (
     GeneratedConfig,
     IDXConfig,
     IDXFile,
+    TableConfig,
 )
 from nnexp.config.fields import Problems, choice, options_of, ranged
 from nnexp.errors import did_you_mean
@@ -94,6 +96,7 @@ __all__ = [
     "SVMConfig",
     "Scheduler",
     "StepDecay",
+    "TableConfig",
     "TrainerConfig",
     "baselines_config",
     "tunable_keys",
@@ -296,6 +299,7 @@ class Config:
 
     seed: int = ranged(0, ge=0)
     imports: list[str] = field(default_factory=list)  # modules that register components
+    task: str = choice("auto", TASKS)  # classification: numbers in the target are classes
     objective: str = choice("val/loss", tuple(OBJECTIVES))  # at the best epoch, for a search
     metrics: list[str] = field(default_factory=list)  # computed beside loss and accuracy
     model: Model = MISSING
@@ -312,6 +316,8 @@ class Config:
         for name in self.metrics:
             if name not in METRICS:
                 yield "metrics", _unregistered(name)
+        if self.task != getattr(self.dataset, "task", self.task):
+            yield "task", "must be read by the data set: write task: ${task} in its file of conf/"
         if self.scheduler.warmup_epochs >= self.trainer.epochs:
             reason = f"must be less than trainer.epochs={self.trainer.epochs}"
             yield "scheduler.warmup_epochs", reason

@@ -199,6 +199,11 @@ def not_an_override(error: OverrideParseException) -> str:
     key, equal, value = str(error.override).partition("=")
     if not equal or not key:
         return f"{error.override}: must be key=value"
+    if value.startswith("{"):
+        return (
+            f"{error.override}: cannot be read; a key within braces holds letters of ASCII, "
+            "digits, dots and blanks, without quotes"
+        )
     advice = "put the value in quotes if it is text"
     if value and not set(value) & set("\"'"):
         advice += f""": '{key}="{value}"'"""

@@ -9,11 +9,20 @@ import torch
 from torch import Tensor
 
 from nnexp.config.schema import DatasetConfig
-from nnexp.data.preprocessing import apply, fill_missing, fit, fit_fill, require_float32
+from nnexp.data.duplicates import warn_of_duplicates
+from nnexp.data.preprocessing import (
+    apply,
+    fill_missing,
+    fit,
+    fit_fill,
+    require_float32,
+    require_told_apart,
+)
 from nnexp.data.source import Doubles, Indices, RawTable, Source
 from nnexp.data.split import draw_rows
 
 if TYPE_CHECKING:
+    from nnexp.data.card import DataCard
     from nnexp.data.encoder import Encoder
 
 # --------------------------------------------------------------------------------------------------
@@ -66,6 +75,7 @@ class Dataset:
     official_test: bool = False  # the test rows are the source's own; else they were drawn
     encoder: Encoder | None = None  # how a table's columns became the features
     fill: Tensor | None = None  # [D] float64, for missing values; only beside an encoder
+    card: DataCard | None = None  # what was understood of a table
 
     @property
     def x(self) -> Tensor:
@@ -146,6 +156,7 @@ def split(
         DataError: too few rows for every class, or numbers beyond float32.
     """
     rows = draw_rows(source, config)
+    warn_of_duplicates(source, rows)
     filled = fill_missing(source, rows.train)
     shift, scale = fit(filled, source, rows.train, config.scaling)
     scaling = shift.tobytes() + scale.tobytes()
@@ -170,6 +181,7 @@ def split(
         official_test=source.test is not None,
         encoder=source.encoder,
         fill=_fill(source, rows.train),
+        card=source.card,
     )
 
 
@@ -185,4 +197,5 @@ def _table(filled: RawTable, shift: Doubles, scale: Doubles, source: Source) -> 
         return ScaledTable(source.pixels, shift, scale)
     x = apply(filled, shift, scale)
     require_float32(x, source)
+    require_told_apart(filled, x, source)
     return ScaledTable(torch.from_numpy(x), shift, scale)

@@ -256,13 +256,22 @@ class Encoder:
             start = stop
         return tuple(places)
 
-    def encode(self, table: Table, unseen: Unseen | None = None) -> Doubles:
+    def encode(
+        self,
+        table: Table,
+        unseen: Unseen | None = None,
+        *,
+        by_column: bool = False,
+        consume: bool = False,
+    ) -> Doubles:
         """Return a table as features [M, D], float64 with NaN where a value is missing.
 
         Args:
             table: with these columns by name, in any order, among others; without names, in the
                 places that they had.
             unseen: collects categories that are new.
+            by_column: lay the features out column by column in memory.
+            consume: give the table's columns up as they are encoded, to spare memory.
 
         Raises:
             DataError: naming the column that is lacking, or row, column and value of a cell that is
@@ -270,7 +279,8 @@ class Encoder:
         """
         unseen = Unseen() if unseen is None else unseen
         places = [self._place(column, table) for column in self.columns]
-        x = np.empty((table.num_rows, len(self.feature_names)))
+        shape = (table.num_rows, len(self.feature_names))
+        x = np.empty(shape, order="F" if by_column else "C")
         start = 0
         for column, place in zip(self.columns, places, strict=True):
             stop = start + len(column.feature_names)
@@ -280,6 +290,8 @@ class Encoder:
 
             x[:, start:stop] = column.values(table.columns[place], self.missing, where, unseen)
             self._require_values(column, x[:, start:stop], where)
+            if consume:
+                table.columns[place] = x[:, start]
             start = stop
         return x
 

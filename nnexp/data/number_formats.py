@@ -184,6 +184,8 @@ class FoundFormat:
     format: NumberFormat
     bad: tuple[str, ...] = ()  # texts that are no numbers in it
     ambiguous: str = ""  # a text of which nothing tells whether its comma is decimal
+    alike: int = 0  # texts that are digits with something beside or between them
+    contradictory: bool = False  # a comma or point is decimal here and between thousands there
 
 
 def find_number_format(
@@ -200,14 +202,16 @@ def find_number_format(
     digits = [found.digits for found in parts.values()]
     separators = _separators(digits, decimal, thousands)
     if separators is None:
-        return FoundFormat(NumberFormat(unit=unit), tuple(texts))
+        return FoundFormat(
+            NumberFormat(unit=unit), tuple(texts), alike=len(parts), contradictory=True
+        )
     found_decimal, found_thousands, ambiguous = separators
     number_format = NumberFormat(found_decimal, found_thousands, unit)
     if number_format.unit and all(is_number(text) for text in texts):
         number_format = NumberFormat(found_decimal, found_thousands)
     bad = tuple(text for text in texts if math.isnan(number_format.value(text)))
     witness = next((text for text in parts if "," in text), "") if ambiguous else ""
-    return FoundFormat(number_format, bad, witness)
+    return FoundFormat(number_format, bad, witness, len(parts))
 
 
 def _commonest_unit(parts: Iterable[_Parts]) -> str:

@@ -145,6 +145,36 @@ def require_float32(table: npt.NDArray[np.float32], source: Source) -> None:
     _require_finite(np.logical_and.reduce(np.isfinite(table)), source, "32-bit floats")
 
 
+_SAMPLE = 10_000  # rows that are compared
+_FEW_LEVELS = 1000  # of float32 within the range of a column
+_LOST = 0.01  # of the distinct values of a column
+
+
+def require_told_apart(raw: RawTable, table: npt.NDArray[np.float32], source: Source) -> None:
+    """Check that what ``apply`` has made of a source keeps different numbers apart.
+
+    Times in seconds since 1970 are equal in float32 where they are less than a minute apart, unless
+    they are shifted first.
+
+    Raises:
+        DataError: of the distinct values of a column more than one in a hundred are lost.
+    """
+    if not len(table):
+        return
+    step = max(1, len(table) // _SAMPLE)
+    sample, values = table[::step], raw[::step]
+    low, high = sample.min(axis=0), sample.max(axis=0)
+    spacing = np.spacing(np.maximum(np.abs(low), np.abs(high)))
+    for column in np.flatnonzero(high - low < _FEW_LEVELS * spacing):
+        before, after = len(np.unique(values[:, column])), len(np.unique(sample[:, column]))
+        if after < (1 - _LOST) * before:
+            raise DataError(
+                f"{source.name}: column {quoted(source.feature_names[column])} holds {before} "
+                f"different numbers, of which {after} are left in 32-bit floats; "
+                "dataset.scaling=standard shifts them first"
+            )
+
+
 def _require_finite(finite: npt.NDArray[np.bool_], source: Source, purpose: str) -> None:
     for column in np.flatnonzero(~finite)[:1]:
         raise DataError(

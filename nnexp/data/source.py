@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 if TYPE_CHECKING:
+    from nnexp.data.card import DataCard
     from nnexp.data.encoder import Encoder
 
 # --------------------------------------------------------------------------------------------------
@@ -47,6 +48,7 @@ class Source:
     val: Indices | None = None  # official validation rows; only beside official test rows
     image_shape: tuple[int, int] | None = None  # height and width, if a row is a picture
     encoder: Encoder | None = None  # how a table's columns became the features
+    card: DataCard | None = None  # what was understood of a table
     groups: Indices | None = None  # [M]; rows of one group go to the same part of a split
 
     @cached_property
@@ -113,33 +115,6 @@ def printable(text: str) -> str:
 def quoted(text: str) -> str:
     """``printable`` in quotes."""
     return f"'{printable(text)}'"
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """A column read as numbers."""
-
-    values: Doubles  # [N], NaN where the cell is missing or no number
-    bad: frozenset[str]  # cells that are neither missing nor numbers
-    num_numbers: int
-
-
-def read_numbers(cells: Sequence[str], missing: Collection[str]) -> Numbers:
-    """Every cell as a number, with the cells that are none."""
-    if not any(map(is_number, missing)):
-        try:
-            values = np.fromiter(map(float, cells), np.float64, len(cells))
-        except ValueError:
-            pass
-        else:
-            if np.isfinite(values).all() and "_" not in "".join(cells):
-                return Numbers(values, frozenset(), len(cells))
-    distinct = {cell: math.nan if cell in missing else _number(cell) for cell in set(cells)}
-    values = np.fromiter(map(distinct.__getitem__, cells), np.float64, len(cells))
-    bad = frozenset(
-        cell for cell, value in distinct.items() if math.isnan(value) and cell not in missing
-    )
-    return Numbers(values, bad, int(np.isfinite(values).sum()))
 
 
 def in_order(texts: Collection[str]) -> list[str]:

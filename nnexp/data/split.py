@@ -40,6 +40,9 @@ def draw_rows(source: Source, config: DatasetConfig) -> Rows:
         DataError: too few rows for every class to have a training row.
         ConfigError: ``num_train`` is more than there are, or fewer than classes.
     """
+    if source.groups is not None:
+        assert isinstance(config, DrawnDatasetConfig)
+        return _limited(draw_groups(source, source.groups, config), source, config)
     num_rows, num_classes = len(source.y), len(source.class_names)
     keys = random_bits(num_rows, config.split_seed, "split")
     free = np.ones(num_rows, dtype=bool)
@@ -71,16 +74,89 @@ def draw_rows(source: Source, config: DatasetConfig) -> Rows:
     train = nested([rows[stop:] for rows, _, stop in parts], keys)
     val = np.concatenate([rows[start:stop] for rows, start, stop in parts])
     test = np.concatenate([rows[:start] for rows, start, _ in parts])
-    if config.num_train is not None:
-        _check_num_train(source, config.num_train, len(train))
-        train = train[: config.num_train]
-    elif config.train_fraction < 1:
-        train = train[: max(num_classes, round(config.train_fraction * len(train)))]
+    train = _first(train, source, config)
     return Rows(
         np.sort(train),
         np.sort(val if source.val is None else source.val),
         np.sort(test if source.test is None else source.test),
     )
+
+
+def _first(train: Indices, source: Source, config: DatasetConfig) -> Indices:
+    """So many of the training rows, in the order of ``nested``, as the config says."""
+    if config.num_train is not None:
+        _check_num_train(source, config.num_train, len(train))
+        return train[: config.num_train]
+    if config.train_fraction < 1:
+        num_classes = len(source.class_names)
+        return train[: max(num_classes, round(config.train_fraction * len(train)))]
+    return train
+
+
+# --------------------------------------------------------------------------------------------------
+# Rows that belong together: the ten recordings of one patient.
+# --------------------------------------------------------------------------------------------------
+
+
+def draw_groups(source: Source, groups: Indices, config: DrawnDatasetConfig) -> Rows:
+    """Whole groups for each part: no group has rows in two of them.
+
+    Groups go one by one, the largest first and those of one size in random order, to the part that
+    lacks most of their classes' rows; a group whose class no training row has yet goes to training.
+    The parts have about the sizes and the shares of classes that are asked for, as far as the
+    groups allow.
+
+    Raises:
+        DataError: fewer than three groups, or a class that one group alone has and no training row
+            could have.
+    """
+    counts = np.zeros((int(groups.max()) + 1, len(source.class_names)), dtype=np.int64)
+    np.add.at(counts, (groups, source.y), 1)
+    num_groups = len(counts)
+    if num_groups < 3:
+        raise DataError(
+            f"{source.name}: dataset.group has {num_groups} different values; training, validation "
+            "and test need one each"
+        )
+    fractions = np.array(
+        [1 - config.val_fraction - config.test_fraction, config.val_fraction, config.test_fraction]
+    )
+    wanted = fractions[:, np.newaxis] * counts.sum(axis=0)  # of each part and class
+    lacking = wanted.copy()
+    keys = random_bits(num_groups, config.split_seed, "split")
+    part = np.zeros(num_groups, dtype=np.int64)
+    for group in np.lexsort((keys, -counts.sum(axis=1))):
+        mine = counts[group]
+        new = (mine > 0) & (lacking[0] == wanted[0])  # classes without a training row so far
+        share = np.minimum(mine, lacking).sum(axis=1) / np.maximum(wanted.sum(axis=1), 1)
+        part[group] = 0 if new.any() else int(np.argmax(share + 1e-9 * fractions))
+        lacking[part[group]] -= mine
+    for needy in (1, 2):
+        if not (part == needy).any():
+            part[_spare_group(part, counts, keys)] = needy
+    of_row = part[groups]
+    return Rows(*(np.flatnonzero(of_row == which) for which in range(3)))
+
+
+def _spare_group(part: Indices, counts: Indices, keys: Bits) -> int:
+    """The smallest training group without which every class still has a training row."""
+    total = counts[part == 0].sum(axis=0)
+    for group in np.lexsort((keys, counts.sum(axis=1))):
+        if part[group] == 0 and (total - counts[group] > 0).all():
+            return int(group)
+    return int(np.lexsort((keys, counts.sum(axis=1)))[0])
+
+
+def _limited(rows: Rows, source: Source, config: DatasetConfig) -> Rows:
+    """With as many training rows as are asked for, drawn from all groups that train."""
+    keys = random_bits(len(source.y), config.split_seed, "split of groups")
+    of_class = [
+        rows.train[source.y[rows.train] == label] for label in range(len(source.class_names))
+    ]
+    _require_training_rows(source, of_class)
+    of_class = [part[np.argsort(keys[part], kind="stable")] for part in of_class]
+    train = _first(nested(of_class, keys), source, config)
+    return Rows(np.sort(train), rows.val, rows.test)
 
 
 def _share(total: int, sizes: Indices, most: Indices) -> Indices:

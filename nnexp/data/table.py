@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -171,7 +171,8 @@ class Table:
     line: Callable[[int], int] | None = None  # of a row in its file, from 1; None: it has no lines
     test_path: str | None = None
     first_test_row: int | None = None  # None: no file of test rows
-    notes: tuple[str, ...] = field(default=())  # what was guessed, for the data card
+    separator: str = ""  # between cells, of text
+    notes: tuple[str, ...] = ()  # what was guessed or changed, for the data card
     first_row: int = 0  # in the file, of a table that is a block of it
 
     def title(self, column: int) -> str:

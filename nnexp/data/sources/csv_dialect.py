@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import difflib
 import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nnexp.config.schema import CSVConfig
+from nnexp.config.overrides_text import paste
+from nnexp.config.schema import TableConfig
+from nnexp.data.encoder import is_declared
 from nnexp.data.source import is_number, printable, quoted
 from nnexp.data.sources.csv_parser import (
     cells_of,
@@ -20,6 +21,7 @@ from nnexp.data.sources.csv_parser import (
     read_text,
     reader_of,
 )
+from nnexp.data.table import Cells, Table, Texts
 from nnexp.errors import ConfigError, DataError
 
 # --------------------------------------------------------------------------------------------------
@@ -31,7 +33,7 @@ _TYPED = {"\t": "tab"}  # as dataset.separator takes it
 _SAMPLE = 200  # rows that are looked at
 
 
-def find_separator(text: str, config: CSVConfig) -> str:
+def find_separator(text: str, config: TableConfig) -> str:
     """What separates the cells of a table.
 
     Raises:
@@ -48,13 +50,13 @@ def find_separator(text: str, config: CSVConfig) -> str:
     return best
 
 
-def require_separator(text: str, separator: str, config: CSVConfig) -> None:
+def require_separator(text: str, separator: str, config: TableConfig) -> None:
     """The separator that the config gives stands in the first row.
 
     Raises:
         ConfigError: it does not; one that does is named.
     """
-    reader = reader_of(lines_of(text, config.comment), separator, config.quote)
+    reader = reader_of(lines_of(text, config), separator, config)
     with contextlib.suppress(csv.Error):  # told where all rows are read
         rows = (cells_of(cells, separator) for cells in reader)
         if len(next(filter(any, rows), "")) == 1:
@@ -66,29 +68,59 @@ def require_separator(text: str, separator: str, config: CSVConfig) -> None:
             )
 
 
-def _sample(text: str, config: CSVConfig) -> list[str]:
-    lines = (line for line in lines_of(text, config.comment) if line.strip())
+def _sample(text: str, config: TableConfig) -> list[str]:
+    lines = (line for line in lines_of(text, config) if line.strip())
     return list(itertools.islice(lines, _SAMPLE))
 
 
-def _best_separator(text: str, config: CSVConfig) -> str | None:
-    """The separator that cuts most of the first rows into the same number of cells, at least 2."""
+def _best_separator(text: str, config: TableConfig) -> str | None:
+    """The separator that cuts most of the first rows into the same number of cells, at least 2.
+
+    One that leaves quotes inside of cells is taken only if all others do so too.
+    """
     sample = _sample(text, config)
-    best, most = None, 0
+    best, most = None, (False, 0)
     for separator in _SEPARATORS:
         widths: Counter[int] = Counter()
+        clean = True
         # A wrong separator breaks quoted cells; the end of the sample may cut a right one.
         with contextlib.suppress(csv.Error):
-            for row in reader_of(iter(sample), separator, config.quote):
+            for row in reader_of(iter(sample), separator, config):
                 widths[len(cells_of(row, separator))] += 1
+                clean = clean and not any(_stray_quote(cell, config.quote) for cell in row)
         width, rows = widths.most_common(1)[0] if widths else (0, 0)
-        if width > 1 and rows > most:
-            best, most = separator, rows
+        if width > 1 and (clean, rows) > most:
+            best, most = separator, (clean, rows)
+    if not most[0]:
+        _require_no_escapes(sample, config)
     return best
 
 
+def _stray_quote(cell: str, quote: str | None) -> bool:
+    """A cell with an odd number of quotes: a quoted one was cut, or its quotes mean nothing."""
+    return quote is not None and cell.count(quote) % 2 == 1
+
+
+def _require_no_escapes(sample: Sequence[str], config: TableConfig) -> None:
+    """Every separator cuts cells at their quotes; that may be since these are escaped.
+
+    Raises:
+        DataError: a quote in the sample has a backslash before it.
+    """
+    if config.escape is not None or config.quote is None:
+        return
+    escaped = "\\" + config.quote
+    line = next((line for line in sample if escaped in line), None)
+    if line is not None:
+        raise DataError(
+            f"{config.path}: {printable(line.strip())}: a backslash before the quote "
+            f"{config.quote}; {paste('dataset.escape', chr(92))} takes such a quote for a part of "
+            "its cell, and dataset.quote=null takes all quotes as they are"
+        )
+
+
 def looks_like_header(
-    first: Sequence[str], body: Sequence[Sequence[str]], config: CSVConfig
+    first: Sequence[str], body: Sequence[Sequence[str]], config: TableConfig
 ) -> bool:
     """Whether a file's first row names its columns.
 
@@ -103,9 +135,9 @@ def looks_like_header(
     for name, *cells in zip(first, *body[:_SAMPLE], strict=True):
         if name in cells and not is_number(name) and name:
             return False
-        if name in config.missing and name:
+        if name and is_declared(name, config.missing):
             return False
-        known = [cell for cell in cells if cell not in config.missing]
+        known = [cell for cell in set(cells) if not is_declared(cell, config.missing)]
         if name and known and not is_number(name) and all(map(is_number, known)):
             above_numbers = True
     numbers = [float(name) for name in first if is_number(name)]
@@ -125,104 +157,34 @@ def looks_like_header(
 
 
 # --------------------------------------------------------------------------------------------------
-# A table of cells, with where each row stands; what its columns are called.
+# A file as a table.
 # --------------------------------------------------------------------------------------------------
-
-_MOST_NAMES = 10  # in a message
-_NEAR = 0.6  # the likeness from which a name may be what was meant
 
 
 @dataclass(frozen=True)
-class Table:
-    """Columns of cells, with where each row stands: in the file of the table or of its test rows.
+class Dialect:
+    """What had to be found out of a text before its rows can be read."""
 
-    The test rows of ``dataset.test_path`` follow the others.
-    """
-
-    path: str  # as the config gives it, for messages
-    test_path: str | None
-    names: tuple[str, ...] | None  # None: the file has no header
-    columns: list[tuple[str, ...]]
-    lines: list[int]  # of each row in its file, from 1
-    first_test_row: int | None  # None: no file of test rows
-
-    @property
-    def num_rows(self) -> int:
-        """Number of rows, headers not counted."""
-        return len(self.lines)
-
-    def title(self, column: int) -> str:
-        """The name of a column or, where it has none, its number from 0."""
-        return (self.names[column] if self.names else "") or f"column {column}"
-
-    def where(self, row: int, column: int) -> str:
-        """For messages: file, line and column of a cell."""
-        in_test = self.first_test_row is not None and row >= self.first_test_row
-        title = quoted(self.names[column]) if self.names else f"{column} (from 0)"
-        return f"{self.test_path if in_test else self.path}: line {self.lines[row]}, column {title}"
-
-    def find(self, reference: str, option: str) -> int:
-        """The number of the column of that name or, where none has it, of that number.
-
-        Raises:
-            ConfigError: there is no such column; ``option`` is named.
-        """
-        if self.names is not None and reference in self.names:
-            return self.names.index(reference)
-        width = len(self.columns)
-        try:
-            number = int(reference)
-        except ValueError:
-            if self.names is None:
-                have = (
-                    f"has no header, so its columns go by number, 0 to {width - 1}; "
-                    "dataset.header=true takes its first row for one"
-                )
-            else:
-                have = f"has no such column{_nearest_first(reference, self.names)}"
-        else:
-            if -width <= number < width:
-                return number % width
-            have = f"has columns 0 to {width - 1}"
-        raise ConfigError(f"dataset.{option}={reference}: {self.path} {have}")
-
-
-def _nearest_first(reference: str, names: Sequence[str]) -> str:
-    """For messages: the name that may have been meant, and which names there are."""
-    wanted = reference.casefold()
-    likeness = {
-        name: difflib.SequenceMatcher(None, name.casefold(), wanted).ratio()
-        for name in filter(None, names)
-    }
-    nearest = sorted(likeness, key=lambda name: -likeness[name])
-    hint = f" (did you mean {quoted(nearest[0])}?)" if likeness[nearest[0]] >= _NEAR else ""
-    more = len(nearest) - _MOST_NAMES
-    shown = ", ".join(map(printable, nearest[:_MOST_NAMES]))
-    return f"{hint}; it has {shown}" + (f" and {more} more" if more > 0 else "")
+    separator: str
+    names: tuple[str, ...] | None
+    first_line: int  # of the first row below the header, from 1
+    width: int  # columns
+    notes: tuple[str, ...]
 
 
 @cells_of_any_length()
-def read_table(config: CSVConfig) -> Table:
-    """The table of ``config.path``, its separator and header found out where they are not given.
+def read_carefully(config: TableConfig) -> Table:
+    """Return the table of ``config.path``, read by the csv module: every fault is named.
 
     Raises:
         ConfigError, DataError: naming the file and, where there is one, the line.
     """
     text = read_text(config.path, config.encoding, "path")
-    separator = config.separator
-    if separator is None:
-        separator = find_separator(text, config)
-    else:
-        separator = "\t" if separator in ("tab", "\\t") else separator
-        require_separator(text, separator, config)
+    separator = separator_of(text, config)
     rows, lines = read_rows(text, separator, config, config.path)
-    width, has_header = len(rows[0]), config.header
-    if has_header is None:
-        has_header = looks_like_header(rows[0], rows[1:], config)
-    names = None
-    if has_header:
-        names = tuple(rows[0])
-        _require_unique(names, config.path, lines[0])
+    dialect = dialect_of(rows, lines, separator, config)
+    names, width = dialect.names, dialect.width
+    if names is not None:
         rows, lines = rows[1:], lines[1:]
     first_test_row = None
     if config.test_path is not None:
@@ -231,44 +193,112 @@ def read_table(config: CSVConfig) -> Table:
         rows, lines = rows + test_rows, lines + test_lines
     if not rows or first_test_row == 0:
         raise DataError(f"{config.path}: no rows below the header")
-    columns = list(zip(*rows, strict=True))
-    return Table(config.path, config.test_path, names, columns, lines, first_test_row)
+    columns: list[Cells] = [Texts.of(cells) for cells in zip(*rows, strict=True)]
+    return Table(
+        config.path, names, columns, len(rows), lines.__getitem__, config.test_path,
+        first_test_row, separator, dialect.notes,
+    )  # fmt: skip
+
+
+def separator_of(text: str, config: TableConfig) -> str:
+    if config.separator is None:
+        return find_separator(text, config)
+    separator = "\t" if config.separator in ("tab", "\\t") else config.separator
+    require_separator(text, separator, config)
+    return separator
+
+
+def dialect_of(
+    rows: Sequence[list[str]],
+    lines: Sequence[int],
+    separator: str,
+    config: TableConfig,
+    has_header: bool | None = None,
+) -> Dialect:
+    """Return what the first rows of a file say, given the line that each begins on.
+
+    ``has_header``: as the file that this one belongs to; None: as declared, or found out.
+    """
+    notes = []
+    if config.separator is None:
+        notes.append(f"cells are separated by {_NAMES.get(separator, separator)}")
+    if has_header is None:
+        has_header = config.header
+    if has_header is None:
+        has_header = looks_like_header(rows[0], rows[1:], config)
+        found = "names the columns" if has_header else "is a row: the columns have no names"
+        notes.append(f"line {lines[0]} {found}")
+    names = None
+    if has_header:
+        names, renamed = _unique(rows[0])
+        notes += renamed
+    first_line = lines[0] if names is None else lines[1] if len(lines) > 1 else lines[0] + 1
+    return Dialect(separator, names, first_line, len(rows[0]), tuple(notes))
+
+
+_NAMES = {"\t": "tab", " ": "blanks"}
 
 
 def _read_test_rows(
-    config: CSVConfig, separator: str, names: tuple[str, ...] | None, width: int
+    config: TableConfig, separator: str, names: tuple[str, ...] | None, width: int
 ) -> tuple[list[list[str]], list[int]]:
     """The rows of ``config.test_path``, their cells in the order of the first file's header."""
     path = config.test_path
     assert path is not None
     text = read_text(path, config.encoding, "test_path")
     rows, lines = read_rows(text, separator, config, path)
+    order = order_of_test(rows, lines, names, width, config)
+    if names is None:
+        return rows, lines
+    if len(rows) == 1:
+        raise DataError(f"{path}: no rows below the header")
+    return [[row[i] for i in order] for row in rows[1:]], lines[1:]
+
+
+def order_of_test(
+    rows: Sequence[list[str]],
+    lines: Sequence[int],
+    names: tuple[str, ...] | None,
+    width: int,
+    config: TableConfig,
+) -> list[int]:
+    """Return the columns of ``config.test_path``, in the order of the first file's.
+
+    Args:
+        rows, lines: the first of that file.
+
+    Raises:
+        DataError: it has other columns.
+    """
+    path = config.test_path
     if len(rows[0]) != width:
         raise DataError(
             f"{path}: line {lines[0]} has {len(rows[0])} cells, but {config.path} has {width} "
             "columns"
         )
     if names is None:
-        return rows, lines
-    header, line = rows[0], lines[0]
+        return list(range(width))
+    header, line = list(_unique(rows[0])[0]), lines[0]
     if sorted(header) != sorted(names):
         strange = next((name for name in header if name not in names), header[0])
         raise DataError(
             f"{path}: line {line} is not the header of {config.path}: it has no column "
             f"{quoted(strange)}"
         )
-    if len(rows) == 1:
-        raise DataError(f"{path}: no rows below the header")
-    order = [header.index(name) for name in names]
-    return [[row[i] for i in order] for row in rows[1:]], lines[1:]
+    return [header.index(name) for name in names]
 
 
-def _require_unique(names: Sequence[str], path: str, line: int) -> None:
-    for name, count in Counter(names).items():
-        if count > 1 and name:
-            first = names.index(name)
-            second = names.index(name, first + 1)
-            raise DataError(
-                f"{path}: line {line}: columns {first} and {second} (from 0) are both named "
-                f"{quoted(name)}"
-            )
+def _unique(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Names of columns without a repeat, and what was renamed."""
+    taken, notes = set(names), []
+    seen: set[str] = set()
+    unique = []
+    for name in names:
+        new, number = name, 1
+        while name and (new in seen or (new != name and new in taken)):
+            new, number = f"{name}.{number}", number + 1
+        if new != name:
+            notes.append(f"a second column {quoted(name)} is called {quoted(new)} here")
+        seen.add(new)
+        unique.append(new)
+    return tuple(unique), notes

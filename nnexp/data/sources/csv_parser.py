@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnexp.config.schema import CSVConfig
+from nnexp.config.overrides_text import paste
+from nnexp.config.schema import TableConfig
 from nnexp.data.sources.files import unpack
 from nnexp.errors import ConfigError, DataError, did_you_mean
 
@@ -28,9 +29,7 @@ _FORMATS = {
     b"PK\x03\x04": "a zip archive; unpack it first",
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": _WORKBOOK,
     b"PAR1": "a Parquet file; write it as CSV first",
-    b"BZh": "packed with bzip2; unpack it, or pack it with gzip",
     b"\xfd7zXZ\x00": "packed with xz; unpack it, or pack it with gzip",
-    b"\x28\xb5\x2f\xfd": "packed with zstd; unpack it, or pack it with gzip",
     b"SQLite format 3\x00": "an SQLite database; write the table as CSV first",
     b"\x93NUMPY": "a NumPy array; write it as CSV first",
     b"\x89HDF\r\n": "an HDF5 file; write the table as CSV first",
@@ -136,14 +135,14 @@ def cells_of_any_length() -> Iterator[None]:
 
 
 def read_rows(
-    text: str, separator: str, config: CSVConfig, path: str
+    text: str, separator: str, config: TableConfig, path: str
 ) -> tuple[list[list[str]], list[int]]:
     """Rows of cells, all as long, and the line that each begins on.
 
     Raises:
         DataError: there is no row, a row is longer or shorter, or a quote is not closed.
     """
-    reader = reader_of(lines_of(text, config.comment), separator, config.quote)
+    reader = reader_of(lines_of(text, config), separator, config)
     rows, lines = [], []
     begins = 1
     try:
@@ -158,29 +157,63 @@ def read_rows(
             "unexpected end of data": "a quoted cell that begins here is never closed",
             f"'{separator}' expected after '{config.quote}'": "a cell goes on after its quote",
         }.get(str(error), str(error))
-        hint = " (dataset.quote=null takes quotes as they are)" if config.quote else ""
+        hint = quote_hint(text, config)
         raise DataError(f"{path}: line {begins}: {problem}{hint}") from error
     if not rows:
         raise DataError(f"{path}: empty, no rows")
-    _require_rectangle(rows, lines, path)
+    _name_index_column(rows, config)
+    _require_rectangle(rows, lines, path, footer_of(config))
     return rows, lines
 
 
-def lines_of(text: str, comment: str | None) -> Iterator[str]:
-    """Physical lines; a comment is an empty line, so that the others keep their numbers."""
-    lines = io.StringIO(text, newline="")
+def quote_hint(text: str, config: TableConfig) -> str:
+    """For a message: what else quotes may mean."""
+    if not config.quote:
+        return ""
+    if config.escape is None and "\\" + config.quote in text:
+        escape = paste("dataset.escape", "\\")
+        return f" ({escape} takes a backslash before a quote for a quote in a cell)"
+    return " (dataset.quote=null takes quotes as they are)"
+
+
+def _name_index_column(rows: list[list[str]], config: TableConfig) -> None:
+    """R writes no name above the names of rows, so that its header is a cell short."""
+    if config.index_column in ("0", "") and len(rows) > 1 and len(rows[0]) == len(rows[1]) - 1:
+        rows[0].insert(0, "")
+
+
+def lines_of(text: str, config: TableConfig) -> Iterator[str]:
+    """Physical lines; one that is left out is an empty line, so that the others keep their numbers.
+
+    Comments are left out, and the lines of ``skip_rows`` and ``skip_footer``.
+    """
+    lines: Iterator[str] = io.StringIO(text, newline="")
+    skip, footer = config.skip_rows, config.skip_footer
+    if skip or footer:
+        numbered = list(lines)
+        last = len(numbered)
+        while last and footer and not numbered[last - 1].strip():
+            last -= 1
+        left_out = set(range(last - footer + 1, last + 1))
+        left_out |= set(skip) if isinstance(skip, list) else set(range(1, skip + 1))
+        lines = iter(
+            "\n" if number in left_out else line for number, line in enumerate(numbered, start=1)
+        )
+    comment = config.comment
     if comment is None:
         return lines
     return ("\n" if line.startswith(comment) else line for line in lines)
 
 
-def reader_of(lines: Iterator[str], separator: str, quote: str | None) -> CSVReader:
+def reader_of(lines: Iterator[str], separator: str, config: TableConfig) -> CSVReader:
     """Strict, so that a stray quote is an error rather than a cell that swallows lines."""
     return csv.reader(
         lines,
         delimiter=separator,
-        quotechar=quote,
-        quoting=csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL,
+        quotechar=config.quote,
+        escapechar=config.escape,
+        doublequote=True,
+        quoting=csv.QUOTE_NONE if config.quote is None else csv.QUOTE_MINIMAL,
         skipinitialspace=separator not in " \t",
         strict=True,
     )
@@ -193,22 +226,51 @@ def cells_of(cells: list[str], separator: str) -> list[str]:
     return [cell.strip() for cell in cells]
 
 
-def _require_rectangle(rows: Sequence[Sequence[str]], lines: Sequence[int], path: str) -> None:
+def footer_of(config: TableConfig) -> int:
+    """How many lines at the end are left out already."""
+    return config.skip_footer
+
+
+def _require_rectangle(
+    rows: Sequence[Sequence[str]], lines: Sequence[int], path: str, footer: int
+) -> None:
     width = len(rows[0])
     strange = next((i for i, row in enumerate(rows) if len(row) != width), None)
     if strange is None:
         return
-    below = {len(row) for row in rows[1:]}
+    widths = [len(row) for row in rows]
+    below = set(widths[1:])
     if len(below) == 1 and len(rows) > 2:
-        hint = "; if it is a title, delete it or say with dataset.comment how it begins"
+        there = below.pop()
+        hint = ""
+        if width == 1:
+            hint = "; if it is a title, delete it or say with dataset.comment how it begins"
+            hint += f", or leave it out with dataset.skip_rows={lines[1] - 1}"
+        elif width == there - 1:
+            hint = "; if the first cell of a row is its name: dataset.index_column=0"
         raise DataError(
-            f"{path}: line {lines[0]} has {_cells(width)}, but every line below has {below.pop()}"
-            f"{hint if width == 1 else ''}"
+            f"{path}: line {lines[0]} has {_cells(width)}, but every line below has {there}{hint}"
         )
     raise DataError(
-        f"{path}: line {lines[strange]} has {_cells(len(rows[strange]))}, but line {lines[0]} has "
-        f"{width}"
+        f"{path}: line {lines[strange]} has {_cells(widths[strange])}, but line {lines[0]} has "
+        f"{width}{_edges_hint(widths, lines, footer)}"
     )
+
+
+def _edges_hint(widths: Sequence[int], lines: Sequence[int], footer: int) -> str:
+    """What to leave out where only the first or only the last lines are of other lengths."""
+    start = next(i for i in range(len(widths)) if len(set(widths[i:])) == 1)
+    if widths[start] > 1 and 2 * start < len(widths) and len(widths) - start > 2:
+        return (
+            f"; if the table begins with line {lines[start]}: dataset.skip_rows={lines[start] - 1}"
+        )
+    stop = next(i for i in range(len(widths), 0, -1) if len(set(widths[:i])) == 1)
+    if widths[0] > 1 and 2 * stop > len(widths) and stop > 2:
+        return (
+            f"; if the table ends before line {lines[stop]}: "
+            f"dataset.skip_footer={footer + len(widths) - stop}"
+        )
+    return ""
 
 
 def _cells(count: int) -> str:

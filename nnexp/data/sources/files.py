@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import http.client
@@ -22,23 +23,48 @@ from nnexp.errors import DataError
 # --------------------------------------------------------------------------------------------------
 
 
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
+_SUFFIXES = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+
+
+def packing_of(beginning: bytes) -> str | None:
+    """Return how a file is packed that begins so: gzip, bz2, zstd, or not at all."""
+    return next((kind for magic, kind in _PACKED.items() if beginning.startswith(magic)), None)
+
+
 def unpack(content: bytes, file: str) -> bytes:
-    """What a gzip file holds; the content of any other file as it is.
+    """What a file packed with gzip, bzip2 or zstd holds; the content of any other as it is.
 
     Raises:
-        DataError: the gzip stream is damaged or ends early, or the file is called .gz and is not
-            gzip. ``file`` is named.
+        DataError: the stream is damaged or ends early, or the file is called .gz and is not gzip.
+            ``file`` is named.
     """
-    if not content.startswith(b"\x1f\x8b"):
-        if file.endswith(".gz") and content:
-            raise DataError(f"{file}: not a gzip file, in spite of its name")
+    kind = packing_of(content)
+    if kind is None:
+        named = _SUFFIXES.get(Path(file).suffix)
+        if named and content:
+            raise DataError(f"{file}: not a {named} file, in spite of its name")
         return content
     try:
-        return gzip.decompress(content)
+        if kind == "gzip":
+            return gzip.decompress(content)
+        if kind == "bz2":
+            return bz2.decompress(content)
+        return _unpack_zstd(content)
     except EOFError as error:
-        raise DataError(f"{file}: truncated, the gzip stream has no end") from error
-    except (OSError, zlib.error) as error:
-        raise DataError(f"{file}: damaged gzip, {error}") from error
+        raise DataError(f"{file}: truncated, the {kind} stream has no end") from error
+    except (OSError, ValueError, zlib.error) as error:
+        if "ended before" in str(error) or "truncated" in str(error).casefold():
+            raise DataError(f"{file}: truncated, the {kind} stream has no end") from error
+        raise DataError(f"{file}: damaged {kind}, {error}") from error
+
+
+def _unpack_zstd(content: bytes) -> bytes:
+    import pyarrow
+
+    with pyarrow.CompressedInputStream(pyarrow.BufferReader(content), "zstd") as stream:
+        unpacked: bytes = stream.read()
+    return unpacked
 
 
 # --------------------------------------------------------------------------------------------------

@@ -1,0 +1,65 @@
+"""Rows that stand on both sides of a split: what was learnt by heart looks like what was learnt."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import numpy.typing as npt
+
+from nnexp.data.source import Indices, Source
+from nnexp.data.split import Rows
+
+Words = npt.NDArray[np.uint64]
+
+log = logging.getLogger(__name__)
+
+_WORTH_TELLING = 0.05  # of the held-out rows
+_FEWEST = 10  # copies that are told: a few may be chance
+_BY_CHANCE = 0.1  # of the rows that are equal in their features, those with another label
+
+
+def warn_of_duplicates(source: Source, rows: Rows) -> None:
+    """Warn where held-out rows, features and label alike, are training rows too.
+
+    Where the features are so coarse that rows with other labels are equal in them as well, equal
+    rows are nothing strange. Only rows of tables are compared.
+    """
+    if source.encoder is None:
+        return
+    features = _keys(source)
+    labelled = _mixed(features.view(np.uint64), source.y.astype(np.uint64)).view(np.int64)
+    for part, held_out in (("validation", rows.val), ("test", rows.test)):
+        copied = np.isin(labelled[held_out], labelled[rows.train])
+        alike = np.isin(features[held_out], features[rows.train])
+        copies, others = int(copied.sum()), int((alike & ~copied).sum())
+        if copies < max(_FEWEST, _WORTH_TELLING * len(held_out)) or others > _BY_CHANCE * (
+            copies + others
+        ):
+            continue
+        hint = ""
+        if source.groups is None and source.test is None:
+            hint = "; dataset.group keeps rows that belong together on one side"
+        log.warning(
+            "%s: %d of %d %s rows are copies of training rows, label and all, so that learning by "
+            "heart is rewarded%s",
+            source.name, copies, len(held_out), part, hint,
+        )  # fmt: skip
+
+
+def _keys(source: Source) -> Indices:
+    """A number [M] for every row: the same where the features are, by a hash of 64 bits."""
+    x = source.x.astype(np.float64, copy=False)
+    found = np.zeros(len(x), np.uint64)
+    for column in range(x.shape[1]):
+        bits = (np.ascontiguousarray(x[:, column]) + 0.0).view(np.uint64)  # -0.0 becomes 0.0
+        found = _mixed(found, bits)
+    return found.view(np.int64)
+
+
+def _mixed(found: Words, bits: Words) -> Words:
+    """The finisher of SplitMix64, over what was found so far and what comes to it."""
+    mixed = (found ^ bits) + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

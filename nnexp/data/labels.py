@@ -1,0 +1,89 @@
+"""Labels of a table: the class of every row, and what is no class.
+
+Axes: ``M`` rows, ``C`` classes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from nnexp.config.schema import TableConfig
+from nnexp.data.encoder import is_declared, label_codes
+from nnexp.data.source import Indices, in_order, is_number, quoted
+from nnexp.data.table import Table, Texts, as_texts, cell_text
+from nnexp.errors import DataError
+
+_MOST_CLASSES = 100  # whose names are numbers, or fewer than two rows each
+_MOST_FRACTIONS = 30
+
+
+def read_labels(table: Table, target: int, config: TableConfig) -> tuple[Indices, tuple[str, ...]]:
+    """Return every row's class [M], and the names [C]: numbers by value, else by character.
+
+    Raises:
+        DataError: a label is missing, or the column holds something else than classes.
+    """
+    texts = as_texts(table.columns[target])
+    stripped = [text.strip(config.target_strip).strip() for text in texts.values]
+    gaps = {
+        place
+        for place, (text, label) in enumerate(zip(texts.values, stripped, strict=True))
+        if is_declared(text, config.missing) or is_declared(label, config.missing)
+    }
+    for row, code in enumerate(texts.codes.tolist() if gaps or (texts.codes < 0).any() else ()):
+        if code < 0 or code in gaps:
+            cell = quoted(cell_text(table.columns[target], row))
+            raise DataError(f"{table.where(row, target)}: the label is missing ({cell})")
+    names = in_order(stripped)
+    _require_classes(table, target, names, config.task)
+    by_text = label_codes(Texts.of(stripped), names)
+    return by_text[texts.codes], tuple(names)
+
+
+def _require_classes(table: Table, target: int, names: list[str], task: str) -> None:
+    """At least two names, which name classes rather than a quantity or the rows themselves."""
+    where = f"{table.path}: target {quoted(table.title(target))}"
+    if len(names) == 1:
+        raise DataError(f"{where} has one class only, {quoted(names[0])}")
+    are_numbers = all(map(is_number, names))
+    if task == "auto" and _is_quantity(names, are_numbers, table.num_rows):
+        kind = "numbers" if are_numbers else "labels, most of them numbers,"
+        raise DataError(
+            f"{where} has {len(names)} different {kind} in {table.num_rows} rows: classes or a "
+            "quantity? task=classification takes them for classes; a quantity would be regression, "
+            "which nnexp does not do"
+        )
+    if are_numbers:
+        for name, other in itertools.pairwise(names):
+            if float(name) == float(other):
+                raise DataError(f"{where}: {quoted(name)} and {quoted(other)} are one number")
+    if len(names) > _MOST_CLASSES and table.num_rows < 2 * len(names):
+        raise DataError(
+            f"{where} has {len(names)} different values in {table.num_rows} rows: a name, not a "
+            "class"
+        )
+
+
+def _is_quantity(names: list[str], are_numbers: bool, num_rows: int) -> bool:
+    """Whether the names are too many numbers for classes that happen to be numbered.
+
+    Numbers with fractions are too many sooner, and above ``_MOST_CLASSES`` with any number of rows.
+    """
+    values = [value for value in map(_value, names) if math.isfinite(value)]
+    if 2 * len(values) <= len(names):
+        return False
+    fractions = any(value != round(value) for value in values)
+    if fractions and are_numbers and len(names) > _MOST_CLASSES:
+        return True
+    most = _MOST_FRACTIONS if fractions else _MOST_CLASSES
+    return len(names) > most and num_rows < 20 * len(names)
+
+
+def _value(label: str) -> float:
+    """What a label says as a quantity, as 0.5, 0,5, $1,200.50 or 12 %; else NaN."""
+    digits = label.strip("$€£% ")
+    try:
+        return float(digits.replace(",", "" if "." in digits else "."))
+    except ValueError:
+        return math.nan

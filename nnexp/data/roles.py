@@ -1,0 +1,510 @@
+"""What each column of a table is, found out from its cells, and what becomes of it.
+
+The rules speak of kinds of columns, never of names or of one file, with one exception: a column of
+whole numbers without a repeat that is called ``id`` identifies rows. What is declared goes before
+what is found; what was found is told in the data card, and what is left out also by a warning.
+
+Axes: ``M`` rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nnexp.config.overrides_text import can_be_key, paste
+from nnexp.data.date_formats import DateFeatures, FoundOrder, find_date_order, seconds_of
+from nnexp.data.encoder import Column, is_declared, numbers_declared
+from nnexp.data.number_formats import (
+    FoundFormat,
+    NumberFormat,
+    find_number_format,
+    looks_missing,
+)
+from nnexp.data.source import Doubles, in_order, is_number, quoted
+from nnexp.data.table import Cells, Moments, Table, Texts, as_texts, cell_text, number_text
+from nnexp.errors import DataError
+
+_ENOUGH_ROWS = 20  # from which a column is judged by how often its values repeat
+_MOST_CATEGORIES = 1000  # of a column that is not declared categorical
+_MOSTLY_DISTINCT = 0.5  # a text column with more distinct values than so many a row names rows
+_NEARLY_CONSECUTIVE = 1.1  # whole numbers without a repeat that span no more than so many a row
+_PROSE = 3  # words of a cell, on average, from which a column is text rather than names
+_ASKED = 20  # distinct numbers beside texts, from which they are no categories
+_MOST_WORDS = 3  # kinds of texts beside numbers that may be a typing error
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is declared of all columns."""
+
+    missing: tuple[Any, ...] = ("", "?")
+    impute_numeric: str = "mean"
+    impute_categorical: str = "category"
+    indicator: bool = False
+    decimal: str | None = None
+    thousands: str | None = None
+    day_first: bool | None = None
+    dates: str = "use"  # or drop
+    declared: Mapping[str, Sequence[str]] = field(default_factory=dict)  # columns by role
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One column as it was understood."""
+
+    name: str
+    role: str
+    becomes: str  # for the data card
+    column: Column | None = None  # None: not a feature
+    distinct: int = 0
+    missing: int = 0  # cells
+    example: str = ""
+    warning: str = ""  # why it is left out, or what was taken for missing
+    reason: str = ""  # why it is left out, in a few words
+    is_numbers: bool = False  # a column that is left out could be learnt from as numbers
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, for result.json."""
+        return {
+            "column": self.name,
+            "role": self.role,
+            "distinct": self.distinct,
+            "missing": self.missing,
+            "example": self.example,
+            "becomes": self.becomes,
+        }
+
+
+def find_roles(table: Table, declared: Sequence[str], options: Options) -> list[Finding]:
+    """Understand every column of a table.
+
+    Args:
+        declared: for each column its role, or ``found`` where nothing is said of it.
+
+    Raises:
+        DataError: naming a cell that contradicts what is declared, or a column that may be one
+            thing or another, with the option that settles it.
+    """
+    options = dataclasses.replace(
+        options, decimal=options.decimal or _decimal_comma(table, declared, options)
+    )
+    return [
+        _Understanding(table, place, role, options).finding() for place, role in enumerate(declared)
+    ]
+
+
+def _decimal_comma(table: Table, declared: Sequence[str], options: Options) -> str | None:
+    """A comma if a column of the table shows that its numbers have a decimal comma.
+
+    Then a comma that might be either is decimal in the other columns too.
+    """
+    if options.thousands is not None:
+        return None
+    for cells, role in zip(table.columns, declared, strict=True):
+        if role in ("found", "numeric") and isinstance(cells, Texts):
+            known = [text for text in cells.values if not _is_gap(text, options)]
+            if not any("," in text for text in known):
+                continue
+            found = find_number_format(known, None, None)
+            numbers = len(known) - len(found.bad)
+            if found.format.decimal == "," and numbers > len(found.bad):
+                return ","
+    return None
+
+
+def _is_gap(text: str, options: Options) -> bool:
+    return is_declared(text, options.missing) or looks_missing(text)
+
+
+class _Understanding:
+    """Of one column."""
+
+    def __init__(self, table: Table, place: int, role: str, options: Options) -> None:
+        self._table, self._place, self._role, self._options = table, place, role, options
+        self._cells: Cells = table.columns[place]
+        self._title = table.title(place)
+
+    def finding(self) -> Finding:
+        cells = self._cells
+        if self._role in ("target", "group"):
+            return self._plain(
+                self._role, "the label" if self._role == "target" else "kept together"
+            )
+        if self._role == "split_column":
+            return self._plain("split", "says which rows are for training, validation and test")
+        if self._role == "drop":
+            return self._plain("dropped", "left out, as declared")
+        if self._role == "categorical":
+            return self._categorical(as_texts(cells))
+        if isinstance(cells, Moments):
+            return self._date(cells.seconds, FoundOrder("", cells.has_time))
+        if isinstance(cells, Texts):
+            return self._of_texts(cells)
+        return self._numeric(self._without_declared(cells), NumberFormat())
+
+    def _plain(self, role: str, becomes: str, warning: str = "") -> Finding:
+        """A column that becomes no feature."""
+        texts = as_texts(self._cells)
+        gaps = [is_declared(text, self._options.missing) for text in texts.values]
+        counts = texts.counts()
+        missing = len(texts.codes) - int(counts[~np.array(gaps, bool)].sum())
+        known = [text for text, gap in zip(texts.values, gaps, strict=True) if not gap]
+        return Finding(
+            self._title, role, becomes, None, len(known), missing, known[0] if known else "",
+            warning,
+        )  # fmt: skip
+
+    def _left_out(self, role: str, why: str, keep: str) -> Finding:
+        """With a warning, and what says otherwise."""
+        how = self._declared_as(keep)
+        found = self._plain(role, f"left out: {why}", f"{why}; left out ({how} keeps it)")
+        return dataclasses.replace(found, reason=why, is_numbers=keep == "numeric")
+
+    # Texts ------------------------------------------------------------------------------------
+
+    def _of_texts(self, texts: Texts) -> Finding:
+        options = self._options
+        declared = [text for text in texts.values if is_declared(text, options.missing)]
+        known = [text for text in texts.values if text not in set(declared)]
+        if not known:
+            return self._plain("empty", "left out: no values", "has no values; left out")
+        words = [text for text in known if looks_missing(text)]
+        given = [text for text in known if not looks_missing(text)]
+        found = self._number_format(given)
+        if self._role == "numeric":
+            return self._declared_numeric(texts, given, found, words)
+        if self._role == "date":
+            return self._declared_date(texts, given, words)
+        numbers = len(given) - len(found.bad)
+        if numbers and not found.bad and (numbers > 1 or not words):
+            if self._role == "found" and (order := self._compact_dates(given)):
+                return self._date_of(texts, order, words)
+            self._require_clear(texts, found)
+            return self._numeric(self._values(texts, found.format), found.format, words)
+        order = find_date_order(given, options.day_first) if found.bad else None
+        if order is not None:
+            return self._date_of(texts, order, words)
+        self._ask_of_numbers(texts, given, found)
+        self._ask_of_dates(texts, given)
+        return self._categories_or_names(texts, known)
+
+    def _number_format(self, given: Sequence[str]) -> FoundFormat:
+        plain = [text for text in given if not is_number(text)]
+        options = self._options
+        declared = options.thousands is not None or options.decimal is not None
+        if not plain and not declared:
+            return FoundFormat(NumberFormat())
+        found = find_number_format(given, options.decimal, options.thousands)
+        if len(plain) <= len(found.bad):
+            return dataclasses.replace(found, format=NumberFormat(), bad=tuple(plain))
+        return found
+
+    def _require_clear(self, texts: Texts, found: FoundFormat) -> None:
+        """A comma that may be either, in a table whose cells no comma separates."""
+        witness = found.ambiguous
+        if witness and self._table.separator != ",":
+            row = texts.first_row(witness)
+            raise DataError(
+                f"{self._table.where(row, self._place)}: {quoted(witness)} may have a decimal "
+                "comma or a comma between thousands; say so with "
+                f"{paste('dataset.decimal', ',')} or {paste('dataset.thousands', ',')}"
+            )
+
+    def _declared_numeric(
+        self, texts: Texts, given: Sequence[str], found: FoundFormat, words: Sequence[str]
+    ) -> Finding:
+        for text in found.bad[:1]:
+            row = texts.first_row(text)
+            raise DataError(
+                f"{self._table.where(row, self._place)}: {quoted(text)} is not a number"
+            )
+        if not given:
+            return self._plain("empty", "left out: no values", "has no values; left out")
+        return self._numeric(self._values(texts, found.format), found.format, words)
+
+    def _declared_date(self, texts: Texts, given: Sequence[str], words: Sequence[str]) -> Finding:
+        order = find_date_order(given, self._options.day_first)
+        if order is None:
+            order, bad = _likeliest_order(given)
+            text = bad[0] if bad else given[0]
+            row = texts.first_row(text)
+            raise DataError(f"{self._table.where(row, self._place)}: {quoted(text)} is not a date")
+        return self._date_of(texts, order, words)
+
+    def _ask_of_numbers(self, texts: Texts, given: Sequence[str], found: FoundFormat) -> None:
+        """Texts beside numbers that do not look like missing values: a typing error, perhaps."""
+        bad = set(found.bad)
+        counts = dict(zip(texts.values, texts.counts().tolist(), strict=True))
+        num_texts = sum(counts[text] for text in bad)
+        num_numbers = sum(counts[text] for text in given) - num_texts
+        few = len(bad) <= _MOST_WORDS and len(given) - len(bad) >= _ASKED
+        units = found.alike == len(given) and len(given) >= _ASKED
+        if found.contradictory and 2 * found.alike > len(given):
+            text = next(text for text in given if "," in text or "." in text)
+            raise DataError(
+                f"{self._table.where(texts.first_row(text), self._place)}: {quoted(text)} and "
+                "other cells of the column contradict each other in what a comma and a point are; "
+                f"mend the file, or say {self._declared_as('categorical')} or "
+                f"{self._declared_as('drop')}"
+            )
+        if num_numbers <= num_texts and not few and not units:
+            return
+        text = min(bad, key=texts.first_row)
+        declare = paste("dataset.missing", [*self._options.missing, text])
+        raise DataError(
+            f"{self._table.where(texts.first_row(text), self._place)}: {quoted(text)} is not a "
+            f"number, but {num_numbers} cells of the column are; if it means no value: {declare}; "
+            f"if the column holds categories: {self._declared_as('categorical')}"
+            f"{_units_hint(text, found, self._place, texts, self._table)}"
+        )
+
+    def _ask_of_dates(self, texts: Texts, given: Sequence[str]) -> None:
+        if len(given) < _ASKED:
+            return
+        order, bad = _likeliest_order(given)
+        if order is None or 10 * len(bad) > len(given):
+            return
+        row = texts.first_row(bad[0])
+        raise DataError(
+            f"{self._table.where(row, self._place)}: {quoted(bad[0])} is no date, but "
+            f"{len(given) - len(bad)} values of the column are; if it means no value: "
+            f"{paste('dataset.missing', [*self._options.missing, bad[0]])}; or leave the column "
+            f"out with {self._declared_as('drop')}"
+        )
+
+    def _categories_or_names(self, texts: Texts, known: Sequence[str]) -> Finding:
+        gaps = set(texts.values) - set(known)
+        counts = texts.counts()
+        rows = int(sum(n for text, n in zip(texts.values, counts, strict=True) if text not in gaps))
+        if len(known) >= _ENOUGH_ROWS and len(known) > _MOSTLY_DISTINCT * rows:
+            prose = np.mean([len(text.split()) for text in known[:1000]]) >= _PROSE
+            why = f"{len(known)} different texts in {rows} rows"
+            return self._left_out("text" if prose else "identifier", why, "categorical")
+        if len(known) > _MOST_CATEGORIES:
+            raise DataError(
+                f"{self._table.path}: column {quoted(self._title)} has {len(known)} different "
+                f"texts; leave it out with {self._declared_as('drop')}, or take each for a "
+                f"category with {self._declared_as('categorical')}"
+            )
+        return self._categorical(texts)
+
+    # Categories -------------------------------------------------------------------------------
+
+    def _categorical(self, texts: Texts) -> Finding:
+        options = self._options
+        gaps = np.array([is_declared(text, options.missing) for text in texts.values], bool)
+        categories = in_order([t for t, gap in zip(texts.values, gaps, strict=True) if not gap])
+        counts = texts.counts()
+        missing = len(texts.codes) - int(counts[~gaps].sum())
+        if not categories:
+            return self._plain("empty", "left out: no values", "has no values; left out")
+        if missing and options.impute_categorical == "error":
+            absent = np.flatnonzero(np.append(gaps, True)[texts.codes])
+            self._refuse_missing(absent, "impute_categorical", ["most_frequent", "category"])
+        if len(categories) == 1 and not missing and self._judged():
+            return self._plain("constant", "left out: one value", "")
+        own = bool(missing) and options.impute_categorical == "category"
+        column = Column(
+            self._title, "categorical", categories=tuple(categories), missing_category=own,
+            number=self._number(),
+        )  # fmt: skip
+        width = len(column.feature_names)
+        becomes = f"{width} columns of 0 and 1" if width > 1 else "1 column of 0 and 1"
+        if missing:
+            becomes += (
+                ", one of them for missing values"
+                if own
+                else (", the most frequent one for missing values")
+            )
+        return Finding(
+            self._title, "categorical", becomes, column, len(categories), missing, categories[0]
+        )
+
+    # Numbers ----------------------------------------------------------------------------------
+
+    def _values(self, texts: Texts, number_format: NumberFormat) -> Doubles:
+        found = np.full(len(texts.values) + 1, np.nan)
+        for place, text in enumerate(texts.values):
+            if not is_declared(text, self._options.missing):
+                found[place] = number_format.value(text)
+        return found[texts.codes]
+
+    def _without_declared(self, values: Doubles) -> Doubles:
+        declared = numbers_declared(self._options.missing)
+        return np.where(np.isin(values, declared), np.nan, values) if declared else values
+
+    def _numeric(
+        self, values: Doubles, number_format: NumberFormat, words: Sequence[str] = ()
+    ) -> Finding:
+        gaps = np.flatnonzero(np.isnan(values))
+        known = values if not len(gaps) else values[~np.isnan(values)]
+        if not len(known):
+            return self._plain("empty", "left out: no values", "has no values; left out")
+        if self._role == "found" and isinstance(self._cells, np.ndarray):
+            order = self._compact_dates(_whole_texts(known))
+            if order is not None:
+                return self._date_of(as_texts(values), order, words)
+        for row in np.flatnonzero(np.isinf(values))[:1].tolist():
+            raise DataError(
+                f"{self._table.where(row, self._place)}: {values[row]:g} is not a finite number"
+            )
+        distinct = len(np.unique(known))
+        if self._judged():
+            if distinct == 1:
+                return self._plain("constant", "left out: one value")
+            if left_out := self._row_names(known, distinct, len(gaps)):
+                return left_out
+        if len(gaps) and self._options.impute_numeric == "error":
+            self._refuse_missing(gaps, "impute_numeric", ["mean", "median"])
+        indicator = self._options.indicator and bool(len(gaps))
+        column = Column(
+            self._title, "numeric", number_format, indicator=indicator, number=self._number()
+        )
+        becomes = (
+            "a number" if number_format.is_plain else f"a number ({number_format.described()})"
+        )
+        if len(gaps):
+            becomes += f", the {self._options.impute_numeric} for missing values"
+            becomes += ", and 1 where it is missing" if indicator else ""
+        return Finding(
+            self._title, "numeric", becomes, column, distinct, len(gaps),
+            cell_text(self._cells, int(np.argmax(~np.isnan(values)))), _told(words),
+        )  # fmt: skip
+
+    def _row_names(self, known: Doubles, distinct: int, gaps: int) -> Finding | None:
+        """A column that counts the rows, or whose numbers are the names of rows."""
+        if gaps or (distinct < len(known) and not self._counts_parts(known)):
+            return None
+        if not np.array_equal(known, np.floor(known)):
+            return None
+        if float(np.ptp(known)) + 1 <= _NEARLY_CONSECUTIVE * distinct:
+            return self._left_out("identifier", "it counts the rows", "numeric")
+        if _is_named_id(self._title):
+            return self._left_out("identifier", "a number of its own in every row", "numeric")
+        return None
+
+    def _counts_parts(self, known: Doubles) -> bool:
+        """Whether the rows of the table and those of the file of test rows are counted alone."""
+        first = self._table.first_test_row
+        parts = [] if first is None else [known[:first], known[first:]]
+        return bool(parts) and all(len(np.unique(part)) == len(part) for part in parts)
+
+    # Dates ------------------------------------------------------------------------------------
+
+    def _compact_dates(self, texts: Sequence[str]) -> FoundOrder | None:
+        """20240501 in every cell, on more than one day."""
+        if len(texts) < 2 or not all(re.fullmatch(r"(19|20)\d{6}", text) for text in texts):
+            return None
+        order = find_date_order(texts)
+        return order if order and order.order == "compact" else None
+
+    def _date_of(self, texts: Texts, order: FoundOrder, words: Sequence[str]) -> Finding:
+        if order.ambiguous:
+            row = texts.first_row(order.ambiguous)
+            raise DataError(
+                f"{self._table.where(row, self._place)}: {quoted(order.ambiguous)} may begin with "
+                f"the day or with the month; say so with {paste('dataset.day_first', True)} or "
+                f"{paste('dataset.day_first', False)}"
+            )
+        found = np.full(len(texts.values) + 1, np.nan)
+        for place, text in enumerate(texts.values):
+            if not is_declared(text, self._options.missing):
+                found[place] = seconds_of(text, order.order)
+        return self._date(found[texts.codes], order, words)
+
+    def _date(self, seconds: Doubles, order: FoundOrder, words: Sequence[str] = ()) -> Finding:
+        if self._options.dates == "drop":
+            return self._plain("date", "left out, as declared")
+        known = seconds[~np.isnan(seconds)]
+        if not len(known):
+            return self._plain("empty", "left out: no values", "has no values; left out")
+        gaps = np.flatnonzero(np.isnan(seconds))
+        distinct = len(np.unique(known))
+        if distinct == 1 and self._judged():
+            return self._plain("constant", "left out: one value")
+        if len(gaps) and self._options.impute_numeric == "error":
+            self._refuse_missing(gaps, "impute_numeric", ["mean", "median"])
+        dates = DateFeatures.fitted(seconds, order.order, order.has_time)
+        column = Column(self._title, "date", dates=dates, number=self._number())
+        example = cell_text(self._cells, int(np.argmax(~np.isnan(seconds))))
+        return Finding(
+            self._title, "date", dates.described(), column, distinct, len(gaps), example,
+            _told(words),
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------------------------------
+
+    def _judged(self) -> bool:
+        """Whether it is found out if the column says anything: that takes rows enough."""
+        return self._role == "found" and self._table.num_rows >= _ENOUGH_ROWS
+
+    def _number(self) -> int | None:
+        return self._place if self._table.names is None else None
+
+    def _declared_as(self, role: str) -> str:
+        """What declares this column to have a role, to be pasted."""
+        reference = self._table.reference(self._place)
+        if can_be_key(reference):
+            return paste("dataset.columns", {reference: role})
+        return paste(f"dataset.{role}", [*self._options.declared.get(role, ()), reference])
+
+    def _refuse_missing(self, rows: Any, option: str, choices: Sequence[str]) -> None:
+        row = int(rows[0])
+        cell = cell_text(self._cells, row)
+        count = f", as in {len(rows)} cells of the column" if len(rows) > 1 else ""
+        remedies = " or ".join(choices)
+        drop = self._declared_as("drop")
+        raise DataError(
+            f"{self._table.where(row, self._place)}: no value ({quoted(cell)}){count}; fill with "
+            f"dataset.{option}={remedies}, or leave the column out with {drop}"
+        )
+
+
+def _told(words: Sequence[str]) -> str:
+    if not words:
+        return ""
+    shown = ", ".join(map(quoted, sorted(words)))
+    return f"{shown} beside numbers: taken for missing values"
+
+
+def _units_hint(text: str, found: FoundFormat, place: int, texts: Texts, table: Table) -> str:
+    """Where the first row below the header holds units."""
+    first = int(texts.codes[0])
+    if first >= 0 and texts.values[first] == text and not texts.counts()[first] > 1:
+        line = table.line(0) if table.line is not None else None
+        if line is not None:
+            skip = paste("dataset.skip_rows", [line])
+            return f"; if the line is no row but holds units, say: {skip}"
+    return ""
+
+
+def _likeliest_order(texts: Sequence[str]) -> tuple[FoundOrder | None, list[str]]:
+    """The order in which most texts are dates, and those that are none."""
+    best: tuple[FoundOrder | None, list[str]] = (None, list(texts))
+    for candidate in texts[:3]:
+        order = find_date_order([candidate])
+        if order is not None:
+            bad = [text for text in texts if math.isnan(seconds_of(text, order.order))]
+            if len(bad) < len(best[1]):
+                best = order, bad
+    return best
+
+
+def _whole_texts(known: Doubles) -> list[str]:
+    """The texts of whole numbers that might be dates; none if the first is not."""
+    if not 19_000_101 <= known[0] <= 20_991_231:
+        return []
+    return [number_text(value) for value in np.unique(known).tolist()]
+
+
+def _is_named_id(title: str) -> bool:
+    words = re.sub(r"([a-z])([A-Z])", r"\1 \2", title)
+    parts = re.split(r"[\W_]+", words.casefold())
+    return bool({"id", "ids", "uuid", "guid", "index", "rownames", "rownum", "rowid"} & set(parts))

@@ -1,0 +1,293 @@
+"""A table becomes a source: labels, features, official rows, groups, and the data card."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnexp.config.schema import TableConfig
+from nnexp.data.card import DataCard
+from nnexp.data.encoder import Encoder, Unseen
+from nnexp.data.labels import read_labels
+from nnexp.data.roles import Finding, Options, find_roles
+from nnexp.data.source import Doubles, Indices, Source, quoted
+from nnexp.data.sources.csv_quick import read_text_table
+from nnexp.data.table import Table, Texts, as_texts, cell_text, same_value
+from nnexp.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+
+_PARTS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+_MOST_NUMBERS = 2**31  # of the encoded table: 8 GiB in float32
+_BY_COLUMN = 2**24  # numbers from which the table is filled and kept column by column
+_FEATURES = ("found", "numeric", "categorical", "date")
+
+
+def load_table(config: TableConfig) -> Source:
+    """Return the table at ``config.path``, and behind its rows those of ``config.test_path``.
+
+    Numeric columns come as they are, with NaN where a value is missing. A categorical column
+    becomes, in its place, one column of 0 and 1 for each of its categories, those of all rows: the
+    features must not depend on the split.
+
+    Raises:
+        ConfigError: an option that does not fit the table.
+        DataError: naming the file and, where there is one, line and column.
+    """
+    table = read_text_table(config)
+    roles = declared_roles(table, config)
+    target = roles.index("target")
+    y, class_names = read_labels(table, target, config)
+    val, test = _official_rows(table, roles)
+    _require_training_rows(table, target, y, class_names, [val, test])
+    groups = _groups(table, roles)
+    findings = understand(table, roles, config)
+    encoder = _encoder(table, findings, target, config)
+    width = len(encoder.feature_names)
+    if width * table.num_rows > _MOST_NUMBERS:
+        raise DataError(
+            f"{config.path}: {width} columns after one-hot encoding, times {table.num_rows} rows, "
+            "are too many; leave columns out with dataset.drop"
+        )
+    card = DataCard(config.path, table.num_rows, width, tuple(findings), table.notes)
+    _tell(card, table, config)
+    return Source(
+        name=config.name or Path(config.path).name.split(".")[0],
+        x=_encoded(table, encoder),
+        y=y,
+        class_names=class_names,
+        feature_names=encoder.feature_names,
+        one_hot=encoder.one_hot,
+        fill=config.impute_numeric,
+        val=val,
+        test=test,
+        encoder=encoder,
+        groups=groups,
+        card=card,
+    )
+
+
+def understand(table: Table, roles: Sequence[str], config: TableConfig) -> list[Finding]:
+    """Return what each column was found to be.
+
+    Raises:
+        DataError: as ``find_roles``, or no column is left to learn from.
+    """
+    options = Options(
+        missing=tuple(config.missing),
+        impute_numeric=config.impute_numeric,
+        impute_categorical=config.impute_categorical,
+        indicator=config.missing_indicator,
+        decimal=config.decimal,
+        thousands=config.thousands,
+        day_first=config.day_first,
+        dates=config.dates,
+        declared={
+            role: getattr(config, role) for role in ("drop", "numeric", "categorical", "date")
+        },
+    )
+    findings = find_roles(table, roles, options)
+    if not any(finding.column for finding in findings):
+        findings = _with_numbered_rows(table, roles, options, findings)
+    if not any(finding.column for finding in findings):
+        reason = "; ".join(
+            f"{quoted(finding.name)} {finding.becomes}"
+            for finding in findings[:5]
+            if finding.role not in ("target", "dropped", "group", "split")
+        )
+        raise DataError(
+            f"{table.path}: no column is left to learn from{': ' if reason else ''}{reason}"
+        )
+    return findings
+
+
+def _with_numbered_rows(
+    table: Table, roles: Sequence[str], options: Options, findings: list[Finding]
+) -> list[Finding]:
+    """Columns of numbers that name or count the rows are kept where there are no others."""
+    numbered = [
+        "numeric" if finding.role == "identifier" and finding.is_numbers else role
+        for role, finding in zip(roles, findings, strict=True)
+    ]
+    again = find_roles(table, numbered, options)
+    return [
+        dataclasses.replace(new, warning=f"{old.reason}; kept, since no other column is left")
+        if old.is_numbers and old.reason
+        else new
+        for old, new in zip(findings, again, strict=True)
+    ]
+
+
+def declared_roles(table: Table, config: TableConfig) -> list[str]:
+    """Return what is said of each column: target, group, drop, numeric, ..., or ``found``.
+
+    Raises:
+        ConfigError: there is no such column, or two things are said of one.
+        DataError: a column without a name that holds values.
+    """
+    roles = ["found"] * len(table.columns)
+    index = config.index_column
+    declared: list[tuple[str, str, Sequence[Any]]] = [
+        ("target", "target", [config.target]),
+        ("split_column", "split_column", _one(config.split_column)),
+        ("group", "group", _one(config.group)),
+        ("drop", "index_column", _one(index)),
+        ("drop", "drop", config.drop),
+        ("numeric", "numeric", config.numeric),
+        ("categorical", "categorical", config.categorical),
+        ("date", "date", config.date),
+        *((role, "columns", [name]) for name, role in config.columns.items()),
+    ]
+    for role, option, references in declared:
+        for reference in references:
+            column = table.find(reference, option)
+            if roles[column] not in ("found", role):
+                raise ConfigError(
+                    f"dataset.{option}={reference}: this column is dataset.{roles[column]} already"
+                )
+            roles[column] = role
+    for column, role in enumerate(roles):
+        cells = table.columns[column]
+        if role != "found" or table.names is None or table.names[column]:
+            continue
+        values = cells.values if isinstance(cells, Texts) else ("0",)
+        if all(any(same_value(text, token) for token in config.missing) for text in values):
+            continue  # as where lines end in a separator
+        raise DataError(
+            f"{table.path}: column {column} (from 0) has no name, a row number perhaps; leave it "
+            f"out with dataset.drop=[{column}]"
+        )
+    return roles
+
+
+def _one(reference: str | None) -> list[str]:
+    return [] if reference is None else [reference]
+
+
+def _encoder(
+    table: Table, findings: Sequence[Finding], target: int, config: TableConfig
+) -> Encoder:
+    return Encoder(
+        columns=tuple(finding.column for finding in findings if finding.column is not None),
+        missing=tuple(text for token in config.missing for text in _as_typed(token)),
+        impute_numeric=config.impute_numeric,
+        impute_categorical=config.impute_categorical,
+        target=table.title(target),
+        target_number=target if table.names is None else None,
+        target_strip=config.target_strip,
+    )
+
+
+def _as_typed(token: Any) -> tuple[str, ...]:
+    """What was declared to be missing, as a checkpoint keeps it."""
+    return ("null", "none") if token is None else (str(token),)
+
+
+def _encoded(table: Table, encoder: Encoder) -> Doubles:
+    """The features [M, D]. A large table gives its columns up one by one, to spare memory."""
+    by_column = table.num_rows * len(encoder.feature_names) > _BY_COLUMN
+    return encoder.encode(table, Unseen(), by_column=by_column, consume=True)
+
+
+def _tell(card: DataCard, table: Table, config: TableConfig) -> None:
+    log.info("%s", card.text())
+    for finding in card.findings:
+        if finding.warning:
+            log.warning("%s: column %s: %s", table.path, quoted(finding.name), finding.warning)
+    for note in table.notes:
+        if note.startswith("a second column"):
+            log.warning("%s: %s", table.path, note)
+    for token in _unmatched(table, config):
+        log.warning(
+            "%s: dataset.missing: no cell is %s", table.path,
+            quoted(token) if isinstance(token, str) else "null" if token is None else token,
+        )  # fmt: skip
+
+
+def _unmatched(table: Table, config: TableConfig) -> list[Any]:
+    """What is declared to be missing and stands nowhere; of what is so by default nothing is said.
+
+    Columns that pyarrow has read as numbers no longer have the texts that were missing in them, so
+    that a text is looked for in vain only where no such column has a gap.
+    """
+    left = [token for token in config.missing if token not in ("", "?")]
+    for cells in table.columns:
+        if not left:
+            break
+        if isinstance(cells, Texts):
+            left = [t for t in left if not any(same_value(text, t) for text in cells.values)]
+        elif isinstance(cells, np.ndarray):
+            gaps = bool(np.isnan(cells).any())
+            left = [t for t in left if not (gaps or _holds(cells, t))]
+    return left
+
+
+def _holds(values: Doubles, token: Any) -> bool:
+    try:
+        return bool((values == float(token)).any())
+    except (TypeError, ValueError):
+        return False
+
+
+def _official_rows(table: Table, roles: Sequence[str]) -> tuple[Indices | None, Indices | None]:
+    """Validation and test rows that the table itself sets apart."""
+    if table.first_test_row is not None:
+        return None, np.arange(table.first_test_row, table.num_rows, dtype=np.int64)
+    if "split_column" not in roles:
+        return None, None
+    column = roles.index("split_column")
+    texts = as_texts(table.columns[column])
+    parts = np.array([_PARTS.get(text.lower(), "") for text in texts.values] + [""])[texts.codes]
+    for row in np.flatnonzero(parts == "")[:1].tolist():
+        cell = quoted(cell_text(table.columns[column], row))
+        raise DataError(f"{table.where(row, column)}: {cell} is none of train, val and test")
+    if not (parts == "test").any():
+        title = quoted(table.title(column))
+        raise DataError(f"{table.path}: column {title} sets no test row apart")
+    val = np.flatnonzero(parts == "val")
+    return val if len(val) else None, np.flatnonzero(parts == "test")
+
+
+def _groups(table: Table, roles: Sequence[str]) -> Indices | None:
+    if "group" not in roles:
+        return None
+    column = roles.index("group")
+    texts = as_texts(table.columns[column])
+    for row in np.flatnonzero(texts.codes < 0)[:1].tolist():
+        raise DataError(f"{table.where(row, column)}: no value, where dataset.group needs one")
+    for text in texts.values:
+        if not text:
+            row = texts.first_row(text)
+            raise DataError(f"{table.where(row, column)}: no value, where dataset.group needs one")
+    return texts.codes.astype(np.int64)
+
+
+def _require_training_rows(
+    table: Table,
+    target: int,
+    y: Indices,
+    class_names: tuple[str, ...],
+    official: Sequence[Indices | None],
+) -> None:
+    """No class that only validation or test rows have."""
+    free = np.ones(len(y), dtype=bool)
+    for rows in official:
+        if rows is not None:
+            free[rows] = False
+    trained = np.zeros(len(class_names), dtype=bool)
+    trained[y[free]] = True
+    for label in np.flatnonzero(~trained)[:1].tolist():
+        row = int(np.flatnonzero(y == label)[0])
+        raise DataError(
+            f"{table.where(row, target)}: no training row has the class "
+            f"{quoted(class_names[label])}"
+        )
