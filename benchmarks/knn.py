@@ -43,7 +43,7 @@ Learner = Callable[[Tensor, Tensor, int], Tensor | None]
 
 def idx_images(path: Path) -> Tensor:
     """Raw pixels [N, D] of a compressed IDX file."""
-    images = parse_idx(gzip.decompress(path.read_bytes()), 3, path.name)
+    images = parse_idx(gzip.decompress(path.read_bytes()), path.name)
     return torch.tensor(images).flatten(1).float()
 
 

@@ -50,6 +50,7 @@ from learners.work import Data, Task, Work, random_data
 from learners.workers import Workers
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.data import load
+from nnexp.data.coded import ComputedClasses, EpochRows
 from nnexp.environment import allow_any_text, available_cores
 from nnexp.sweeps.plan import runs_in_cache
 from scaling import Cost, as_json, measure_costs, print_costs
@@ -445,6 +446,8 @@ def load_data(overrides: Sequence[str]) -> Data:
     register()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         dataset = load(to_config(compose("config", list(overrides))).dataset)
+    assert not isinstance(dataset.train, EpochRows)
+    assert not isinstance(dataset.y, ComputedClasses)
     rows = np.concatenate([dataset.train.numpy(), dataset.val.numpy()])
     return Data(dataset.x.numpy()[rows], dataset.y.numpy()[rows], dataset.num_train)
 

@@ -41,7 +41,7 @@ def does_not_fit(
     release_frames(error)  # they hold the group
     give_back()
     table = _table_bytes(dataset, device)
-    numbers = dataset.num_train, dataset.num_val, dataset.num_test
+    numbers = dataset.num_rows_of_epoch, dataset.num_val, dataset.num_test
     alone = len(configs) == 1
     needs = [needs_of(c, network, device.type, *numbers) for c in configs]
     where = f"out of memory on {_described(device)}"
@@ -82,10 +82,9 @@ def _table_bytes(dataset: Dataset, device: torch.device) -> int:
 
     That the group has given its memory back makes as much free as it found.
     """
-    numbers = len(dataset.y) * dataset.num_features
+    table = dataset.table_bytes(device.type)
     if device.type == "cpu":
-        return 4 * numbers
-    table = numbers if dataset.pixels is not None else 4 * numbers
+        return table
     found = memory_of(device)
     return table if found is None or fits(table, found[1]) else 0
 

@@ -43,6 +43,19 @@ def random_bits(count: int, seed: int, purpose: str, *counters: int) -> Bits:
     words = np.arange(1, count + 1, dtype=np.uint64)
     words *= np.uint64(0x9E3779B97F4A7C15)  # arithmetic is modulo 2**64
     words += np.uint64(stream_seed(seed, purpose, *counters))
+    return mix(words)
+
+
+def words_at(places: Bits, key: int) -> Bits:
+    """The words of the stream with this key at any places, counted from 0, as ``random_bits``."""
+    words = places + np.uint64(1)
+    words *= np.uint64(0x9E3779B97F4A7C15)
+    words += np.uint64(key)
+    return mix(words)
+
+
+def mix(words: Bits) -> Bits:
+    """SplitMix64's bijection of 64-bit words, in place."""
     words ^= words >> np.uint64(30)
     words *= np.uint64(0xBF58476D1CE4E5B9)
     words ^= words >> np.uint64(27)

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from nnexp.baselines import compare as of_baselines
-from nnexp.baselines.selection import SPLITS, Data
+from nnexp.baselines.selection import SPLITS, Data, num_baseline_rows
 from nnexp.config.schema import Config
 from nnexp.data import Dataset, load
+from nnexp.data.coded import EpochRows, TrainRows
 from nnexp.data.streaming import free_bytes, place
 from nnexp.device import (
     Precision,
@@ -130,7 +131,7 @@ def _entered(
     entered = []
     for job, dataset in zip(jobs, datasets, strict=True):
         with _spared(job):
-            of_baselines.check_baselines(job.config.baseline, dataset.num_train)
+            of_baselines.check_baselines(job.config.baseline, num_baseline_rows(dataset))
             network = network_of(job.config, dataset.num_features, dataset.num_classes)
             job.enter(
                 dataset,
@@ -146,11 +147,11 @@ def _entered(
 
 def _group(
     jobs: Sequence[Job], means: ExecutionSettings
-) -> tuple[Group, list[Mapping[str, Tensor]]]:
+) -> tuple[Group, Sequence[Mapping[str, Tensor]]]:
     """The group, and for each run its rows by split, as indices into the group's table."""
     placed = place([job.dataset for job in jobs], means.device)
-    rows: list[Mapping[str, Tensor]] = [
-        {name: (getattr(job.dataset, name) + first).to(means.device) for name in SPLITS}
+    rows: list[dict[str, Any]] = [
+        {name: _in_table(getattr(job.dataset, name), first, means.device) for name in SPLITS}
         for job, first in zip(jobs, placed.first, strict=True)
     ]
     group = Group(
@@ -162,6 +163,11 @@ def _group(
         num_threads=means.num_threads,
     )
     return group, rows
+
+
+def _in_table(rows: TrainRows, first: int, device: torch.device) -> TrainRows:
+    """Rows of a data set that begins at ``first`` in the group's table."""
+    return rows if isinstance(rows, EpochRows) else (rows + first).to(device)
 
 
 def _record(jobs: Sequence[Job], group: Group, records: Sequence[Epoch]) -> None:

@@ -15,6 +15,9 @@ from nnexp.environment import prepare
 
 prepare()  # must come before torch
 
+# Each of the programs that are started would compile all that it imports of nnexp.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A shell that starts the tests in the background has SIGINT ignored, in them and in the programs
 # that they start: Ctrl-C would end none of these.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

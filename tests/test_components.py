@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
+import programs
 import pytest
 import torch
 from torch import Tensor, nn
@@ -314,7 +314,7 @@ def test_imports_of_a_config_file_reach_the_workers(tmp_path: Path) -> None:
     (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(
         "# @package _global_\nimports: [parts]\nmodel: {activation: wave}\n"
     )
-    done = subprocess.run(
+    done = programs.run(
         [
             sys.executable, "-m", "nnexp", "-m", "--config-dir", "conf", "+experiment=mine",
             "dataset=iris", "trainer.epochs=1", "trainer.pictures=false", "baseline=none",

@@ -6,10 +6,10 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
+import programs
 import pytest
 
 PAGE = Path(__file__).parent.parent / "docs" / "extend.md"
@@ -29,7 +29,7 @@ def files() -> dict[str, str]:
 
 
 def run(arguments: list[str], folder: Path) -> str:
-    done = subprocess.run(
+    done = programs.run(
         arguments, cwd=folder, capture_output=True, text=True, timeout=300,
         env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import programs
 import pytest
 from comparison_cases import baseline, run
 from hydra import compose, initialize_config_dir
@@ -278,7 +279,7 @@ def test_on_cuda_a_sample_of_each_class_may_tip_over(amount: float, agrees: bool
 
 
 def nnexp(folder: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return programs.run(
         [sys.executable, "-m", module, *arguments],
         cwd=folder,
         capture_output=True,

@@ -50,19 +50,20 @@ def mnist_pixels(folder: Path, part: str) -> Bytes:
     Raises:
         DataError: as ``mnist``.
     """
-    images = parse_idx(*_read(folder, f"{part}-images-idx3-ubyte", 3))
+    images: Bytes = parse_idx(*_read(folder, f"{part}-images-idx3-ubyte"))
     return images.reshape(len(images), -1)
 
 
 def _labels(folder: Path, part: str) -> npt.NDArray[np.int64]:
-    return parse_idx(*_read(folder, f"{part}-labels-idx1-ubyte", 1)).astype(np.int64)
+    labels = parse_idx(*_read(folder, f"{part}-labels-idx1-ubyte"))
+    return labels.astype(np.int64)
 
 
-def _read(folder: Path, name: str, num_dimensions: int) -> tuple[bytes, int, str]:
+def _read(folder: Path, name: str) -> tuple[bytes, str]:
     """What a file holds, packed or not, for ``parse_idx``."""
     for path in (folder / f"{name}.gz", folder / name):
         if path.is_file():
-            return unpack(path.read_bytes(), str(path)), num_dimensions, str(path)
+            return unpack(path.read_bytes(), str(path)), str(path)
     raise DataError(f"{folder / name}: no such file, nor with .gz")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from nnexp.api.reports import logged_to
 from nnexp.config.compose import names_of
@@ -124,6 +124,7 @@ def _trained(dataset: Dataset, config: Config, job: Job | None, shown: EpochBar 
         )
     with current(device):
         placed = place([dataset], device)
+        assert isinstance(dataset.train, Tensor)  # it comes from arrays
         val = dataset.val if dataset.num_val else dataset.train[:1]  # the engine wants a row
         group = Group(
             [Run(config, dataset.train.to(device), val.to(device))],

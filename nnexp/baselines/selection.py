@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -12,12 +13,15 @@ import torch
 from torch import Tensor
 
 from nnexp.data import Dataset
+from nnexp.data.coded import CodedTable, EpochRows
 from nnexp.data.preprocessing import apply
 from nnexp.data.source import Indices
 from nnexp.data.split import nested
 from nnexp.metrics import metric_keys
 from nnexp.rng import random_bits
 from nnexp.scoring_rules import Scores
+
+log = logging.getLogger(__name__)
 
 # --------------------------------------------------------------------------------------------------
 # The rows that a baseline learns from, chooses by and is tested on: those of the network.
@@ -64,12 +68,45 @@ class Data:
     @classmethod
     def of(cls, dataset: Dataset, seed: int, device: torch.device) -> Data:
         """What a run sees whose ``dataset.split_seed`` is ``seed``."""
+        if isinstance(dataset.table, CodedTable):
+            return cls._of_codes(dataset, dataset.table, seed, device)
         rows = {name: getattr(dataset, name).to(device) for name in SPLITS}
         pixels, unit = dataset.pixels, float(dataset.scale[0])
         if pixels is None or bool(dataset.shift.any()) or bool((dataset.scale != unit).any()):
             pixels, unit = None, 1.0
         x = dataset.x if pixels is None else pixels
+        assert isinstance(dataset.y, Tensor)  # computed ones come with codes
         return cls(x.to(device), dataset.y.to(device), rows, dataset.num_classes, seed, unit)
+
+    @classmethod
+    def _of_codes(
+        cls, dataset: Dataset, table: CodedTable, seed: int, device: torch.device
+    ) -> Data:
+        """The rows of the splits alone, as bytes; of training rows as many as there is room for."""
+        most = num_baseline_rows(dataset)
+        if isinstance(dataset.train, EpochRows):
+            train = dataset.train.some(most)
+        else:
+            train = dataset.train.numpy()
+            if most < len(train):
+                keys = random_bits(len(dataset.y), seed, "split")
+                train = np.sort(train[np.argsort(keys[train], kind="stable")[:most]])
+        if most < dataset.num_train:
+            log.warning(
+                "%s: baselines learn from %d of %d training samples: of these %d features "
+                "take %.1f GiB",
+                dataset.name, most, dataset.num_train, dataset.num_features,
+                _DENSE_BYTES / 2**30,
+            )  # fmt: skip
+        parts = [train, dataset.val.numpy(), dataset.test.numpy()]
+        every = np.concatenate(parts)
+        ends = np.cumsum([0, *map(len, parts)])
+        rows = {
+            name: torch.arange(int(ends[at]), int(ends[at + 1]), device=device)
+            for at, name in enumerate(SPLITS)
+        }
+        y = dataset.y[torch.from_numpy(every)].to(device)
+        return cls(table.dense(every).to(device), y, rows, dataset.num_classes, seed)
 
     def split(self, name: str) -> Rows:
         """The rows of ``train``, ``val`` or ``test``, on the device."""
@@ -110,6 +147,17 @@ class Data:
         if x.dtype == np.uint8:
             x = apply(x, np.zeros(x.shape[1]), np.full(x.shape[1], self.unit))
         return Arrays(x, y)
+
+
+_DENSE_BYTES = 2**29  # of rows of codes, which baselines take as features
+
+
+def num_baseline_rows(dataset: Dataset) -> int:
+    """How many training rows baselines learn from: all, or what of codes there is room for."""
+    if not isinstance(dataset.table, CodedTable):
+        return dataset.num_train
+    room = _DENSE_BYTES // dataset.num_features - dataset.num_val - dataset.num_test
+    return min(dataset.num_train, max(room, 1000))
 
 
 # --------------------------------------------------------------------------------------------------

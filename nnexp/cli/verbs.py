@@ -61,6 +61,12 @@ def _export(arguments: list[str]) -> None:
     main(arguments)
 
 
+def _data(arguments: list[str]) -> None:
+    from nnexp.cli.data_card import main
+
+    main(arguments)
+
+
 def _list(arguments: list[str]) -> None:
     from nnexp.cli.list_runs import main
 
@@ -109,6 +115,7 @@ def _version(arguments: list[str]) -> None:
 
 VERBS = {
     "train": Verb("[OPTION=VALUE ...]", "train a run, or a sweep with -m", _train),
+    "data": Verb("FILE [OPTION=VALUE ...]", "what the columns of a table are taken for", _data),
     "predict": Verb("RUN DATA [-o FILE]", "predictions for the rows of a file", _predict),
     "evaluate": Verb("RUN DATA", "metrics on the rows of a file", _evaluate),
     "rerun": Verb("RUN [OPTION=VALUE]", "train a recorded run anew", _rerun),

@@ -40,6 +40,7 @@ _SILENT = (
     "dataset",
     "dataset.name",
     "dataset.path",
+    "dataset.paths",
     "dataset.test_path",
     "dataset.root",
     "dataset.download",
@@ -293,6 +294,8 @@ def _hint(key: str) -> str:
     """How to set a required key, where that is not plain."""
     if key == "dataset.target":
         return ": name the label column, e.g. dataset.target=label"
+    if key == "dataset.root":
+        return ": name the folder of the data, e.g. dataset.root=pictures"
     return ": give your own config one, e.g. 'name: mine'" if key.endswith(".name") else ""
 
 

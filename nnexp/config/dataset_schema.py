@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 DatasetT = TypeVar("DatasetT", bound="DatasetConfig")
 
 BUNDLED = ("digits", "iris", "wine", "breast_cancer")
+_LARGEST = 4096  # height or width of an image
 GENERATORS = ("moons", "circles", "blobs", "xor", "spirals", "checkerboard")
+HOLDOUTS = ("independent", "names", "templates", "pairs", "people")
+_MOST_ONE_HOT = 100_000  # features of characters at their places
+_MOST_PEOPLE = 5  # in a puzzle
+_MOST_VALIDATED = 100_000  # rows of it, which every epoch goes through
 
 
 @dataclass
@@ -153,17 +158,36 @@ class IDXFile:
 
 @dataset("idx")
 @dataclass
-class IDXConfig(DatasetConfig):
-    """Images in the IDX format of MNIST, with official test rows. Pixels are divided by 255."""
+class IDXConfig(DrawnDatasetConfig):
+    """Arrays in the IDX format of MNIST: images of any size, or rows of numbers, and labels.
+
+    Bytes are pixels and divided by 255; numbers of other types are taken as they are.
+    """
 
     root: str = MISSING  # the folder of the files, or one above it
     download: bool = True  # fetch what is absent
     urls: list[str] = field(default_factory=list)  # folders to fetch from, tried in this order
     train_images: IDXFile = field(default_factory=IDXFile)
     train_labels: IDXFile = field(default_factory=IDXFile)
-    test_images: IDXFile = field(default_factory=IDXFile)
-    test_labels: IDXFile = field(default_factory=IDXFile)
+    # Official test rows; without these files, test rows are drawn.
+    test_images: IDXFile = field(default_factory=lambda: IDXFile(file=""))
+    test_labels: IDXFile = field(default_factory=lambda: IDXFile(file=""))
     class_names: list[str] = field(default_factory=list)  # of labels 0, 1, ...; []: their numbers
+
+    @property
+    def has_test_files(self) -> bool:
+        """Return whether the test rows are official ones."""
+        return bool(self.test_images.file)
+
+    def check_rules(self) -> Problems:
+        """Both files of test rows, or none, of which some must then be drawn."""
+        if bool(self.test_labels.file) != self.has_test_files:
+            absent, given = ("images", "labels") if self.test_labels.file else ("labels", "images")
+            yield f"test_{absent}.file", f"is required beside dataset.test_{given}.file"
+        if self.has_test_files:
+            yield from DatasetConfig.check_rules(self)
+        else:
+            yield from super().check_rules()
 
     def read(self) -> Source:
         """See ``DatasetConfig.read``."""
@@ -176,6 +200,42 @@ class IDXConfig(DatasetConfig):
         from nnexp.data.sources.images import has_images
 
         return has_images(self)
+
+
+@dataset("image_folder")
+@dataclass
+class ImageFolderConfig(DrawnDatasetConfig):
+    """Images in a folder for each class, or in folders train, test and perhaps val of such.
+
+    Pixels are bytes from 0 to 255, and divided by 255.
+    """
+
+    name: str = ""  # left empty: the folder's name
+    root: str = MISSING  # the folder of the classes, or of train, val and test
+    size: Any = 32  # to which images are resized: a number of pixels, or [height, width]
+    mode: str = choice("rgb", ("rgb", "grey"))
+    on_corrupt: str = choice("error", ("error", "skip"))  # files that are no images, or damaged
+
+    @property
+    def height_and_width(self) -> tuple[int, int]:
+        """``size`` as two numbers."""
+        height, width = self.size if isinstance(self.size, list | tuple) else (self.size,) * 2
+        return height, width
+
+    def check_rules(self) -> Problems:
+        """A size is one or two whole numbers."""
+        yield from super().check_rules()
+        sizes = list(self.size) if isinstance(self.size, list | tuple) else [self.size] * 2
+        if len(sizes) != 2 or any(
+            not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= _LARGEST for n in sizes
+        ):
+            yield "size", f"must be a number of pixels from 1 to {_LARGEST}, or [height, width]"
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.sources.image_folder import load_image_folder
+
+        return load_image_folder(self)
 
 
 @dataset("arrays")
@@ -298,3 +358,101 @@ class TableConfig(DrawnDatasetConfig):
 @dataclass
 class CSVConfig(TableConfig):
     """The same as ``table``, under the name that it had when it read separated text alone."""
+
+
+@dataset("puzzle")
+@dataclass
+class PuzzleConfig(DatasetConfig):
+    """Questions about people's ages, computed from ``seed`` as they are read; none is stored.
+
+    The official test rows have what ``holdout`` keeps from the rows that train and validate.
+    """
+
+    name: str = "puzzle"
+    scaling: str = choice("none", SCALERS)  # symbols are 0 or 1
+    rows: int = ranged(100_000, ge=10, le=2**40)  # to train and validate on
+    epoch_rows: int | None = ranged(
+        None, ge=1
+    )  # what an epoch takes of the training rows; null: all
+    test_rows: int = ranged(10_000, ge=1, le=_MOST_VALIDATED)
+    min_people: int = ranged(2, ge=2, le=_MOST_PEOPLE)
+    max_people: int = ranged(3, ge=2, le=_MOST_PEOPLE)
+    max_age: int = ranged(40, ge=20, le=99)  # ages, the answers, are 1 to max_age
+    encoding: str = choice("words", ("chars", "words"))  # what is one-hot at each place
+    holdout: str = choice("independent", HOLDOUTS)  # what the test rows have and no other row has
+    seed: int = ranged(0, ge=0)  # another seed is another data set, with its own fingerprint
+
+    def check_rules(self) -> Problems:
+        """People to choose from, and numbers of rows that an epoch can go through."""
+        yield from super().check_rules()
+        yield from _only_unscaled(self.scaling)
+        if self.min_people > self.max_people:
+            yield "min_people", f"must be at most dataset.max_people={self.max_people}"
+        if self.holdout == "people" and self.max_people == _MOST_PEOPLE:
+            yield "max_people", f"must be below {_MOST_PEOPLE}, for the test rows have more people"
+        if round(self.val_fraction * self.rows) > _MOST_VALIDATED:
+            yield (
+                "val_fraction",
+                f"leaves {round(self.val_fraction * self.rows)} of {self.rows} rows to validate on "
+                f"after every epoch; at most {_MOST_VALIDATED} are: use "
+                f"dataset.val_fraction={_MOST_VALIDATED / 10 / self.rows:.0e}",
+            )
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.sources.puzzle import PuzzleSource
+
+        return PuzzleSource.of(self)
+
+
+@dataset("text")
+@dataclass
+class TextConfig(DrawnDatasetConfig):
+    """Lines of text with a label each, from files that are read as a stream, plain, gzip or bzip2.
+
+    Of each label the lines are kept that a hash of (seed, line) draws, equal ones once. Symbols and
+    n-grams are those of the training rows.
+    """
+
+    name: str = ""  # left empty: the first file's name without its endings
+    scaling: str = choice("none", SCALERS)  # features are 0, 1 or counts
+    paths: list[str] = field(default_factory=list)  # files, folders, patterns of files
+    format: str = choice("auto", ("auto", "lines", "tsv", "wet", "wikipedia"))  # auto: by its name
+    label: str = "file"  # its name; or in tsv a column's number, in wet a header, title or language
+    text_column: int = ranged(-1, ge=-1)  # in tsv; 0 is the first, -1 the last
+    missing: list[str] = field(default_factory=lambda: ["", "\\N"])  # labels that mean none
+    rows_per_label: int | None = ranged(1000, ge=1)  # lines kept of each at most; null: all
+    min_rows_per_label: int = ranged(1, ge=1)  # a label of fewer lines is left out
+    min_length: int = ranged(1, ge=1)  # characters; shorter lines are left out
+    max_length: int = ranged(120, ge=1, le=10_000)  # characters of a line that are read
+    encoding: str = choice("counts", ("counts", "chars"))  # of n-grams; or chars at their places
+    ngrams: int = ranged(3, ge=1, le=5)  # characters of the longest that are counted
+    vocabulary: int = ranged(2000, ge=1, le=60_000)  # n-grams or characters, the most frequent
+    lower: bool = True  # upper case is read as lower case
+    seed: int = ranged(0, ge=0)  # which lines are kept
+
+    def check_rules(self) -> Problems:
+        """Something to read, and no scaling of counts."""
+        yield from super().check_rules()
+        yield from _only_unscaled(self.scaling)
+        if not self.paths:
+            yield "paths", "must name a file, a folder or a pattern of files"
+        num_features = self.max_length * self.vocabulary
+        if self.encoding == "chars" and num_features > _MOST_ONE_HOT:
+            yield (
+                "vocabulary",
+                f"one-hot at each of dataset.max_length={self.max_length} places would be "
+                f"{num_features} features, at most {_MOST_ONE_HOT} are: use "
+                f"dataset.vocabulary={max(1, _MOST_ONE_HOT // self.max_length)}",
+            )
+
+    def read(self) -> Source:
+        """See ``DatasetConfig.read``."""
+        from nnexp.data.sources.text import load_text
+
+        return load_text(self)
+
+
+def _only_unscaled(scaling: str) -> Problems:
+    if scaling != "none":
+        yield "scaling", "must be none: features of text are 0, 1 or counts, and are not scaled"

@@ -11,6 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
+from nnexp.errors import ConfigError
+
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(?: [A-Za-z0-9_.]+)*")
 _WORDS = ("null", "true", "false", "nan", "inf", "none")  # that Hydra reads as something else
@@ -65,6 +67,22 @@ def mended(override: str) -> str:
     )
     new = f"{key}=[{quoted}]" if is_list else f"{key}={quoted}"
     return new if _is_read(new) else override
+
+
+def read_options(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the values of ``key=value`` texts, read as the command line reads them.
+
+    Raises:
+        ConfigError: a text that is no such thing.
+    """
+    values = {}
+    for text in overrides:
+        try:
+            override = OverridesParser.create().parse_override(mended(text))
+        except HydraException as error:
+            raise ConfigError(f"{text}: cannot be read, must be key=value") from error
+        values[override.key_or_group] = override.value()
+    return values
 
 
 _ODD = re.compile(r"[^\x00-\x7f]|[()&#!<>;]")

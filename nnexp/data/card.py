@@ -10,6 +10,7 @@ from nnexp.data.roles import Finding
 from nnexp.data.source import printable
 
 _MOST_ROWS = 40  # columns that are shown in a log
+_MOST_KEPT = 1000  # columns that result.json tells of
 _WIDEST = {"column": 30, "example": 20}
 _HEADINGS = ("column", "role", "distinct", "missing", "example", "becomes")
 _RIGHT = ("distinct", "missing")
@@ -44,13 +45,18 @@ class DataCard:
         notes = [f"  {note}" for note in self.notes]
         return "\n".join([head, *notes, *lines])
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain values, for result.json."""
+    def to_json(self, most: int | None = _MOST_KEPT) -> dict[str, Any]:
+        """As plain values, for result.json.
+
+        Args:
+            most: columns that are told; None tells all.
+        """
         return {
             "rows": self.num_rows,
             "features": self.num_features,
             "notes": list(self.notes),
-            "columns": [finding.to_json() for finding in self.findings],
+            "num_columns": len(self.findings),
+            "columns": [finding.to_json() for finding in self.findings[:most]],
         }
 
 

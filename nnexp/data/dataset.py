@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from nnexp.config.schema import DatasetConfig
+from nnexp.data.coded import Classes, CodedTable, TrainRows, num_rows_of_epoch
 from nnexp.data.duplicates import warn_of_duplicates
 from nnexp.data.preprocessing import (
     apply,
@@ -20,6 +22,7 @@ from nnexp.data.preprocessing import (
 )
 from nnexp.data.source import Doubles, Indices, RawTable, Source
 from nnexp.data.split import draw_rows
+from nnexp.data.text_encoders import TextEncoder
 
 if TYPE_CHECKING:
     from nnexp.data.card import DataCard
@@ -63,15 +66,15 @@ class Dataset:
     """
 
     name: str
-    table: ScaledTable
-    y: Tensor  # [M] int64, from 0 to C - 1
-    train: Tensor  # int64 indices of rows, ascending, as val and test
+    table: ScaledTable | CodedTable
+    y: Classes  # [M] int64, from 0 to C - 1
+    train: TrainRows  # int64 indices of rows, ascending, as val and test
     val: Tensor
     test: Tensor
     class_names: tuple[str, ...]
     feature_names: tuple[str, ...]
     fingerprint: str  # of the source: the same for every split, subset and scaling
-    image_shape: tuple[int, int] | None = None
+    image_shape: tuple[int, ...] | None = None  # as of a Source
     official_test: bool = False  # the test rows are the source's own; else they were drawn
     encoder: Encoder | None = None  # how a table's columns became the features
     fill: Tensor | None = None  # [D] float64, for missing values; only beside an encoder
@@ -86,6 +89,11 @@ class Dataset:
     def pixels(self) -> Tensor | None:
         """The table [M, D] in uint8 as it was read, if it was; all splits of a source share it."""
         return self.table.pixels
+
+    @property
+    def text_encoder(self) -> TextEncoder | None:
+        """What makes features of lines of text, where the data set is one of text."""
+        return self.table.encoder if isinstance(self.table, CodedTable) else None
 
     @property
     def shift(self) -> Tensor:
@@ -103,6 +111,11 @@ class Dataset:
         return len(self.train)
 
     @property
+    def num_rows_of_epoch(self) -> int:
+        """Number of training rows that an epoch takes: all, but of a table that is computed."""
+        return num_rows_of_epoch(self.train)
+
+    @property
     def num_val(self) -> int:
         """Number of validation rows."""
         return len(self.val)
@@ -111,6 +124,14 @@ class Dataset:
     def num_test(self) -> int:
         """Number of test rows."""
         return len(self.test)
+
+    def table_bytes(self, device: str) -> int:
+        """Bytes of the table where it is trained on, ``cpu`` or ``cuda``: as codes; on CUDA as
+        pixels, if it is of these; else as float32."""
+        if isinstance(self.table, CodedTable):
+            return self.table.nbytes
+        is_bytes = self.pixels is not None and device == "cuda"
+        return (1 if is_bytes else 4) * len(self.y) * self.num_features
 
     @property
     def num_features(self) -> int:
@@ -121,6 +142,19 @@ class Dataset:
     def num_classes(self) -> int:
         """C."""
         return len(self.class_names)
+
+
+Tables = dict[bytes, ScaledTable | CodedTable]  # of one source, by scaling or vocabulary
+
+
+class CodedSource(Source, ABC):
+    """A source whose table is one of codes. What it has to encode it keeps beside ``x``."""
+
+    own_table: ClassVar[bool]  # whether another choice of training rows may give another table
+
+    @abstractmethod
+    def split(self, config: DatasetConfig, tables: Tables) -> Dataset:
+        """See the function ``split``."""
 
 
 # --------------------------------------------------------------------------------------------------
@@ -143,9 +177,7 @@ def load_source(config: DatasetConfig) -> Source:
     return config.read()
 
 
-def split(
-    source: Source, config: DatasetConfig, tables: dict[bytes, ScaledTable] | None = None
-) -> Dataset:
+def split(source: Source, config: DatasetConfig, tables: Tables | None = None) -> Dataset:
     """Rows drawn, missing values filled in and columns scaled, fitted on the training rows.
 
     Args:
@@ -155,12 +187,14 @@ def split(
         ConfigError: ``num_train`` does not fit the source.
         DataError: too few rows for every class, or numbers beyond float32.
     """
+    if isinstance(source, CodedSource):
+        return source.split(config, {} if tables is None else tables)
     rows = draw_rows(source, config)
     warn_of_duplicates(source, rows)
     filled = fill_missing(source, rows.train)
     shift, scale = fit(filled, source, rows.train, config.scaling)
     scaling = shift.tobytes() + scale.tobytes()
-    table = None
+    table: ScaledTable | CodedTable | None = None
     if tables is not None and filled is source.x:  # what is filled in depends on the split
         table = tables.get(scaling)
     if table is None:

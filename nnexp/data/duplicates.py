@@ -29,13 +29,14 @@ def warn_of_duplicates(source: Source, rows: Rows) -> None:
         return
     features = _keys(source)
     labelled = _mixed(features.view(np.uint64), source.y.astype(np.uint64)).view(np.int64)
+    unclear = _with_several_labels(features[rows.train], labelled[rows.train])
     for part, held_out in (("validation", rows.val), ("test", rows.test)):
         copied = np.isin(labelled[held_out], labelled[rows.train])
         alike = np.isin(features[held_out], features[rows.train])
-        copies, others = int(copied.sum()), int((alike & ~copied).sum())
-        if copies < max(_FEWEST, _WORTH_TELLING * len(held_out)) or others > _BY_CHANCE * (
-            copies + others
-        ):
+        chance = int((alike & (~copied | np.isin(features[held_out], unclear))).sum())
+        copies = int(copied.sum())
+        few = copies < max(_FEWEST, _WORTH_TELLING * len(held_out))
+        if few or chance > _BY_CHANCE * int(alike.sum()):
             continue
         hint = ""
         if source.groups is None and source.test is None:
@@ -45,6 +46,13 @@ def warn_of_duplicates(source: Source, rows: Rows) -> None:
             "heart is rewarded%s",
             source.name, copies, len(held_out), part, hint,
         )  # fmt: skip
+
+
+def _with_several_labels(features: Indices, labelled: Indices) -> Indices:
+    """The features that rows of several labels have."""
+    _, first = np.unique(labelled, return_index=True)
+    found, counts = np.unique(features[first], return_counts=True)
+    return found[counts > 1]
 
 
 def _keys(source: Source) -> Indices:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -83,6 +86,16 @@ class Resident(Features):
     def nbytes(self) -> int:
         """Bytes of the table and what belongs to it."""
         return self.x.nbytes
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row as it lies in the table."""
+        return self.x.shape[1] * self.x.element_size()
+
+    def read(self, rows: npt.NDArray[np.int64], into: npt.NDArray[Any]) -> None:
+        """Bring rows [n] of a table on the CPU into ``into`` [n, ...], in the table's own type."""
+        # Other threads run meanwhile. With mode="raise" numpy would go through a copy.
+        self.x.numpy().take(rows, 0, into, "clip")
 
     @abstractmethod
     def over(self, x: Tensor) -> Resident:

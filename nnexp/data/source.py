@@ -46,7 +46,8 @@ class Source:
     fill: str = "mean"  # what missing numbers become: mean or median of the training rows
     test: Indices | None = None  # official test rows
     val: Indices | None = None  # official validation rows; only beside official test rows
-    image_shape: tuple[int, int] | None = None  # height and width, if a row is a picture
+    # Of a row that is a picture: height, width and, of colour, 3 channels side by side.
+    image_shape: tuple[int, ...] | None = None
     encoder: Encoder | None = None  # how a table's columns became the features
     card: DataCard | None = None  # what was understood of a table
     groups: Indices | None = None  # [M]; rows of one group go to the same part of a split

@@ -11,7 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nnexp.data.dataset import Dataset
+from nnexp.data.coded import Classes, CodedTable, ComputedTable, StoredTable
+from nnexp.data.coded_features import Coded, Computed
+from nnexp.data.dataset import Dataset, ScaledTable
 from nnexp.data.on_device import Features, Floats, Pixels, Resident
 from nnexp.environment import available_cores
 from nnexp.memory import fits
@@ -31,6 +33,7 @@ Rows = npt.NDArray[np.int64]
 # More than two milliseconds of a PCIe 5 bus. Beside its bytes a window has been seen to cost the
 # host 0.1 ms with 2 threads, 0.6 ms with 16 that shared 2 cores.
 WINDOW_BYTES = 128 * 2**20
+_COMPUTED_ROWS = 2**15  # of a window, where rows are computed: of an epoch the next meanwhile
 _MOST_THREADS = 16  # that gather: one copies 1.5 to 2.5 GB/s of rows, and the bus takes 55
 
 
@@ -57,7 +60,7 @@ class Streamed(Features):
         self._table = table
         self._runs = runs
         self._window_bytes = window_bytes
-        self._most_rows = window_bytes // (table.x[:1].nbytes + 8)  # a row and its place
+        self._most_rows = window_bytes // (table.row_bytes + 8)  # a row and its place
         # Without any rows: what is brought is read in its way.
         self._on_device = table.over(table.x[:0].to(device))
         self._double_buffer: _DoubleBuffer | None = None
@@ -107,7 +110,7 @@ class Streamed(Features):
         """As in ``Features``; the rows are gathered while the caller waits."""
         rows, places = _shared(index.cpu().numpy()[np.newaxis])
         gathered = torch.empty(
-            rows.size, self.num_features, dtype=self._table.x.dtype,
+            rows.size, self._table.x.shape[1], dtype=self._table.x.dtype,
             pin_memory=self.device.type == "cuda",
         )  # fmt: skip
         with ThreadPoolExecutor(_threads(), "nnexp-gather") as pool:
@@ -127,15 +130,12 @@ class Streamed(Features):
             self._double_buffer = _DoubleBuffer(self._on_device, max(rows, self._most_rows))
         return self._double_buffer
 
-    def _gather(
-        self, pool: ThreadPoolExecutor, rows: Rows, room: Tensor
-    ) -> list[Future[npt.NDArray[np.generic]]]:
-        """Have rows of the table copied into the beginning of ``room``, a part by each thread."""
-        flat, x, into = rows.reshape(-1), self._table.x.numpy(), room.numpy()
+    def _gather(self, pool: ThreadPoolExecutor, rows: Rows, room: Tensor) -> list[Future[None]]:
+        """Have rows of the table read into the beginning of ``room``, a part by each thread."""
+        flat, into = rows.reshape(-1), room.numpy()
         size = -(-len(flat) // _threads())
         parts = [slice(at, min(at + size, len(flat))) for at in range(0, len(flat), size)]
-        # numpy lets other threads run meanwhile. With mode="raise" it would go through a copy.
-        return [pool.submit(x.take, flat[at], 0, into[at], "clip") for at in parts]
+        return [pool.submit(self._table.read, flat[at], into[at]) for at in parts]
 
 
 class _DoubleBuffer:
@@ -152,7 +152,7 @@ class _DoubleBuffer:
     def __init__(self, table: Resident, capacity: int) -> None:
         self.capacity = capacity
         is_cuda = table.device.type == "cuda"
-        shape, dtype = (capacity, table.num_features), table.x.dtype
+        shape, dtype = (capacity, table.x.shape[1]), table.x.dtype
         self.window = table.over(torch.empty(shape, dtype=dtype, device=table.device))
         self._rooms = [torch.empty(shape, dtype=dtype, pin_memory=is_cuda) for _ in "ab"]
         self._copy_stream = _CopyStream(self.window.x) if is_cuda else None
@@ -250,7 +250,7 @@ class Placed:
     """What the R runs of a group read, all from one table."""
 
     features: Features
-    y: Tensor  # [N] int64, on the device that trains
+    y: Classes  # [N] int64, on the device that trains
     first: list[int]  # for each run the row of the table that its data set begins with
 
 
@@ -261,6 +261,10 @@ def place(datasets: Sequence[Dataset], device: torch.device) -> Placed:
     CPU would be slowed down by that.
     """
     free = None if device.type == "cpu" else free_bytes(device)
+    if isinstance(datasets[0].table, ComputedTable):
+        return _placed_computed(datasets, datasets[0].table, device)
+    if isinstance(datasets[0].table, StoredTable):
+        return _placed_codes(datasets, device, free)
     pixels = datasets[0].pixels
     if free is None or pixels is None or any(dataset.pixels is not pixels for dataset in datasets):
         return _placed_floats(datasets, device, free)
@@ -288,20 +292,57 @@ def _placed_pixels(
     return Placed(features, datasets[0].y.to(device), [0] * len(datasets))
 
 
+def _placed_computed(
+    datasets: Sequence[Dataset], table: ComputedTable, device: torch.device
+) -> Placed:
+    """All runs have the same source, hence the same rows, whichever they train on."""
+    offsets = torch.from_numpy(table.encoder.offsets)
+    empty = torch.from_numpy(table.codes_of(np.empty(0, dtype=np.int64)))
+    host = Computed(table.generator, empty, offsets, len(table.scale))
+    window_bytes = _COMPUTED_ROWS * (host.row_bytes + 8)
+    features = Streamed(host, device, len(datasets), window_bytes=window_bytes)
+    return Placed(features, datasets[0].y.to(device), [0] * len(datasets))
+
+
+def _placed_codes(datasets: Sequence[Dataset], device: torch.device, free: int | None) -> Placed:
+    tables, y, first = _distinct(datasets, device)
+    stored = [table for table in tables if isinstance(table, StoredTable)]
+    table = Coded(
+        _joined([of_one.codes for of_one in stored], _CPU),
+        torch.from_numpy(stored[0].encoder.offsets),
+        len(stored[0].scale),
+    )
+    features: Features
+    if fits(table.nbytes, free):
+        features = table.over(table.x.to(device))
+    else:
+        features = Streamed(table, device, len(datasets))
+    return Placed(features, y, first)
+
+
 def _placed_floats(datasets: Sequence[Dataset], device: torch.device, free: int | None) -> Placed:
-    distinct = list({id(dataset.table): dataset for dataset in datasets}.values())
-    starts, height = {}, 0
-    for dataset in distinct:
-        starts[id(dataset.table)] = height
-        height += len(dataset.y)
-    tables = [dataset.x for dataset in distinct]
+    distinct, y, first = _distinct(datasets, device)
+    tables = [table.x for table in distinct]
     features: Features
     if fits(sum(table.nbytes for table in tables), free):
         features = Floats(_joined(tables, device))
     else:
         features = Streamed(Floats(_joined(tables, _CPU)), device, len(datasets))
-    y = _joined([dataset.y for dataset in distinct], device)
-    return Placed(features, y, [starts[id(dataset.table)] for dataset in datasets])
+    return Placed(features, y, first)
+
+
+def _distinct(
+    datasets: Sequence[Dataset], device: torch.device
+) -> tuple[list[ScaledTable | CodedTable], Tensor, list[int]]:
+    """The tables, each once; their classes on the device; where each data set's rows begin."""
+    distinct = list({id(dataset.table): dataset for dataset in datasets}.values())
+    starts, height = {}, 0
+    for dataset in distinct:
+        starts[id(dataset.table)] = height
+        height += len(dataset.y)
+    y = _joined([dataset.y for dataset in distinct if isinstance(dataset.y, Tensor)], device)
+    first = [starts[id(dataset.table)] for dataset in datasets]
+    return [dataset.table for dataset in distinct], y, first
 
 
 def _joined(tables: list[Tensor], device: torch.device) -> Tensor:

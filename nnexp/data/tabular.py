@@ -58,7 +58,7 @@ def load_table(config: TableConfig) -> Source:
             f"{config.path}: {width} columns after one-hot encoding, times {table.num_rows} rows, "
             "are too many; leave columns out with dataset.drop"
         )
-    card = DataCard(config.path, table.num_rows, width, tuple(findings), table.notes)
+    card = _card(table, findings)
     _tell(card, table, config)
     return Source(
         name=config.name or Path(config.path).name.split(".")[0],
@@ -74,6 +74,22 @@ def load_table(config: TableConfig) -> Source:
         groups=groups,
         card=card,
     )
+
+
+def card_of(config: TableConfig) -> DataCard:
+    """Return what is understood of a table, whether its target is given or not.
+
+    Raises:
+        ConfigError, DataError: as ``load_table``.
+    """
+    table = read_text_table(config)
+    return _card(table, understand(table, declared_roles(table, config), config))
+
+
+def _card(table: Table, findings: Sequence[Finding]) -> DataCard:
+    columns = [finding.column for finding in findings if finding.column is not None]
+    width = sum(len(column.feature_names) for column in columns)
+    return DataCard(table.path, table.num_rows, width, tuple(findings), table.notes)
 
 
 def understand(table: Table, roles: Sequence[str], config: TableConfig) -> list[Finding]:
@@ -137,7 +153,7 @@ def declared_roles(table: Table, config: TableConfig) -> list[str]:
     roles = ["found"] * len(table.columns)
     index = config.index_column
     declared: list[tuple[str, str, Sequence[Any]]] = [
-        ("target", "target", [config.target]),
+        ("target", "target", [config.target] if config.target else []),
         ("split_column", "split_column", _one(config.split_column)),
         ("group", "group", _one(config.group)),
         ("drop", "index_column", _one(index)),

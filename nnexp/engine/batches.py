@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nnexp.config.schema import TrainerConfig
+from nnexp.data.coded import Classes, EpochRows
 from nnexp.engine.state import Run
 from nnexp.environment import available_cores
 from nnexp.errors import ConfigError
@@ -54,7 +55,7 @@ class Chunk:
     first: int  # number of the first batch within the epoch
 
 
-def chunks(order: Tensor, y: Tensor, size: int, network: Network) -> Iterator[Chunk]:
+def chunks(order: Tensor, y: Classes, size: int, network: Network) -> Iterator[Chunk]:
     """An epoch's batches, of rows in the order [R, N]: the whole ones, then the last one if it is
     smaller. ``y`` has the classes of the table's rows."""
     whole = order.shape[1] // size * size
@@ -97,8 +98,8 @@ class Orders:
 
     def __init__(self, runs: Sequence[Run], trained: int) -> None:
         self._seeds = [run.config.seed for run in runs]
-        self._train = torch.stack([run.train for run in runs])  # [R, N]
-        self._trained = trained
+        self._train = torch.stack([run.train for run in runs if isinstance(run.train, Tensor)])
+        self._trained = trained  # of the N rows of each of R runs in _train, [R, N]
         self._ahead: dict[int, tuple[Tensor, list[Future[None]]]] = {}  # by epoch
         self._buffers: list[Tensor] = []
         if self._train.is_cuda:
@@ -133,6 +134,38 @@ class Orders:
         """Fill [r, N] with the permutations of the runs from ``first`` on."""
         for own, seed in zip(permutations, self._seeds[first:], strict=False):
             torch.randperm(len(own), generator=generator(seed, "order", epoch), out=own)
+
+
+class ComputedOrders:
+    """The same of rows that are computed, whose order is computed as well.
+
+    Args:
+        runs: as many rows of an epoch in each.
+        trained: rows of an epoch, at most as many.
+        device: that trains.
+    """
+
+    def __init__(self, runs: Sequence[Run], trained: int, device: torch.device) -> None:
+        self._runs = [
+            (run.train, run.config.seed) for run in runs if isinstance(run.train, EpochRows)
+        ]
+        self._trained = trained
+        self._device = device
+
+    def rows(self, epoch: int) -> Tensor:
+        """The table's rows in the order of this epoch, [R, trained]."""
+        drawn = {
+            (rows, seed): rows.of_epoch(seed, epoch)[: self._trained]
+            for rows, seed in set(self._runs)
+        }
+        return torch.stack([drawn[key] for key in self._runs]).to(self._device)
+
+
+def orders_of(runs: Sequence[Run], trained: int, device: torch.device) -> Orders | ComputedOrders:
+    """In which order runs take their rows; all runs have the same kind of table."""
+    if isinstance(runs[0].train, EpochRows):
+        return ComputedOrders(runs, trained, device)
+    return Orders(runs, trained)
 
 
 @functools.cache

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nnexp.data.coded import Classes, num_rows_of_epoch
 from nnexp.data.on_device import Features
 from nnexp.device import Precision, check_mode, matmul_precision, threads
-from nnexp.engine.batches import Orders, batches, chunks, padded
+from nnexp.engine.batches import batches, chunks, orders_of, padded
 from nnexp.engine.cuda_graphs import Graphs, Loop, Stepwise
 from nnexp.engine.state import Epoch, Run, RunState
 from nnexp.engine.step import Assembly
@@ -78,7 +79,7 @@ class Group:
         self,
         runs: Sequence[Run],
         features: Features,
-        y: Tensor,
+        y: Classes,
         network: Network,
         *,
         precision: Precision = _FLOAT32,
@@ -96,7 +97,8 @@ class Group:
         self.states = [state.to(y.device) for state in begun]
         if len({state.epoch for state in self.states if state.status == "running"}) > 1:
             raise ValueError("runs that train together must have done the same number of epochs")
-        self.batches = batches(len(runs[0].train), runs[0].config.trainer, network)
+        rows = num_rows_of_epoch(runs[0].train)
+        self.batches = batches(rows, runs[0].config.trainer, network)
 
     def grads(self, run: int) -> Tensor:
         """The last gradients [P] of a run that has just trained, clipped if they are to be.
@@ -172,7 +174,8 @@ class Group:
             self.network,
             self._precision.dtype,
         )
-        self._orders = Orders(runs, self.batches[-1][0] + self.batches[-1][1])
+        trained = self.batches[-1][0] + self.batches[-1][1]
+        self._orders = orders_of(runs, trained, self._y.device)
         self._val = torch.stack([run.val for run in runs])
         # Of thousands of runs few have a schedule of their own.
         schedules = [_schedule(run) for run in runs]

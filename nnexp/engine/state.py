@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nnexp.config.schema import Config, EarlyStoppingConfig
+from nnexp.data.coded import TrainRows
 from nnexp.models.protocol import Network
 
 
@@ -18,7 +19,7 @@ class Run:
     """What one run trains: its config, and its rows as int64 indices into the data table."""
 
     config: Config
-    train: Tensor  # [N]
+    train: TrainRows  # [N]
     val: Tensor  # [N]
 
     def is_due(self, epoch: int) -> bool:

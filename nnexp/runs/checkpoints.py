@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nnexp.data import Dataset
 from nnexp.data.encoder import Encoder
+from nnexp.data.text_encoders import text_encoder_from
 from nnexp.engine import RunState
 from nnexp.errors import ConfigError, DataError
 from nnexp.models.choose import network_from
@@ -224,10 +225,14 @@ def _checked(content: Mapping[str, Any], module: nn.Module) -> TrainedNetwork:
         bool(content.get("pixels", False)),
         encoder,
         content.get("fill"),
+        text_encoder_from(content["text_encoder"]) if "text_encoder" in content else None,
     )
 
 
 def _common(config: Mapping[str, Any], network: Network, dataset: Dataset) -> dict[str, Any]:
+    reads_text = {}
+    if dataset.text_encoder is not None:
+        reads_text["text_encoder"] = dataset.text_encoder.saved()
     content = {
         "format": FORMAT,
         "config": config,
@@ -237,6 +242,7 @@ def _common(config: Mapping[str, Any], network: Network, dataset: Dataset) -> di
         "shift": dataset.shift,
         "scale": dataset.scale,
         "pixels": dataset.pixels is not None,
+        **reads_text,
     }
     if dataset.encoder is not None:
         content["encoder"] = dataset.encoder.to_json()

@@ -121,7 +121,8 @@ def _make_new(config: DictConfig, key: str, folder: Path, made: list[Path]) -> b
     """Make a folder that is named by the second, as ``<name>-2`` if there is one already.
 
     Hydra keeps what ``${now:...}`` came to, for all jobs of a sweep and in every process that they
-    are launched in; the name is changed there. False where the name is another kind of name.
+    are launched in; the name is changed there. False where the name is another kind of name: also
+    one that a user writes out, and that reads as the clock happens to.
     """
     kept: dict[Any, str] = OmegaConf.get_cache(config)["now"]
     of_clock = {
@@ -138,7 +139,11 @@ def _make_new(config: DictConfig, key: str, folder: Path, made: list[Path]) -> b
             folder.mkdir()
         except FileExistsError:
             kept.update({arguments: f"{text}-{number}" for arguments, text in of_clock.items()})
-            folder = _folder(config, key)
+            renamed = _folder(config, key)
+            if renamed == folder:
+                kept.update(of_clock)
+                return False
+            folder = renamed
             continue
         break
     made.append(folder)

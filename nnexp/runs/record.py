@@ -197,6 +197,8 @@ class RunResult:
     model: str
     optimizer: str
     dataset: DatasetSummary
+    data_card: dict[str, Any] | None = field(default=None, metadata=ADDED)
+    """Of a table: what its columns were taken for, see :class:`~nnexp.data.card.DataCard`."""
     num_parameters: int | None = None
     epochs: int = 0
     """Epochs trained."""

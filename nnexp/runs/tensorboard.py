@@ -310,6 +310,7 @@ class Board:
                 return torch.cat([module(part).softmax(1) for part in parts])
 
             rows = dataset.train
+            assert isinstance(rows, Tensor)  # of two features none is computed
             return decision_boundary_picture(
                 predict, dataset.x[rows], dataset.y[rows], dataset.class_names,
                 f"{dataset.name}: training rows and decision boundary", dataset.feature_names,

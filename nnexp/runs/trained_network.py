@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from nnexp.data.encoder import Column, Encoder, Unseen
 from nnexp.data.preprocessing import raw_features
 from nnexp.data.source import quoted
 from nnexp.data.table import Table
+from nnexp.data.text_encoders import TextEncoder
 from nnexp.errors import DataError
 
 _RUNNING = ("running_mean", "running_var")  # what batch norm learns beside its parameters
@@ -70,19 +72,22 @@ class TrainedNetwork:
     pixels: bool = field(default=False, repr=False)  # features are bytes
     encoder: Encoder | None = field(default=None, repr=False)  # of the cells of a table
     fill: Tensor | None = field(default=None, repr=False)  # [D] float64, for missing values
+    text_encoder: TextEncoder | None = field(default=None, repr=False)  # if it reads lines of text
 
     def probabilities(self, raw: ArrayLike | Tensor) -> Tensor:
         """Return [M, C], on the CPU, for features [M, D] as the data set has them before scaling.
 
         Args:
-            raw: a tensor, an array or a list of rows, columns in the order of ``feature_names``.
+            raw: a tensor, an array or a list of rows, columns in the order of ``feature_names``;
+                or, of a network that reads text, a list of M lines.
 
         Raises:
             DataError: the features are not [M, D] finite real numbers, or too large once scaled;
                 the network has weights that are not finite, is in training mode, or its outputs
                 for a row are not finite. A softmax would turn these into some class.
         """
-        rows = raw_features(raw, self.feature_names, pixels=self.pixels)
+        lines = self._lines(raw)
+        rows = raw_features(raw, self.feature_names, pixels=self.pixels) if lines is None else lines
         self._check_module()
         return self._logits(rows, lambda row: f"row {row}").softmax(1)
 
@@ -184,6 +189,20 @@ class TrainedNetwork:
                 "those of the training data"
             )
         return logits
+
+    def _lines(self, raw: Any) -> Tensor | None:
+        """The features of lines of text [M, D], float64; None if ``raw`` is none of text."""
+        if self.text_encoder is None or isinstance(raw, Tensor):
+            return None
+        if isinstance(raw, str):
+            raise DataError("a single line of text is [line]")
+        lines = list(raw)
+        if not any(isinstance(line, str) for line in lines):
+            return None
+        for row, line in enumerate(lines):
+            if not isinstance(line, str):
+                raise DataError(f"row {row} is a {type(line).__name__}, not a line of text")
+        return torch.from_numpy(self.text_encoder.counts(lines))
 
     def _check_module(self) -> None:
         """Users may have trained it further, or loaded the last weights of a run that diverged."""

@@ -89,6 +89,7 @@ class Job:
         self.dataset, self.network = dataset, network
         self._note(
             dataset=DatasetSummary.of(dataset),
+            data_card=dataset.card.to_json() if dataset.card else None,
             num_parameters=network.parameters.num_elements,
             device=device,
             threads=threads,

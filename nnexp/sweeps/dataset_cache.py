@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from nnexp.config.schema import DatasetConfig
-from nnexp.data import Dataset, ScaledTable, Source, load_source, split
+from nnexp.data import Dataset, Source, load_source, split
+from nnexp.data.dataset import Tables
 from nnexp.sweeps.tasks import source_key
 
 
@@ -26,7 +27,7 @@ class DatasetCache:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._sources: dict[str, Source] = {}
-        self._tables: dict[str, dict[bytes, ScaledTable]] = {}
+        self._tables: dict[str, Tables] = {}
         self._datasets: dict[str, Dataset] = {}
 
     def keep(self, configs: Iterable[DatasetConfig]) -> None:

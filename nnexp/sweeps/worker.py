@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from nnexp.config.errors import error_line
+from nnexp.data.dataset import CodedSource
 from nnexp.data.preprocessing import hangs_on_split
 from nnexp.device import current, resolve_device, resolve_precision, resolve_threads
 from nnexp.engine import batches
@@ -87,17 +88,22 @@ def _prospect(entry: Entry, dataset_cache: DatasetCache) -> Inspection:
     resolve_precision(config.trainer.precision, device)
     dataset = dataset_cache.dataset(config.dataset)
     network = network_of(config, dataset.num_features, dataset.num_classes)
-    batches(dataset.num_train, config.trainer, network)
+    batches(dataset.num_rows_of_epoch, config.trainer, network)
     is_bytes = dataset.pixels is not None and device.type == "cuda"
-    table = (1 if is_bytes else 4) * len(dataset.y) * dataset.num_features
+    table = dataset.table_bytes(device.type)
     scaling = dataset.shift.nbytes + dataset.scale.nbytes  # of pixels that stay what they are
-    own_table = hangs_on_split(dataset_cache.source(config.dataset), config.dataset.scaling)
+    source = dataset_cache.source(config.dataset)
+    own_table = (
+        source.own_table
+        if isinstance(source, CodedSource)
+        else hangs_on_split(source, config.dataset.scaling)
+    )
     num_threads = resolve_threads(
         config.trainer, network.flops_per_row(), batched=True, by_torch=network.by_torch
     )
     kind = Kind(
         source_key(config.dataset),
-        dataset.num_train,
+        dataset.num_rows_of_epoch,
         dataset.num_val,
         network,
         config.trainer.batch_size,

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import programs
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -45,7 +46,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def program(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return programs.run(
         [sys.executable, "-m", *arguments], capture_output=True, text=True, check=False
     )
 
@@ -493,7 +494,7 @@ def test_a_stranger_uses_it() -> None:
     script = (ROOT / "tests" / "helpers" / "api_stranger.py").read_text(encoding="utf-8")
     Path("stranger.py").write_text(script, encoding="utf-8")
     Path("mypy.ini").write_text(MYPY, encoding="utf-8")
-    with subprocess.Popen(
+    with programs.Popen(
         [sys.executable, "-W", "error", "stranger.py"], stdout=-1, stderr=-1, text=True
     ) as done:
         checked = program("mypy", "stranger.py")

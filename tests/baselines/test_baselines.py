@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import programs
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -605,7 +605,7 @@ def test_runs_of_a_sweep_have_the_baselines_that_they_chose(tmp_path: Path) -> N
     arguments = ["-m", "baseline=[knn,svm],none,majority", "dataset=iris", "model=linear",
                  "trainer.epochs=1", "trainer.pictures=false", f"hydra.sweep.dir={tmp_path}",
                  "hydra.launcher.workers=1", "report.enabled=false"]  # fmt: skip
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-m", "nnexp", *arguments], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")

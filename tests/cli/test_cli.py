@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 import torch
 from conftest import Once
@@ -31,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def nnexp(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m nnexp`` in ``folder``."""
-    return subprocess.run(
+    return programs.run(
         [sys.executable, "-W", "error::UserWarning", "-m", "nnexp", *arguments],
         cwd=folder,
         env={**os.environ, "COLUMNS": "100", **environment},
@@ -147,7 +148,7 @@ def test_pictures_and_histograms(tmp_path: Path) -> None:
 
 def test_the_bar_is_there_in_a_terminal_alone(tmp_path: Path, main_job: tuple[Path, Any]) -> None:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
+    process = programs.Popen(
         [sys.executable, "-m", "nnexp", "dataset=iris", "trainer.epochs=30",
          "trainer.pictures=false"],
         cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs,
@@ -266,7 +267,7 @@ def test_a_diverged_run_says_so(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path) -> None:
-    process = subprocess.Popen(
+    process = programs.Popen(
         [sys.executable, "-m", "nnexp", "trainer.epochs=100000", "hydra.run.dir=run"],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
@@ -294,7 +295,7 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path) -> None:
 
 def test_checkpoints_that_do_not_fit_lose_nothing_else(tmp_path: Path) -> None:
     """No file may be longer than 200 kB; the network takes 1 MB."""
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-m", "nnexp", "dataset=iris", "debug=fast", "model.hidden=[512,512]",
          "hydra.run.dir=run"],
         cwd=tmp_path, capture_output=True, text=True, check=False,

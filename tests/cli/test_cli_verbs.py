@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import programs
 import pytest
 
 from nnexp.cli import verbs
@@ -17,7 +18,7 @@ from nnexp.cli.verbs import VERBS, choose
 
 
 def nnexp(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return programs.run(
         [sys.executable, "-W", "error::UserWarning", "-m", "nnexp", *arguments],
         cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True, text=True, timeout=120, check=False,

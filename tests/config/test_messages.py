@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import programs
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -226,11 +227,13 @@ def test_a_choice_of_ones_own(tmp_path: Path, group: str, text: str, expected: s
 @pytest.mark.parametrize(
     ("group", "kind"),
     [("dataset", "csv"), ("dataset", "digits"), ("dataset", "moons"), ("dataset", "mnist"),
+     ("dataset", "text"), ("dataset", "puzzle"),
      ("optimizer", "rmsprop"), ("scheduler", "step"), ("model", "deep"), ("trainer", "default")],
 )  # fmt: skip
 def test_the_advised_head_helps(tmp_path: Path, group: str, kind: str) -> None:
     (tmp_path / group).mkdir()
-    values = "path: a.csv\ntarget: y\n" if kind == "csv" else ""
+    needed = {"csv": "path: a.csv\ntarget: y\n", "text": "paths: [a.txt]\n"}
+    values = needed.get(kind, "")
     (tmp_path / group / "x.yaml").write_text(f"defaults: [{kind}]\n{values}")
     search = f"hydra.searchpath=['file://{tmp_path}']"
     to_config(compose("config", [f"{group}=x", search]))
@@ -310,7 +313,7 @@ def test_arguments_are_arranged_for_hydra(given: str, expected: str) -> None:
 
 
 def nnexp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return programs.run(
         [sys.executable, "-m", "nnexp", *arguments], cwd=folder,
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
@@ -334,7 +337,7 @@ def test_a_sweep_ends_with_a_line_for_each_failed_job(tmp_path: Path) -> None:
 
 
 def test_sigterm_ends_a_run_as_ctrl_c_does(tmp_path: Path) -> None:
-    process = subprocess.Popen(
+    process = programs.Popen(
         [sys.executable, "-m", "nnexp", "trainer.epochs=100000", "hydra.run.dir=run"],
         cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -20,6 +20,7 @@ from nnexp.config.schema import (
 from nnexp.data import load, load_source, split
 from nnexp.errors import ConfigError
 
+OWN = ("mnist", "fashion_mnist", "idx", "image_folder", "csv", "table", "arrays")
 FILES = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
 
 
@@ -30,7 +31,8 @@ def dataset_config(*overrides: str) -> DatasetConfig:
 
 
 def test_the_files_are_those_that_are_promised() -> None:
-    assert sorted([*BUNDLED, *GENERATORS, "mnist", "fashion_mnist", "csv", "arrays"]) == FILES
+    texts = ["text", "tatoeba", "wet", "wikipedia", "puzzle"]
+    assert sorted([*BUNDLED, *GENERATORS, *OWN, *texts]) == FILES
 
 
 @pytest.mark.parametrize("name", [*BUNDLED, *GENERATORS])

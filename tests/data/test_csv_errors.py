@@ -194,8 +194,8 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
         case(
             "a,b,label\n1,2,x\n3,two,y\n5,6,x\n",
             "t.csv: line 3, column 'b': 'two' is not a number, but 2 cells of the column are; if "
-            """it means no value: 'dataset.missing=["","?",two]'; if the column holds categories: """
-            "'dataset.columns={b:categorical}'",
+            """it means no value: 'dataset.missing=["","?",two]'; if the column holds """
+            "categories: 'dataset.columns={b:categorical}'",
         ),
         case(
             "a,b,label\n1,2,x\n3,\0\x1b[31m\x9b\u202e Größe,y\n5,6,x\n",

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from idx_files import NAMES, draw, idx, packed
+from idx_files import NAMES, draw, idx, idx_of, packed
 
+from nnexp.config.fields import check
 from nnexp.config.schema import IDXConfig, IDXFile
 from nnexp.data import load, load_source
 from nnexp.data.sources.images import parse_idx
@@ -91,21 +92,101 @@ def test_packed_and_unpacked_files_beside_each_other(tmp_path: Path) -> None:
     assert load(config(tmp_path)).num_test == 20
 
 
+# ── other arrays than MNIST's ─────────────────────────────────────────────────────────────────
+
+
+def two_files(folder: Path, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> IDXConfig:
+    """Without test rows."""
+    (folder / "x.idx").write_bytes(idx_of(x))
+    (folder / "y.idx").write_bytes(idx_of(y))
+    files = {"train_images": IDXFile(file="x.idx"), "train_labels": IDXFile(file="y.idx")}
+    return IDXConfig(name="mine", scaling="none", root=str(folder), download=False, **files)
+
+
+def test_without_test_files_test_rows_are_drawn(tmp_path: Path) -> None:
+    settings = two_files(tmp_path, TRAIN_X, TRAIN_Y)
+    check(settings)
+    dataset = load(settings)
+    assert (dataset.num_train, dataset.num_val, dataset.num_test) == (39, 9, 12)
+    assert not dataset.official_test
+    settings.test_fraction = 0.9
+    with pytest.raises(ConfigError, match=r"val_fraction=0.15: leaves no training samples"):
+        check(settings)
+    settings.test_images.file = "t.idx"
+    with pytest.raises(ConfigError, match=r"^test_labels.file=: is required beside dataset.test_i"):
+        check(settings)
+
+
+def test_colour_rows_of_numbers_and_more_dimensions(tmp_path: Path) -> None:
+    y = np.array([-1, 70_000] * 6, np.int32)
+    colour = np.arange(12 * 24, dtype=np.uint8).reshape(12, 2, 4, 3)
+    source = load_source(two_files(tmp_path, colour, y))
+    assert source.class_names == ("-1", "70000")
+    assert source.y.tolist() == [0, 1] * 6
+    assert source.image_shape == (2, 4, 3)
+    assert source.feature_names[:4] == ("pixel_0_0_0", "pixel_0_0_1", "pixel_0_0_2", "pixel_0_1_0")
+    assert np.array_equal(source.x, colour.reshape(12, 24))
+    assert (source.x.dtype, source.unit) == (np.uint8, 1 / 255)
+    rows = np.linspace(-5, 5, 36).reshape(12, 3).astype(np.float32)
+    source = load_source(two_files(tmp_path, rows, y))
+    assert source.feature_names == ("x0", "x1", "x2")
+    assert np.array_equal(source.x, rows.astype(np.float64))
+    assert (source.unit, source.image_shape) == (1.0, None)
+    wide = np.arange(12 * 8, dtype=np.int16).reshape(12, 2, 2, 2) - 9
+    source = load_source(two_files(tmp_path, wide, y))
+    assert np.array_equal(source.x, wide.reshape(12, 8))
+    assert (source.x.dtype, source.image_shape) == (np.float64, None)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "problem"),
+    [
+        (TRAIN_Y, TRAIN_Y, "x.idx: has one dimension; images have two at least, [rows, features]"),
+        (TRAIN_X, TRAIN_X, "y.idx: holds uint8 in 3 dimensions; labels are whole numbers in one"),
+        (TRAIN_X, TRAIN_Y / 2, "y.idx: holds float64 in 1 dimension; labels are whole numbers in"),
+        (np.array([[1.0], [np.inf]]), TRAIN_Y[:2], "x.idx: row 1: inf is not a finite number"),
+    ],
+)
+def test_arrays_that_do_not_fit(tmp_path: Path, x: Any, y: Any, problem: str) -> None:
+    assert refusal(two_files(tmp_path, x, y)).startswith(f"{tmp_path}/{problem}")
+
+
+def test_names_need_labels_from_0_on(tmp_path: Path) -> None:
+    settings = two_files(tmp_path, TRAIN_X, TRAIN_Y.astype(np.int8) - 1)
+    settings.class_names = ["a", "b", "c"]
+    assert refusal(settings, ConfigError) == (
+        "dataset.class_names: names classes from 0 on, but there is a label -1"
+    )
+
+
 # ── the parser ────────────────────────────────────────────────────────────────────────────────
 
 
 def test_parser() -> None:
-    assert np.array_equal(parse_idx(idx(TRAIN_X), 3, "f"), TRAIN_X)
-    assert np.array_equal(parse_idx(idx(TRAIN_Y), 1, "f"), TRAIN_Y)
+    assert np.array_equal(parse_idx(idx(TRAIN_X), "f"), TRAIN_X)
+    assert np.array_equal(parse_idx(idx(TRAIN_Y), "f"), TRAIN_Y)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "int16", "int32", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(6,), (3, 2), (1, 2, 3), (1, 3, 1, 2)])
+def test_parser_of_every_type_and_any_dimensions(kind: str, shape: tuple[int, ...]) -> None:
+    values = np.array([0, 1, 100, 7, 8, 9]).reshape(shape).astype(kind)
+    if kind != "uint8":
+        values[values == 7] = -7
+    parsed = parse_idx(idx_of(values), "f")
+    assert parsed.dtype == values.dtype
+    assert np.array_equal(parsed, values)
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "begins with 0x, not with 0x00000803: not an IDX file of unsigned bytes in 3"),
-        (b"\x89PNG....", "begins with 0x89504e47, not with 0x00000803"),
-        (idx(TRAIN_Y), "begins with 0x00000801, not with 0x00000803"),
-        (b"\0\0\x0d\x03" + idx(TRAIN_X)[4:], "begins with 0x00000d03, not with 0x00000803"),
+        (b"", "begins with 0x: not an IDX file"),
+        (b"\0\0\x08", "begins with 0x000008: not an IDX file"),
+        (b"\x89PNG....", "begins with 0x89504e47: not an IDX file"),
+        (b"\0\0\x0a\x03....", "begins with 0x00000a03: not an IDX file"),
+        (b"\0\0\x08\0....", "begins with 0x00000800: not an IDX file"),
+        (b"\0\0\x0d\x03" + idx(TRAIN_X)[4:], "truncated, 736 bytes, but 2896 for 60 x 3 x 4"),
         (idx(TRAIN_X)[:9], "truncated, 9 bytes where the head alone has 16"),
         (idx(TRAIN_X)[:-1], "truncated, 735 bytes, but 736 for 60 x 3 x 4 values after a head of"),
         (idx(TRAIN_X) + b"\0", "too long, 737 bytes, but 736 for 60 x 3 x 4 values"),
@@ -114,17 +195,20 @@ def test_parser() -> None:
 )
 def test_parser_names_the_damage(content: bytes, problem: str) -> None:
     with pytest.raises(DataError) as caught:
-        parse_idx(content, 3, "folder/file")
+        parse_idx(content, "folder/file")
     assert str(caught.value).startswith(f"folder/file: {problem}")
 
 
 def test_no_single_flipped_bit_of_a_head_goes_through() -> None:
+    """But for the one that makes bytes with a sign of bytes without."""
     content = idx(TRAIN_X)
     for bit in range(16 * 8):
+        if bit == 16:
+            continue
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
         with pytest.raises(DataError):
-            parse_idx(bytes(flipped), 3, "f")
+            parse_idx(bytes(flipped), "f")
 
 
 # ── damaged or missing files ──────────────────────────────────────────────────────────────────

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import programs
 import pytest
 from record_cases import a_result
 
@@ -40,7 +40,7 @@ _without_basic_sweeper = pytest.mark.parametrize(
 
 def sweep(folder: Path, *arguments: str) -> tuple[int, str, list[str]]:
     """Exit code, standard output, and the lines of standard error."""
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-m", "nnexp", "-m", "hydra.sweep.dir=out", *arguments],
         cwd=folder, capture_output=True, text=True, timeout=240, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,16 @@ NAMES = {
 def idx(values: npt.NDArray[np.uint8]) -> bytes:
     """The content of an IDX file of unsigned bytes."""
     return struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes()
+
+
+_CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
+
+
+def idx_of(values: npt.NDArray[Any]) -> bytes:
+    """The content of an IDX file of any type that the format has."""
+    code = _CODES[values.dtype.str[1:]]
+    head = struct.pack(f">HBB{values.ndim}I", 0, code, values.ndim, *values.shape)
+    return head + values.astype(values.dtype.newbyteorder(">")).tobytes()
 
 
 def packed(content: bytes) -> bytes:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import programs
 import pytest
 import torch
 from sklearn.metrics import log_loss
@@ -31,7 +31,7 @@ EPS = 2.0**-23
 
 def nnexp(folder: Path, *arguments: str) -> tuple[int, str, dict[str, Any]]:
     """Exit code, standard error, and the result of a run."""
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-m", "nnexp", *arguments, "hydra.run.dir=run"],
         cwd=folder, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip

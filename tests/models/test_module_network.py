@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import programs
 import pytest
 import torch
 from engine_cases import (
@@ -121,9 +122,9 @@ def test_as_the_mlp_with_its_dropout() -> None:
 
 
 def test_random_runs_solo_and_batched() -> None:
-    """As many random modules as are tried in some seconds, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, str(CASES), "--seconds", "12", "--cases", "999"],
+    """Twenty-five random modules, in a process of its own."""
+    done = programs.run(
+        [sys.executable, str(CASES), "--cases", "25"],
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
@@ -138,7 +139,7 @@ def test_random_runs_solo_and_batched() -> None:
 )  # fmt: skip
 def test_random_runs_in_other_modes(variables: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, str(CASES), "--first", "5000", "--cases", "20"],
+        [sys.executable, str(CASES), "--first", "5000", "--cases", "12"],
         env=os.environ | variables, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

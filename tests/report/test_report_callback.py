@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import comparison_cases as cases
+import programs
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
@@ -25,7 +26,7 @@ _BASIC = ["hydra/launcher=basic", "hydra/sweeper=basic"]
 
 def sweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """``python -m nnexp -m`` into ``out``; a warning that it raises is an error."""
-    return subprocess.run(
+    return programs.run(
         [sys.executable, "-W", "error::UserWarning", "-m", "nnexp", "-m", "hydra.sweep.dir=out",
          *_SMALL, *arguments],
         cwd=folder, capture_output=True, text=True, timeout=240, check=False,

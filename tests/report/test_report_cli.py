@@ -6,13 +6,13 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import comparison_cases as cases
+import programs
 import pytest
 import report_cases
 
@@ -69,7 +69,7 @@ def summary_of(folder: Path) -> dict[str, object]:
 
 
 def test_the_program_prints_verdicts_and_a_table_and_writes_the_rest(sweep: Path) -> None:
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-W", "error", "-m", "nnexp.report", "s"],
         env={**os.environ, "COLUMNS": "80", "OMP_NUM_THREADS": "1"},
         capture_output=True, text=True, timeout=120, check=False,

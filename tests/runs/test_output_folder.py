@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import programs
 import pytest
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
 from nnexp.runs import folder_lock
 from nnexp.runs.output_folder import LOCK_FILE, ClaimCallback, FolderInUse
+from nnexp.runs.output_folder import claim as claim_folder
 from nnexp.runs.record import read_result
 
 QUICK = ["dataset=iris", "model=linear", "trainer.epochs=2", "trainer.pictures=false"]
@@ -29,7 +31,7 @@ SAME_SECOND = "out/${now:%%S}"
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return programs.Popen(
         [sys.executable, "-W", "error::UserWarning", "-m", "nnexp", *arguments],
         cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -153,6 +155,24 @@ def test_a_day_is_no_name_of_its_own(claim: Claim) -> None:
     with pytest.raises(FolderInUse, match="is in use by another process"):
         claim("a/${now:%Y}")
     assert [path.name for path in Path("a").iterdir()] == [Path(config.hydra.run.dir).name]
+
+
+def test_a_name_may_read_as_the_clock_does(tmp_path: Path) -> None:
+    """As that of the folder which ``nnexp.sweep`` has made and hands to the program it starts."""
+    setup_globals()
+    folder = tmp_path / "%S"
+    folder.mkdir()
+    config = OmegaConf.create(
+        {"hydra": {"run": {"dir": "${now:%%S}"}, "sweep": {"dir": str(folder)}}}
+    )
+    assert config.hydra.run.dir == "%S"  # Hydra asks for it before a sweep's folder is claimed
+    let_go = claim_folder(config, "hydra.sweep.dir")
+    assert config.hydra.sweep.dir == str(folder)
+    assert config.hydra.run.dir == "%S"
+    with pytest.raises(FolderInUse, match="is in use by another process"):
+        claim_folder(config, "hydra.sweep.dir")
+    let_go()
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_what_cannot_be_made_is_for_hydra_to_tell(claim: Claim) -> None:

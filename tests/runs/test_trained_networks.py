@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import programs
 import pytest
 import torch
 from idx_files import NAMES, draw, idx, packed
@@ -226,7 +227,7 @@ def test_a_module_of_another_precision() -> None:
 
 
 def trained(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return programs.run(
         [sys.executable, "-m", "nnexp", *overrides, "baseline=none", "trainer.pictures=false",
          "hydra.run.dir=run"],
         cwd=folder, capture_output=True, text=True, timeout=240, check=False,

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 import yaml
 from hydra.core.plugins import Plugins
@@ -153,7 +154,7 @@ def nnexp(
     """Run ``python -m nnexp`` in ``folder``, where it finds plugins in ``plugins``."""
     folder.mkdir(parents=True, exist_ok=True)
     no_report = ["~hydra.callbacks.report"] if "-m" in arguments else []  # it takes its time
-    return subprocess.run(
+    return programs.run(
         [sys.executable, "-W", "error::UserWarning", "-m", "nnexp", *arguments, *no_report],
         cwd=folder,
         env={

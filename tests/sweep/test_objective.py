@@ -6,11 +6,11 @@ import enum
 import importlib.util
 import math
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 import yaml
 from omegaconf import OmegaConf
@@ -153,7 +153,7 @@ def search(folder: Path, *arguments: str) -> tuple[int, str, list[str]]:
     plugins = folder / "site" / "hydra_plugins"
     plugins.mkdir(parents=True)
     (plugins / "searcher.py").write_text(_SEARCHER)
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-m", "nnexp", "-m", "hydra.sweep.dir=out", *_SMALL, *arguments],
         cwd=folder, capture_output=True, text=True, timeout=240, check=False,
         env={**os.environ, "PYTHONPATH": str(plugins.parent), "OMP_NUM_THREADS": "1"},

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 import torch
 import yaml
@@ -60,7 +61,8 @@ SMALL: Grid = {
     "seed": [0, 7],
 }
 
-# Every optimizer meets every norm, schedule and clipping. Two seeds at a time are in SMALL.
+# Every optimizer meets every norm, schedule and clipping. Two seeds at a time are in SMALL;
+# networks without residual connections are in LARGE, and in tests/models/test_matmul.py.
 WIDE: Grid = {
     "trainer.device": ["cpu"],
     "dataset": ["digits"],
@@ -74,7 +76,7 @@ WIDE: Grid = {
     "trainer.epochs": [3],
     "scheduler": ["constant", "cosine"],
     "model.norm": ["none", "batch", "layer"],
-    "model.residual": ["false", "true"],
+    "model.residual": ["true"],
     "optimizer": ["sgd", "adagrad", "adam", "adamw", "rmsprop"],
     "trainer.grad_clip": ["null", 0.5],
     "seed": [1],
@@ -104,7 +106,7 @@ def jobs_of(grid: Grid) -> list[list[str]]:
 
 def sweep(folder: Path, grid: Grid, *options: str) -> Path:
     """The folder of a sweep over the grid, from the command line."""
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-m", "nnexp", "-m", f"hydra.sweep.dir={folder}",
          "~hydra.callbacks.report", *options,
          *(f"{key}={','.join(map(str, values))}" for key, values in grid.items()
@@ -323,6 +325,31 @@ def test_narrow_networks(tmp_path: Path) -> None:
     results = assert_equal_runs(sweep(tmp_path / "sweep", grid), theirs)
     assert {r.status for r in results} == {"completed"}
     assert min(r.group_size for r in results) > 1
+
+
+def test_rows_of_codes(tmp_path: Path) -> None:
+    """Lines of text, stored, and puzzles, computed as they are read."""
+    lines = [f"{n}\t{n % 3}\t{'abc'[n % 3] * (1 + n % 5)} {n}" for n in range(240)]
+    (tmp_path / "lines.tsv").write_text("\n".join(lines))
+    configs = {
+        "lines": "defaults: [tatoeba]\nname: lines\nvocabulary: 40\n"
+        f"paths: [{tmp_path}/lines.tsv]\nmin_rows_per_label: 1\n",
+        "puzzles": "defaults: [puzzle]\nname: puzzles\nrows: 400\nepoch_rows: 150\n"
+        "test_rows: 40\nmax_people: 2\nmax_age: 20\n",
+    }
+    (tmp_path / "dataset").mkdir()
+    for name, content in configs.items():
+        (tmp_path / "dataset" / f"{name}.yaml").write_text(content)
+    grid: Grid = {
+        "hydra.searchpath": [f"['file://{tmp_path}']"], "trainer.device": ["cpu"],
+        "dataset": ["lines", "puzzles"], "seed": [0, 1],
+        "model": ["shallow"], "model.hidden": ["[8]"], "trainer.epochs": [3],
+        "trainer.pictures": ["false"],
+    }  # fmt: skip
+    swept = sweep(tmp_path / "sweep", grid, "hydra.launcher.workers=1")
+    results = assert_equal_runs(swept, alone(tmp_path / "alone", grid))
+    assert [result.group_size for result in results] == [2] * 4
+    assert [result.dataset.num_train for result in results] == [156] * 2 + [360] * 2
 
 
 def test_large_steps_have_the_same_bits_solo_and_batched(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import programs
 import pytest
 from hydra import compose, initialize_config_dir
 
@@ -51,10 +52,10 @@ def tmp_path() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def started(folder: Path, *arguments: str, fork: bool = True) -> subprocess.Popen[str]:
     """``python -m nnexp -m`` in a process group of its own, with its own temporary folder."""
     (folder / "tmp").mkdir(exist_ok=True)
-    return subprocess.Popen(
+    return (programs.Popen if fork else subprocess.Popen)(
         [sys.executable, "-m", "nnexp", "-m", "hydra.sweep.dir=out", *_NO_REPORT, *arguments],
         cwd=folder,
         env={**os.environ, "TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"},
@@ -106,10 +107,10 @@ def workers_of(process: subprocess.Popen[str]) -> list[int]:
     for pid in lines:
         try:
             parent = parent_of(pid)
+            grandparent = parent_of(parent)
         except OSError:
             continue
-        is_fork = parent in lines and lines[parent] == lines[pid]
-        if is_fork and "forkserver" in lines[pid]:
+        if parent in lines and grandparent == process.pid:
             found.append(pid)
     return sorted(found)
 
@@ -336,7 +337,7 @@ def test_a_sweep_that_is_stopped_keeps_what_it_has(
 
 def test_stopped_at_its_start(tmp_path: Path) -> None:
     """While the server of the workers still imports torch."""
-    process = started(tmp_path, *_SMALL, "seed=range(4)")
+    process = started(tmp_path, *_SMALL, "seed=range(4)", fork=False)
     wait_for(lambda: any("forkserver" in line for line in processes_of(process.pid).values()))
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)

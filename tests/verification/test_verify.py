@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import programs
 import pytest
 import torch
 from conftest import Once
@@ -26,7 +27,7 @@ from nnexp.verify import verify
 
 
 def python(folder: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return programs.run(
         [sys.executable, "-W", "error::UserWarning", "-m", module, *arguments],
         cwd=folder,
         env={**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1"},
@@ -383,7 +384,7 @@ def test_the_command_line_tells_errors(tmp_path: Path) -> None:
 def test_a_signal_leaves_nothing_behind(
     swept: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    process = subprocess.Popen(
+    process = programs.Popen(
         [sys.executable, "-m", "nnexp.verify", str(swept), "--runs", "all"],
         env={**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,

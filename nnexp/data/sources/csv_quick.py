@@ -83,7 +83,8 @@ def _read(config: TableConfig) -> Table | None:
     quotes = first.quotes(separator)
     if quotes is None:
         return None
-    columns, count = first.read(dialect, _numeric(rows, dialect, config), quotes)
+    numeric = _numeric(rows, dialect, config)
+    columns, count = first.read(dialect, numeric, quotes)
     if config.test_path is None:
         line = first.line_of(separator, dialect.names is not None)
         return _table(config, dialect, columns, count, line, None)
@@ -95,9 +96,16 @@ def _read(config: TableConfig) -> Table | None:
         return None
     header = dialect.names is not None
     test_dialect = dialect_of(test_rows, test_lines, separator, config, header)
-    kinds = [isinstance(cells, np.ndarray) for cells in columns]
-    test_numeric = [kinds[order.index(place)] for place in range(dialect.width)]
-    test_columns, test_count = test.read(test_dialect, test_numeric, test_quotes)
+    inverse = [order.index(place) for place in range(dialect.width)]
+    numeric = [isinstance(cells, np.ndarray) for cells in columns]
+    test_columns, test_count = test.read(test_dialect, [numeric[p] for p in inverse], test_quotes)
+    mixed = [
+        isinstance(columns[place], np.ndarray) != isinstance(test_columns[at], np.ndarray)
+        for place, at in enumerate(order)
+    ]
+    if any(mixed):  # texts in one of the files: the cells of both are wanted as they were written
+        numeric = [n and not m for n, m in zip(numeric, mixed, strict=True)]
+        columns, _ = first.read(dialect, numeric, quotes)
     if not count or not test_count:
         return None
     joined: list[Cells] = []

@@ -1,4 +1,7 @@
-"""Images as IDX files: MNIST and its relatives."""
+"""Arrays as IDX files: MNIST, its relatives, and images of any size.
+
+Axes: ``N`` rows of a file, ``M`` of all files.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ import hashlib
 import math
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from nnexp.config.schema import IDXConfig, IDXFile
-from nnexp.data.source import Indices, Source
+from nnexp.data.source import Indices, RawTable, Source
 from nnexp.data.sources.files import fetch, unpack
 from nnexp.errors import ConfigError, DataError
 
@@ -19,34 +23,34 @@ from nnexp.errors import ConfigError, DataError
 # The IDX format of MNIST: a magic number, the dimensions, then the values.
 #
 #     bytes 0, 1   zero
-#     byte  2      type of the values; 0x08 is an unsigned byte, the only one used for images
+#     byte  2      type of the values
 #     byte  3      number of dimensions
 #     4 bytes each dimension, big-endian
-#     the values, the last dimension changing fastest
+#     the values, big-endian, the last dimension changing fastest
 #
 # Source: http://yann.lecun.com/exdb/mnist/, "The IDX file format".
 # --------------------------------------------------------------------------------------------------
 
-_UNSIGNED_BYTE = 0x08
+_MOST_DIMENSIONS = 16  # of a file; more are not an IDX file but chance
+_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-def parse_idx(content: bytes, num_dimensions: int, file: str) -> npt.NDArray[np.uint8]:
-    """The array of an unpacked IDX file: 3 dimensions for images [N, height, width], 1 for labels.
+def parse_idx(content: bytes, file: str) -> NDArray[Any]:
+    """Return the array of an unpacked IDX file, of any of its types and dimensions.
 
     Raises:
         DataError: not such a file, truncated, or with bytes left over. ``file`` is named.
     """
+    known = content[:2] == b"\0\0" and content[2:3] and content[2] in _TYPES
+    if not known or not content[3:4] or not 1 <= content[3] <= _MOST_DIMENSIONS:
+        raise DataError(f"{file}: begins with 0x{content[:4].hex()}: not an IDX file")
+    num_dimensions = content[3]
     head = 4 + 4 * num_dimensions
-    magic = bytes([0, 0, _UNSIGNED_BYTE, num_dimensions])
-    if content[:4] != magic:
-        raise DataError(
-            f"{file}: begins with 0x{content[:4].hex()}, not with 0x{magic.hex()}: not an IDX file "
-            f"of unsigned bytes in {num_dimensions} dimension{'s' * (num_dimensions > 1)}"
-        )
     if len(content) < head:
         raise DataError(f"{file}: truncated, {len(content)} bytes where the head alone has {head}")
     shape = struct.unpack(f">{num_dimensions}I", content[4:head])
-    expected = head + math.prod(shape)
+    kind = np.dtype(_TYPES[content[2]])
+    expected = head + math.prod(shape) * kind.itemsize
     if len(content) != expected:
         problem = "truncated" if len(content) < expected else "too long"
         raise DataError(
@@ -55,18 +59,19 @@ def parse_idx(content: bytes, num_dimensions: int, file: str) -> npt.NDArray[np.
         )
     if math.prod(shape) == 0:
         raise DataError(f"{file}: empty, its dimensions are {' x '.join(map(str, shape))}")
-    return np.frombuffer(content, dtype=np.uint8, offset=head).reshape(shape)
+    array = np.frombuffer(content, kind, offset=head).reshape(shape)
+    return array.astype(kind.newbyteorder("="), copy=False)
 
 
 # --------------------------------------------------------------------------------------------------
 # MNIST and its relatives: four IDX files, found, fetched where absent, checked and read.
 # --------------------------------------------------------------------------------------------------
 
-Bytes = npt.NDArray[np.uint8]
-
 
 def load_images(config: IDXConfig) -> Source:
-    """Training rows first, then the official test rows; a pixel counts 1/255.
+    """Training rows first, then the official test rows, if there are such files.
+
+    Bytes are pixels, each counting 1/255; numbers of other types are features as they are.
 
     Raises:
         ConfigError: an option that does not fit the files.
@@ -74,29 +79,46 @@ def load_images(config: IDXConfig) -> Source:
     """
     folder = _locate(config)
     train_x, train_y = _read_pair(folder, config, config.train_images, config.train_labels)
-    test_x, test_y = _read_pair(folder, config, config.test_images, config.test_labels)
-    if train_x.shape[1:] != test_x.shape[1:]:
-        raise DataError(
-            f"{folder / config.test_images.file}: images of {_size(test_x)}, but those of "
-            f"{config.train_images.file} are {_size(train_x)}"
-        )
-    labels = np.concatenate([train_y, test_y])
-    height, width = train_x.shape[1:]
-    y, class_names = _classes(labels, config)
+    parts, labels = [train_x], [train_y]
+    if config.has_test_files:
+        test_x, test_y = _read_pair(folder, config, config.test_images, config.test_labels)
+        if train_x.shape[1:] != test_x.shape[1:]:
+            raise DataError(
+                f"{folder / config.test_images.file}: images of {_size(test_x)}, but those of "
+                f"{config.train_images.file} are {_size(train_x)}"
+            )
+        parts, labels = [train_x, test_x], [train_y, test_y]
+    y, class_names = _classes(np.concatenate(labels), config)
+    shape = train_x.shape[1:]
+    is_picture = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
     return Source(
         name=config.name,
-        x=np.concatenate([train_x, test_x]).reshape(len(labels), height * width),
+        x=_features(parts, len(y)),
         y=y,
         class_names=class_names,
-        feature_names=tuple(f"pixel_{i}_{j}" for i in range(height) for j in range(width)),
-        unit=1 / 255,
-        test=np.arange(len(train_y), len(labels), dtype=np.int64),
-        image_shape=(height, width),
+        feature_names=_feature_names(shape),
+        unit=1 / 255 if train_x.dtype == np.uint8 else 1.0,
+        test=np.arange(len(train_y), len(y), dtype=np.int64) if config.has_test_files else None,
+        image_shape=shape if is_picture else None,
     )
 
 
-def _files(config: IDXConfig) -> tuple[IDXFile, IDXFile, IDXFile, IDXFile]:
-    return config.train_images, config.train_labels, config.test_images, config.test_labels
+def _features(parts: list[NDArray[Any]], num_rows: int) -> RawTable:
+    """[M, features]: bytes as they are, other numbers in float64."""
+    joined: RawTable = np.concatenate(parts).reshape(num_rows, -1)
+    return joined if joined.dtype == np.uint8 else joined.astype(np.float64)
+
+
+def _feature_names(shape: tuple[int, ...]) -> tuple[str, ...]:
+    """``x0``, or ``pixel_0_0`` by the place in an array of more dimensions."""
+    if len(shape) == 1:
+        return tuple(f"x{i}" for i in range(shape[0]))
+    return tuple("pixel_" + "_".join(map(str, place)) for place in np.ndindex(shape))
+
+
+def _files(config: IDXConfig) -> tuple[IDXFile, ...]:
+    train = (config.train_images, config.train_labels)
+    return (*train, config.test_images, config.test_labels) if config.has_test_files else train
 
 
 def has_images(config: IDXConfig) -> bool:
@@ -162,16 +184,30 @@ def _find(folder: Path, file: IDXFile) -> Path | None:
 
 def _read_pair(
     folder: Path, config: IDXConfig, images: IDXFile, labels: IDXFile
-) -> tuple[Bytes, Bytes]:
-    x, y = _read(folder, config, images, 3), _read(folder, config, labels, 1)
+) -> tuple[NDArray[Any], Indices]:
+    """Images [N, ...] and labels [N] that go together."""
+    x, y = _read(folder, config, images), _read(folder, config, labels)
+    if x.ndim < 2:
+        raise DataError(
+            f"{folder / images.file}: has one dimension; images have two at least, [rows, features]"
+        )
+    if y.ndim != 1 or y.dtype.kind not in "iu":
+        raise DataError(
+            f"{folder / labels.file}: holds {y.dtype} in {y.ndim} dimension{'s' * (y.ndim > 1)}; "
+            "labels are whole numbers in one"
+        )
     if len(x) != len(y):
         raise DataError(
             f"{folder / labels.file}: {len(y)} labels, but {images.file} has {len(x)} images"
         )
-    return x, y
+    for place in np.argwhere(~np.isfinite(x))[:1] if x.dtype.kind == "f" else ():
+        raise DataError(
+            f"{folder / images.file}: row {place[0]}: {x[tuple(place)]:g} is not a finite number"
+        )
+    return x, y.astype(np.int64)
 
 
-def _read(folder: Path, config: IDXConfig, file: IDXFile, num_dimensions: int) -> Bytes:
+def _read(folder: Path, config: IDXConfig, file: IDXFile) -> NDArray[Any]:
     """One file, its structure looked at first (it says more), then its checksum."""
     path = _find(folder, file)
     assert path is not None
@@ -179,7 +215,7 @@ def _read(folder: Path, config: IDXConfig, file: IDXFile, num_dimensions: int) -
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read, {error.strerror}") from error
-    array = parse_idx(unpack(content, str(path)), num_dimensions, str(path))
+    array = parse_idx(unpack(content, str(path)), str(path))
     expected = file.sha256 if path.name == file.file else file.sha256_unpacked
     found = hashlib.sha256(content).hexdigest()
     if expected is not None and found != expected.lower():
@@ -188,18 +224,22 @@ def _read(folder: Path, config: IDXConfig, file: IDXFile, num_dimensions: int) -
     return array
 
 
-def _size(images: Bytes) -> str:
-    return f"{images.shape[1]} x {images.shape[2]} pixels"
+def _size(images: NDArray[Any]) -> str:
+    return f"{' x '.join(map(str, images.shape[1:]))} pixels"
 
 
-def _classes(labels: Bytes, config: IDXConfig) -> tuple[Indices, tuple[str, ...]]:
+def _classes(labels: Indices, config: IDXConfig) -> tuple[Indices, tuple[str, ...]]:
     """Labels as indices of named classes, or of the labels that occur."""
     if not config.class_names:
         occurring, y = np.unique(labels, return_inverse=True)
         return y.astype(np.int64), tuple(map(str, occurring.tolist()))
+    if labels.min() < 0:
+        raise ConfigError(
+            f"dataset.class_names: names classes from 0 on, but there is a label {labels.min()}"
+        )
     if labels.max() >= len(config.class_names):
         raise ConfigError(
             f"dataset.class_names: names {len(config.class_names)} classes, but there are labels "
             f"up to {labels.max()}"
         )
-    return labels.astype(np.int64), tuple(config.class_names)
+    return labels, tuple(config.class_names)

@@ -1,0 +1,1 @@
+"""Lines of text with a label each, read from files as a stream."""

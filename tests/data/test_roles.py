@@ -1,0 +1,266 @@
+"""What the columns of a table are taken for: kinds of columns, each with the nearest other kind."""
+
+from __future__ import annotations
+
+import logging
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnexp.config.schema import TableConfig
+from nnexp.data import Source, load, load_source
+from nnexp.errors import DataError
+
+ROWS = 60
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Any:
+    """Write columns and a label beside them, and read them as a source."""
+
+    def write_and_read(separator: str = ",", **columns: Any) -> Source:
+        options = columns.pop("options", {})
+        columns.setdefault("noise", [f"{(7 * i % 31) / 8}" for i in range(ROWS)])
+        columns["label"] = ["xy"[i % 2] for i in range(ROWS)]
+        rows = zip(*columns.values(), strict=True)
+        path = tmp_path / "table.csv"
+        lines = [separator.join(columns), *(separator.join(map(str, row)) for row in rows)]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return load_source(TableConfig(path=str(path), target="label", **options))
+
+    return write_and_read
+
+
+def role_of(source: Source, name: str) -> str:
+    assert source.card is not None
+    return next(finding.role for finding in source.card.findings if finding.name == name)
+
+
+def feature(source: Source, name: str) -> list[float]:
+    values: list[float] = source.x[:, source.feature_names.index(name)].tolist()
+    return values
+
+
+# ── numbers ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_numbers_in_other_dress(read: Any) -> None:
+    share = [f"{i % 37 + 0.5} %" for i in range(ROWS)]
+    price = [f"${i % 41 * 100}" for i in range(ROWS)]
+    source = read(share=share, price=price)
+    assert source.feature_names == ("share", "price", "noise")
+    assert feature(source, "share")[:3] == [0.5, 1.5, 2.5]
+    assert feature(source, "price")[:3] == [0, 100, 200]
+
+
+def test_a_decimal_comma_in_one_column_speaks_for_all(read: Any) -> None:
+    source = read(
+        separator=";",
+        a=[f"{i % 29},5" for i in range(ROWS)],
+        b=[f"{1 + i % 23},{100 + i}" for i in range(ROWS)],
+        noise=[f"0,{i % 17}" for i in range(ROWS)],
+    )
+    assert feature(source, "b")[:2] == [1.100, 2.101]
+
+
+def test_a_comma_that_may_be_either_is_asked_about(read: Any) -> None:
+    columns: Any = {"separator": ";", "b": [f"{1 + i % 23},{100 + i}" for i in range(ROWS)]}
+    with pytest.raises(DataError) as caught:
+        read(**columns)
+    message = str(caught.value)
+    assert "line 2, column 'b': '1,100' may have a decimal comma" in message
+    assert feature(read(**columns, options={"decimal": ","}), "b")[0] == 1.1
+    assert feature(read(**columns, options={"thousands": ","}), "b")[0] == 1100
+
+
+@pytest.mark.parametrize("word", ["NA", "n/a", "-", ".", "null", "#N/A", "nan"])
+def test_a_word_for_no_value_however_often(read: Any, word: str, caplog: Any) -> None:
+    values = [word if i % 5 else f"{i % 13 / 4}" for i in range(ROWS)]
+    with caplog.at_level(logging.WARNING):
+        source = read(v=values)
+    assert role_of(source, "v") == "numeric"
+    assert np.isnan(feature(source, "v")).sum() == ROWS * 4 // 5
+    assert f"'{word}' beside numbers: taken for missing values" in caplog.text
+
+
+def test_a_word_that_says_something_is_asked_about(read: Any) -> None:
+    with pytest.raises(DataError, match="'high' is not a number, but 50 cells of the column are"):
+        read(v=["high" if i % 6 == 0 else f"{i % 13 / 4}" for i in range(ROWS)])
+    # Fewer numbers than texts, but far too many of them to be categories.
+    with pytest.raises(DataError, match="'high' is not a number, but 25 cells"):
+        read(v=[f"{i / 4}" if i < 25 else "high" for i in range(ROWS)])
+
+
+def test_a_few_numbers_beside_texts_are_categories(read: Any) -> None:
+    source = read(v=[("1", "2", "many", "most", "all")[i % 5] for i in range(ROWS)])
+    assert role_of(source, "v") == "categorical"
+
+
+def test_units_that_differ_are_asked_about(read: Any) -> None:
+    with pytest.raises(DataError, match="is not a number"):
+        read(v=[f"{i} kg" if i % 2 else f"{i * 1000} g" for i in range(ROWS)])
+
+
+def test_what_is_declared_missing_matches_by_value(read: Any, caplog: Any) -> None:
+    values = ["-9999.0" if i % 6 == 0 else f"{i % 13}" for i in range(ROWS)]
+    with caplog.at_level(logging.WARNING):
+        source = read(v=values, options={"missing": [-9999, "none such", None]})
+    assert np.isnan(feature(source, "v")).sum() == 10
+    assert "no cell is 'none such'" in caplog.text
+    assert "no cell is null" in caplog.text
+    assert "-9999" not in caplog.text
+
+
+def test_an_indicator_says_where_a_number_was_missing(read: Any) -> None:
+    values = ["" if i % 6 == 0 else f"{i % 13}" for i in range(ROWS)]
+    source = read(v=values, options={"missing_indicator": True})
+    assert source.feature_names == ("v", "v missing", "noise")
+    assert feature(source, "v missing")[:7] == [1, 0, 0, 0, 0, 0, 1]
+
+
+# ── dates ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_dates_become_days(read: Any) -> None:
+    source = read(day=[f"2024-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(ROWS)])
+    assert source.feature_names == ("day days", "day week sin", "day week cos", "noise")
+    assert feature(source, "day days")[:2] == [0, 32]
+    left_out = read(
+        day=[f"2024-{1 + i % 12:02}-01" for i in range(ROWS)], options={"dates": "drop"}
+    )
+    assert left_out.feature_names == ("noise",)
+
+
+def test_digits_that_are_dates(read: Any) -> None:
+    source = read(day=[f"2024{1 + i % 12:02}{1 + i % 28:02}" for i in range(ROWS)])
+    assert role_of(source, "day") == "date"
+    assert role_of(read(day=[20240199 + i % 7 for i in range(ROWS)]), "day") == "numeric"
+
+
+def test_day_and_month_are_asked_about(read: Any) -> None:
+    columns: Any = {"day": [f"{1 + i % 12}/{1 + i % 11}/2024" for i in range(ROWS)]}
+    with pytest.raises(DataError, match=r"may begin with the day or with the month.*day_first"):
+        read(**columns)
+    assert feature(read(**columns, options={"day_first": False}), "day days")[1] == 32
+
+
+def test_a_text_among_dates_is_asked_about(read: Any) -> None:
+    days = [f"2024-{1 + i // 28:02}-{1 + i % 28:02}" for i in range(ROWS)]
+    with pytest.raises(DataError, match="'later' is no date, but 59 values of the column are"):
+        read(day=["later", *days[1:]])
+
+
+# ── rows that are named or counted ────────────────────────────────────────────────────────────
+
+
+def test_a_column_that_counts_the_rows_in_whatever_order(read: Any, caplog: Any) -> None:
+    places = list(range(ROWS))
+    random.Random(0).shuffle(places)
+    with caplog.at_level(logging.WARNING):
+        source = read(place=places)
+    assert role_of(source, "place") == "identifier"
+    assert source.feature_names == ("noise",)
+    assert "column 'place': it counts the rows; left out" in caplog.text
+    kept = read(place=places, options={"columns": {"place": "numeric"}})
+    assert kept.feature_names == ("place", "noise")
+
+
+def test_whole_numbers_that_repeat_or_are_spread_are_numbers(read: Any) -> None:
+    assert role_of(read(v=[i // 2 for i in range(ROWS)]), "v") == "numeric"
+    assert role_of(read(v=[i * i for i in range(ROWS)]), "v") == "numeric"
+    assert role_of(read(v=[i / 2 for i in range(ROWS)]), "v") == "numeric"
+
+
+def test_names_of_rows(read: Any) -> None:
+    assert role_of(read(patient_id=[i * i for i in range(ROWS)]), "patient_id") == "identifier"
+    assert role_of(read(who=[f"p{i * i}" for i in range(ROWS)]), "who") == "identifier"
+    said = [f"said {i} words about it" for i in range(ROWS)]
+    assert role_of(read(said=said), "said") == "text"
+    assert role_of(read(town=[f"town {i % 12}" for i in range(ROWS)]), "town") == "categorical"
+
+
+def test_a_counter_is_kept_where_there_is_nothing_else(read: Any, caplog: Any) -> None:
+    with caplog.at_level(logging.WARNING):
+        source = read(noise=list(range(ROWS)))
+    assert source.feature_names == ("noise",)
+    assert "it counts the rows; kept, since no other column is left" in caplog.text
+
+
+def test_one_value_says_nothing(read: Any) -> None:
+    source = read(a=["1.5"] * ROWS, b=["same"] * ROWS)
+    assert source.feature_names == ("noise",)
+    assert (role_of(source, "a"), role_of(source, "b")) == ("constant", "constant")
+
+
+# ── names and references ──────────────────────────────────────────────────────────────────────
+
+
+def test_names_that_come_twice(read: Any, tmp_path: Path, caplog: Any) -> None:
+    path = tmp_path / "twice.csv"
+    path.write_text(
+        "a,a,b,label\n" + "".join(f"{i / 4},{i / 8},2.{i % 7},{i % 2}\n" for i in range(8))
+    )
+    with caplog.at_level(logging.WARNING):
+        source = load_source(TableConfig(path=str(path), target="label"))
+    assert source.feature_names == ("a", "a.1", "b")
+    assert "a second column 'a' is called 'a.1' here" in caplog.text
+
+
+@pytest.mark.parametrize("target", [True, "True", "true", "TRUE"])
+def test_references_match_by_value(tmp_path: Path, target: Any) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,true\n" + "".join(f"{i / 4},{'xy'[i % 2]}\n" for i in range(8)))
+    assert load_source(TableConfig(path=str(path), target=target)).class_names == ("x", "y")
+
+
+def test_groups_stay_together(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    path = tmp_path / "t.csv"
+    with path.open("w") as file:
+        file.write("patient,a,label\n")
+        for patient in range(50):
+            for _ in range(int(draw.integers(1, 9))):
+                file.write(f"p{patient},{draw.normal():.3f},{'xyz'[patient % 3]}\n")
+    for seed in range(5):
+        config = TableConfig(path=str(path), target="label", group="patient", split_seed=seed)
+        source = load_source(config)
+        assert source.feature_names == ("a",)
+        assert source.groups is not None
+        dataset = load(config)
+        parts = [source.groups[rows.numpy()] for rows in (dataset.train, dataset.val, dataset.test)]
+        assert sum(map(len, parts)) == len(source.y)
+        assert sum(len(np.unique(part)) for part in parts) == 50
+        assert set(dataset.y[dataset.train].tolist()) == {0, 1, 2}
+        shares = np.array([len(part) for part in parts]) / len(source.y)
+        np.testing.assert_allclose(shares, [0.65, 0.15, 0.2], atol=0.05)
+
+
+def test_copies_across_the_split_are_told(read: Any, caplog: Any) -> None:
+    draw = random.Random(0)
+    copied = [f"{draw.random():.6f}" for _ in range(ROWS // 2)] * 2
+    path_options = {"test_fraction": 0.4}
+    with caplog.at_level(logging.WARNING):
+        source = read(noise=copied)
+        load(TableConfig(path=source.card.path, target="label", **path_options))
+    assert "test rows are copies of training rows, label and all" in caplog.text
+
+
+def test_coarse_rows_that_are_equal_by_chance_are_not(read: Any, caplog: Any) -> None:
+    draw = random.Random(0)
+    with caplog.at_level(logging.WARNING):
+        source = read(noise=[draw.randrange(3) / 4 for _ in range(ROWS)])
+        load(TableConfig(path=source.card.path, target="label", test_fraction=0.4))
+    assert "copies" not in caplog.text
+
+
+def test_numbers_that_float32_cannot_tell_apart(read: Any) -> None:
+    stamps = [1_700_000_000 + 7 * (i * i % 97) for i in range(ROWS)]
+    source = read(stamp=stamps)
+    path = source.card.path
+    with pytest.raises(DataError, match=r"column 'stamp' holds \d+ different numbers, of which 6"):
+        load(TableConfig(path=path, target="label", scaling="none"))
+    scaled = load(TableConfig(path=path, target="label")).x[:, 0]
+    assert len(scaled.unique()) == len(set(stamps))
