@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nnexp.api.reports import Report, report_of
 from nnexp.api.user_data import recorded_arrays
-from nnexp.data.frame_tables import table_of_frame
+from nnexp.data.readers.frames import table_of_frame
 from nnexp.data.sources.frames import is_frame
 from nnexp.errors import NnexpError
 from nnexp.runs.folder import METRICS_FILE, short

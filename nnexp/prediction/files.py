@@ -11,9 +11,11 @@ import numpy as np
 
 from nnexp.data.blocks import in_blocks_of
 from nnexp.data.encoder import Encoder
+from nnexp.data.parquet_blocks import parquet_blocks
+from nnexp.data.readers.formats import SEPARATED, format_of, read_table_file
 from nnexp.data.table import Table, Texts
 from nnexp.data.text_blocks import Expected, text_blocks
-from nnexp.errors import DataError
+from nnexp.errors import ConfigError, DataError
 from nnexp.prediction.run_options import text_options
 from nnexp.runs.trained_network import ROWS_AT_ONCE
 
@@ -45,21 +47,19 @@ def blocks_of(
     Raises:
         ConfigError, DataError: as the readers.
     """
-    if path.suffix.lower() in (".npz", ".npy"):
-        if tuple(column.name for column in encoder.columns) != tuple(feature_names):
-            raise DataError(
-                f"{path}: holds numbers alone, but the network was trained on a table with the "
-                f"columns {', '.join(column.name for column in encoder.columns)}; give such a table"
-            )
-        table = _arrays(path, feature_names, encoder.target or "y")
+    expected = _expected(encoder, keep, target)
+    if path.suffix.lower() == ".npz" or (path.suffix.lower() == ".npy" and path.is_file()):
+        table = _arrays(path, encoder, feature_names)
         return in_blocks_of([table], ROWS_AT_ONCE)
-    return text_blocks(
-        path,
-        text_options(config, overrides),
-        _expected(encoder, keep, target),
-        ROWS_AT_ONCE,
-        tell,
-    )
+    options = text_options(config, overrides)
+    kind = format_of(str(path), option="path") if path.is_file() else SEPARATED
+    if kind == SEPARATED:
+        return text_blocks(path, options, expected, ROWS_AT_ONCE, tell)
+    if overrides:
+        raise ConfigError(f"{overrides[0]}: is for separated text, which {path} is not")
+    if kind == "parquet":
+        return in_blocks_of(parquet_blocks(path, expected, ROWS_AT_ONCE, tell), ROWS_AT_ONCE)
+    return in_blocks_of([read_table_file(str(path))], ROWS_AT_ONCE)
 
 
 def _expected(encoder: Encoder, keep: Collection[str] | None, target: str | None) -> Expected:
@@ -88,12 +88,13 @@ def _needed(
     return frozenset((*(column.name for column in encoder.columns), *labels, *keep))
 
 
-def _arrays(path: Path, feature_names: Sequence[str], target: str) -> Table:
-    """The ``x`` of an .npz file, and its ``y`` if it has one; or an .npy file, which is x.
-
-    Args:
-        target: what the column of labels is called.
-    """
+def _arrays(path: Path, encoder: Encoder, feature_names: Sequence[str]) -> Table:
+    """The ``x`` of an .npz file, and its ``y`` if it has one; or an .npy file, which is x."""
+    if tuple(column.name for column in encoder.columns) != tuple(feature_names):
+        raise DataError(
+            f"{path}: holds numbers alone, but the network was trained on a table with the "
+            f"columns {', '.join(column.name for column in encoder.columns)}; give such a table"
+        )
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -121,5 +122,5 @@ def _arrays(path: Path, feature_names: Sequence[str], target: str) -> Table:
         if y.shape != (len(x),):
             raise DataError(f"{path}: y must be [{len(x)}], a label for each row of x")
         columns.append(Texts.of(map(str, y.tolist())))
-        names.append(target)
+        names.append(encoder.target or "y")
     return Table(str(path), tuple(names), columns, len(x))

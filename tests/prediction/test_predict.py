@@ -15,6 +15,7 @@ from prediction_cases import CLASSES, HEADER, rows, table_of, trained, written
 
 from nnexp.data.blocks import in_blocks_of
 from nnexp.data.encoder import Column, Encoder
+from nnexp.data.readers.frames import table_of_frame
 from nnexp.data.table import Moments, Table, Texts
 from nnexp.errors import ConfigError, DataError
 from nnexp.prediction.files import blocks_of
@@ -23,6 +24,7 @@ from nnexp.prediction.predict import Outcome, predict
 from nnexp.prediction.predictors import Predictor, choose
 from nnexp.prediction.run_options import text_options
 from nnexp.prediction.scoring import Scores
+from nnexp.runs.trained_network import ROWS_AT_ONCE
 
 pq = pytest.importorskip("pyarrow.parquet")
 
@@ -245,3 +247,40 @@ def test_a_large_table_is_never_in_memory_as_a_whole(predictor: Predictor) -> No
     assert outcome.num_rows == 2000
     assert writer.ahead == list(range(2, 42, 2))  # written as soon as it is read
     assert isinstance(block, Table)
+
+
+def test_formats_give_the_same_predictions(predictor: Predictor, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(rows(120, seed=7), columns=HEADER)
+    for name in ("age", "score"):
+        frame[name] = pandas.to_numeric(frame[name])
+    frame["city"] = frame["city"].replace("", None)
+    frame["many"] = [[1, 2]] * len(frame)  # of no type that is read, and not wanted
+    frame.to_parquet(tmp_path / "in.parquet", row_group_size=50)
+    plain = frame.drop(columns="many")
+    plain.to_feather(tmp_path / "in.feather")
+    plain.to_json(tmp_path / "in.jsonl", orient="records", lines=True)
+    plain.to_csv(tmp_path / "in.csv", index=False)
+    expected = predictor.networks[0].probabilities_of(table_of_frame(plain)).numpy()
+    for suffix in ("csv", "parquet", "feather", "jsonl"):
+        predicted(predictor, tmp_path / f"in.{suffix}", tmp_path / f"{suffix}.parquet")
+        found = pq.read_table(tmp_path / f"{suffix}.parquet")
+        assert found["probability yes"].to_numpy().tolist() == expected[:, 1].tolist()
+    with pytest.raises(ConfigError, match=r"is for separated text, which .*in.parquet is not$"):
+        predicted(predictor, tmp_path / "in.parquet", tmp_path / "o.csv", "dataset.header=true")
+
+
+def test_blocks_of_parquet_know_their_rows(predictor: Predictor, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    count = ROWS_AT_ONCE + 5
+    frame = pandas.DataFrame(rows(10) * (count // 10 + 1), columns=HEADER).head(count)
+    for name in ("age", "score"):
+        frame[name] = pandas.to_numeric(frame[name])
+    frame.loc[count - 1, "joined"] = "soon"
+    frame.to_parquet(tmp_path / "in.parquet")
+    with pytest.raises(DataError, match=f"in.parquet: row {count - 1}, column 'joined': 'soon'"):
+        predicted(predictor, tmp_path / "in.parquet", tmp_path / "out.csv")
+    frame.loc[count - 1, "score"] = math.inf
+    frame.to_parquet(tmp_path / "in.parquet")
+    with pytest.raises(DataError, match=f"row {count - 1}, column 'score': inf is not a finite"):
+        predicted(predictor, tmp_path / "in.parquet", tmp_path / "out.csv")

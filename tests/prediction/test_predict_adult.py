@@ -15,7 +15,7 @@ from conftest import Once
 
 import nnexp
 from nnexp.cli import evaluate_file, export_network, predict_file
-from nnexp.data.frame_tables import table_of_frame
+from nnexp.data.readers.frames import table_of_frame
 from nnexp.prediction.exported import MISSING, UNSEEN, Signature
 from nnexp.runs.checkpoints import load_network
 from nnexp.runs.predictions import read_predictions
