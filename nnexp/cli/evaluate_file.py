@@ -40,8 +40,7 @@ def _evaluate(parsed: argparse.Namespace) -> None:
     with progress(parsed.data) as (tell, counted):
         blocks = blocks_of(
             parsed.data,
-            encoder,
-            network.feature_names,
+            network,
             chosen.config,
             parsed.options,
             tell,

@@ -62,8 +62,7 @@ def _predict(parsed: argparse.Namespace, keep: Sequence[str] | None) -> None:
     with progress(parsed.data) as (tell, counted), output_file(parsed.output) as writer:
         blocks = blocks_of(
             parsed.data,
-            network.table_encoder,
-            network.feature_names,
+            network,
             chosen.config,
             parsed.options,
             tell,

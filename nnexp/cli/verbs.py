@@ -119,7 +119,7 @@ VERBS = {
     "predict": Verb("RUN DATA [-o FILE]", "predictions for the rows of a file", _predict),
     "evaluate": Verb("RUN DATA", "metrics on the rows of a file", _evaluate),
     "rerun": Verb("RUN [OPTION=VALUE]", "train a recorded run anew", _rerun),
-    "export": Verb("RUN FILE", "an ONNX or .pt2 model, preprocessing inside", _export),
+    "export": Verb("RUN FILE", "the network as an ONNX or .pt2 file", _export),
     "list": Verb("[DIR ...]", "the latest runs and sweeps: how they ended", _list),
     "compare": Verb("DIR [DIR ...]", "runs side by side: settings and metrics", _compare),
     "report": Verb("DIR [DIR ...]", "statistics, verdicts and a page on runs", _report),

@@ -31,6 +31,8 @@ from nnexp.errors import ConfigError, DataError, did_you_mean
 Row = tuple[list[str], int]
 """Its cells, and the line that it begins on."""
 
+LINE = "text"
+"""The column of lines of text."""
 SEPARATORS = "\t;|, "  # by how rarely each stands inside a cell
 _SAMPLE = 200  # lines that are looked at
 _PACKED: dict[bytes, Any] = {
@@ -105,6 +107,24 @@ def text_blocks(
             tell(file.tell())
             yield _table(path, names, block, expected)
             block = _taken(rows, num_rows)
+
+
+def line_blocks(
+    path: Path, options: TextOptions, num_rows: int, tell: Callable[[int], None]
+) -> Iterator[Table]:
+    """Read lines of text, plain or packed, as a table with the one column ``text``.
+
+    Empty lines are left out. Args and raises as ``text_blocks``.
+    """
+    with _errors(path, options), path.open("rb") as file:
+        numbered = _Lines(_unpacked(file), options)
+        lines = ((line.strip(), number) for number, line in enumerate(numbered, start=1))
+        full = (pair for pair in lines if pair[0])
+        while block := list(itertools.islice(full, num_rows)):
+            tell(file.tell())
+            numbers = [number for _, number in block]
+            texts = Texts.of(line for line, _ in block)
+            yield Table(str(path), (LINE,), [texts], len(block), numbers.__getitem__)
 
 
 def _taken(rows: Iterator[Row], count: int) -> list[Row]:

@@ -68,6 +68,11 @@ def export(predictor: Predictor, path: Path, *, tolerance: float = TOLERANCE) ->
         NnexpError: a module that torch cannot export, or a package that is not installed.
         OSError: a file that cannot be written.
     """
+    if predictor.networks[0].text_encoder is not None:
+        raise NnexpError(
+            "the network reads lines of text, which is not exported; network.module of "
+            "nnexp.runs.checkpoints.load_network is the part behind the encoding"
+        )
     module = ExportedNetwork(predictor.networks).eval()
     signature = Signature.of(predictor.networks[0])
     write, load = _WRITERS[path.suffix.lower()]

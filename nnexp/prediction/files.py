@@ -14,10 +14,10 @@ from nnexp.data.encoder import Encoder
 from nnexp.data.parquet_blocks import parquet_blocks
 from nnexp.data.readers.formats import SEPARATED, format_of, read_table_file
 from nnexp.data.table import Table, Texts
-from nnexp.data.text_blocks import Expected, text_blocks
+from nnexp.data.text_blocks import Expected, line_blocks, text_blocks
 from nnexp.errors import ConfigError, DataError
 from nnexp.prediction.run_options import text_options
-from nnexp.runs.trained_network import ROWS_AT_ONCE
+from nnexp.runs.trained_network import ROWS_AT_ONCE, TrainedNetwork
 
 Tell = Callable[[int], None]
 """Is told how many bytes of a file have been read."""
@@ -25,8 +25,7 @@ Tell = Callable[[int], None]
 
 def blocks_of(
     path: Path,
-    encoder: Encoder,
-    feature_names: Sequence[str],
+    network: TrainedNetwork,
     config: Mapping[str, Any],
     overrides: Sequence[str],
     tell: Tell = lambda _: None,
@@ -37,8 +36,7 @@ def blocks_of(
     """Read a file in blocks of ``ROWS_AT_ONCE`` rows, the last one with the rest.
 
     Args:
-        encoder: says which columns there should be.
-        feature_names: [D], of the ``x`` of an .npz or .npy file.
+        network: says which columns there should be; one that reads text takes a line for a row.
         config: of the run, whose ``dataset`` says how a text is written.
         overrides: of these options.
         keep: further columns that are wanted, with text as it was written; None: all of them.
@@ -47,11 +45,14 @@ def blocks_of(
     Raises:
         ConfigError, DataError: as the readers.
     """
+    encoder = network.table_encoder
+    options = text_options(config, overrides)
+    if network.text_encoder is not None:
+        return line_blocks(path, options, ROWS_AT_ONCE, tell)
     expected = _expected(encoder, keep, target)
     if path.suffix.lower() == ".npz" or (path.suffix.lower() == ".npy" and path.is_file()):
-        table = _arrays(path, encoder, feature_names)
+        table = _arrays(path, encoder, network.feature_names)
         return in_blocks_of([table], ROWS_AT_ONCE)
-    options = text_options(config, overrides)
     kind = format_of(str(path), option="path") if path.is_file() else SEPARATED
     if kind == SEPARATED:
         return text_blocks(path, options, expected, ROWS_AT_ONCE, tell)

@@ -22,7 +22,8 @@ from nnexp.data.blocks import rows_of
 from nnexp.data.encoder import Column, Encoder, Unseen
 from nnexp.data.preprocessing import raw_features
 from nnexp.data.source import quoted
-from nnexp.data.table import Table
+from nnexp.data.table import Table, as_texts
+from nnexp.data.text_blocks import LINE
 from nnexp.data.text_encoders import TextEncoder
 from nnexp.errors import DataError
 
@@ -31,8 +32,9 @@ _BATCH = 1024  # rows
 _PADDED = 32  # of which a smaller batch is a multiple: elementwise kernels then have no tail
 _MOST_NUMBERS = 2**20  # of a batch
 _ARRAY_TARGET = "y"  # the labels of a network that was trained on arrays
+_MOST_ENCODED = 2**24  # numbers of the features that are encoded together
 ROWS_AT_ONCE = 8192
-"""Rows of a table that are encoded together; a multiple of those of a batch."""
+"""Rows of a block, of a network without too many features; a multiple of those of a batch."""
 
 
 @dataclass
@@ -123,8 +125,9 @@ class TrainedNetwork:
         treatment = Treatment() if treatment is None else treatment
         self._check_module()
         parts = []
-        for start in range(0, table.num_rows, ROWS_AT_ONCE):
-            block = rows_of(table, start, start + ROWS_AT_ONCE)
+        size = _power_of_two(ROWS_AT_ONCE, len(self.feature_names), _MOST_ENCODED)
+        for start in range(0, table.num_rows, size):
+            block = rows_of(table, start, start + size)
             features = self.features_of(block, treatment)
             parts.append(self._logits(features, block.place))
         return torch.cat(parts) if parts else torch.empty(0, len(self.class_names))
@@ -135,6 +138,8 @@ class TrainedNetwork:
         Raises:
             DataError: as ``probabilities_of``, for columns and cells.
         """
+        if self.text_encoder is not None:
+            return torch.from_numpy(self.text_encoder.counts(_lines_of(table)))
         encoder = self.table_encoder
         x = encoder.encode(table, treatment.unseen)
         gaps = np.isnan(x)
@@ -152,9 +157,12 @@ class TrainedNetwork:
 
     @functools.cached_property
     def table_encoder(self) -> Encoder:
-        """How a table's columns become features: as in training, or each feature a column."""
+        """How a table's columns become features: as in training, or each feature a column; without
+        columns where the network reads lines of text."""
         if self.encoder is not None:
             return self.encoder
+        if self.text_encoder is not None:
+            return Encoder((), missing=())
         columns = (Column(name, "numeric", number=i) for i, name in enumerate(self.feature_names))
         target = None if _ARRAY_TARGET in self.feature_names else _ARRAY_TARGET
         return Encoder(tuple(columns), missing=(), impute_numeric="error", target=target)
@@ -175,7 +183,7 @@ class TrainedNetwork:
                 f"{_name(weight.dtype)}"
             )
         logits = torch.empty(len(rows), len(self.class_names), dtype=weight.dtype)
-        size = _batch(len(self.feature_names))
+        size = _power_of_two(_BATCH, len(self.feature_names), _MOST_NUMBERS)
         for start in range(0, len(rows), size):
             batch = scaled[start : start + size]
             padding = -len(batch) % _PADDED
@@ -218,13 +226,21 @@ class TrainedNetwork:
                 raise DataError(f"the network's {name} is not finite: its training diverged")
 
 
+def _lines_of(table: Table) -> list[str]:
+    """The lines of text of a table that has them in its column ``text``."""
+    if table.names is None or LINE not in table.names:
+        raise DataError(f"{table.path}: lacks column {quoted(LINE)}, of lines of text")
+    texts = as_texts(table.columns[table.names.index(LINE)])
+    return [texts.values[code] if code >= 0 else "" for code in texts.codes.tolist()]
+
+
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _batch(num_features: int) -> int:
-    """Rows of a batch, a power of two."""
-    size = _BATCH
-    while size > _PADDED and size * num_features > _MOST_NUMBERS:
+def _power_of_two(most_rows: int, num_features: int, most_numbers: int) -> int:
+    """Return how many rows are treated together, at least ``_PADDED``."""
+    size = most_rows
+    while size > _PADDED and size * num_features > most_numbers:
         size //= 2
     return size

@@ -24,10 +24,10 @@ def test_a_run_on_a_dataframe_predicts_a_file(tmp_path: Path) -> None:
     )  # fmt: skip
     network = choose(tmp_path / "run").predictors[0].networks[0]
     data = written(tmp_path / "new.csv", cells, ("score", "city", "label"))
-    (block,) = blocks_of(data, network.table_encoder, network.feature_names, {}, ())
+    (block,) = blocks_of(data, network, {}, ())
     expected = run.predict_proba(frame.drop(columns="label"))
     assert network.probabilities_of(block).numpy().tolist() == expected.tolist()
     written(data, [["0.5", ""]], ("score", "city"))
-    (block,) = blocks_of(data, network.table_encoder, network.feature_names, {}, ())
+    (block,) = blocks_of(data, network, {}, ())
     with pytest.raises(DataError, match="column 'city': no value, and the network was trained"):
         network.probabilities_of(block)

@@ -14,7 +14,6 @@ from conftest import Once
 from prediction_cases import CLASSES, HEADER, rows, table_of, trained, written
 
 from nnexp.data.blocks import in_blocks_of
-from nnexp.data.encoder import Column, Encoder
 from nnexp.data.readers.frames import table_of_frame
 from nnexp.data.table import Moments, Table, Texts
 from nnexp.errors import ConfigError, DataError
@@ -24,7 +23,7 @@ from nnexp.prediction.predict import Outcome, predict
 from nnexp.prediction.predictors import Predictor, choose
 from nnexp.prediction.run_options import text_options
 from nnexp.prediction.scoring import Scores
-from nnexp.runs.trained_network import ROWS_AT_ONCE
+from nnexp.runs.trained_network import ROWS_AT_ONCE, TrainedNetwork
 
 pq = pytest.importorskip("pyarrow.parquet")
 
@@ -44,7 +43,7 @@ def predicted(
 ) -> Outcome:
     network = predictor.networks[0]
     chosen = {name: options[name] for name in ("keep", "target") if name in options}
-    blocks = blocks_of(data, network.table_encoder, network.feature_names, {}, overrides, **chosen)
+    blocks = blocks_of(data, network, {}, overrides, **chosen)
     with output_file(output) as writer:
         return predict([predictor], blocks, writer, **options)
 
@@ -192,20 +191,21 @@ def _umask() -> int:
 
 def test_arrays_are_predicted(tmp_path: Path, predictor: Predictor) -> None:
     x = np.random.default_rng(0).normal(size=(5, 2))
-    columns = (Column("width", "numeric", number=0), Column("height", "numeric", number=1))
-    encoder, names = Encoder(columns, target="y"), ("width", "height")
+    names = ("width", "height")
+    zeros = torch.zeros(2, dtype=torch.float64)
+    arrays = TrainedNetwork(torch.nn.Linear(2, 2).eval(), CLASSES, names, zeros, zeros + 1)
     np.savez(tmp_path / "in.npz", x=x, y=np.array(["yes", "no", "yes", "no", "no"]))
     np.save(tmp_path / "in.npy", x)
     for name in ("in.npz", "in.npy"):
-        (block,) = blocks_of(tmp_path / name, encoder, names, {}, ())
+        (block,) = blocks_of(tmp_path / name, arrays, {}, ())
         assert np.stack(block.columns[:2], axis=1).tolist() == x.tolist()
         assert block.names == (*names, *("y" for _ in range(name == "in.npz")))
     np.savez(tmp_path / "in.npz", z=x)
     with pytest.raises(DataError, match="lacks the array x; it holds z"):
-        blocks_of(tmp_path / "in.npz", encoder, names, {}, ())
+        blocks_of(tmp_path / "in.npz", arrays, {}, ())
     network = predictor.networks[0]
     with pytest.raises(DataError, match="a table with the columns age, city, joined, score; give"):
-        blocks_of(tmp_path / "in.npy", network.table_encoder, network.feature_names, {}, ())
+        blocks_of(tmp_path / "in.npy", network, {}, ())
 
 
 def test_options_of_a_text() -> None:
