@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from nnexp.api.reports import Report, report_of
 from nnexp.api.user_data import recorded_arrays
+from nnexp.data.readers.frames import table_of_frame
+from nnexp.data.sources.frames import is_frame
 from nnexp.errors import NnexpError
 from nnexp.runs.folder import METRICS_FILE, short
 from nnexp.runs.record import RunResult, read_metrics, read_result
@@ -206,15 +208,22 @@ class Run:
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Return the probabilities [B, C] of the classes for features [B, D], not scaled.
 
+        Of a run that was trained on a table, X is a DataFrame with its columns, in any order and
+        among others, as ``nnexp predict`` takes them from a file: a missing value becomes what the
+        training rows said, a category that they did not have is none of the known ones.
+
         Args:
             X: an array, a tensor or a list of rows, or a DataFrame with the columns of the data,
                 text columns included.
 
         Raises:
-            DataError: a value that is missing, not finite, or of no known category, by its row and
-                column; another shape; or a run that left no network.
+            DataError: a column that is lacking; a value that is not finite or of another type, by
+                its row and column; where the run was not trained on a table also one that is
+                missing or of no known category; another shape; or a run that left no network.
         """
         network = self._trained
+        if network.encoder is not None and is_frame(X):
+            return network.probabilities_of(table_of_frame(X)).numpy()
         columns = None if self._arrays is None else self._arrays.columns
         if columns is not None and not columns.are_numbers:
             width = len(network.feature_names)

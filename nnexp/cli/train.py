@@ -63,6 +63,8 @@ _VALUED_FLAGS = (
 )  # fmt: skip
 
 _main_process = 0
+trained_folders: list[Path] = []
+"""Of the runs that this process has trained to their end, one by one."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -104,6 +106,7 @@ def _job(composed: DictConfig) -> float | None:
         )
 
         result = run(config, folder, arm)
+        trained_folders.append(folder)
     except BrokenPipeError:
         hang_up()
     except Exception as error:

@@ -37,6 +37,30 @@ def _train(arguments: list[str]) -> None:
     train(arguments)
 
 
+def _predict(arguments: list[str]) -> None:
+    from nnexp.cli.predict_file import main
+
+    main(arguments)
+
+
+def _evaluate(arguments: list[str]) -> None:
+    from nnexp.cli.evaluate_file import main
+
+    main(arguments)
+
+
+def _rerun(arguments: list[str]) -> None:
+    from nnexp.cli.rerun import main
+
+    main(arguments)
+
+
+def _export(arguments: list[str]) -> None:
+    from nnexp.cli.export_network import main
+
+    main(arguments)
+
+
 def _data(arguments: list[str]) -> None:
     from nnexp.cli.data_card import main
 
@@ -92,6 +116,10 @@ def _version(arguments: list[str]) -> None:
 VERBS = {
     "train": Verb("[OPTION=VALUE ...]", "train a run, or a sweep with -m", _train),
     "data": Verb("FILE [OPTION=VALUE ...]", "what the columns of a table are taken for", _data),
+    "predict": Verb("RUN DATA [-o FILE]", "predictions for the rows of a file", _predict),
+    "evaluate": Verb("RUN DATA", "metrics on the rows of a file", _evaluate),
+    "rerun": Verb("RUN [OPTION=VALUE]", "train a recorded run anew", _rerun),
+    "export": Verb("RUN FILE", "the network as an ONNX or .pt2 file", _export),
     "list": Verb("[DIR ...]", "the latest runs and sweeps: how they ended", _list),
     "compare": Verb("DIR [DIR ...]", "runs side by side: settings and metrics", _compare),
     "report": Verb("DIR [DIR ...]", "statistics, verdicts and a page on runs", _report),

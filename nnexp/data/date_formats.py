@@ -148,6 +148,11 @@ def _all_fit(texts: Sequence[str], order: str) -> bool:
 # --------------------------------------------------------------------------------------------------
 
 
+def cycle_lengths() -> dict[str, tuple[float, float]]:
+    """Return the length of what comes round, and a moment when it begins, in seconds."""
+    return {name: (length, _MONDAY if name == "week" else 0.0) for name, length in _CYCLES.items()}
+
+
 @dataclass(frozen=True)
 class DateFeatures:
     """What becomes of a column of dates or times: one number, and what comes round in it.
@@ -212,4 +217,9 @@ class DateFeatures:
         cycles = tuple(str(cycle) for cycle in fields["cycles"])
         if not set(cycles) <= set(_CYCLES):
             raise ValueError(f"cycles {cycles}")
-        return cls(str(fields["order"]), bool(fields["has_time"]), float(fields["origin"]), cycles)
+        order, origin = str(fields["order"]), float(fields["origin"])
+        if order and order not in _READERS:
+            raise ValueError(f"order {order}")
+        if not math.isfinite(origin):
+            raise ValueError(f"origin {origin}")
+        return cls(order, bool(fields["has_time"]), origin, cycles)

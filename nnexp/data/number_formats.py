@@ -171,7 +171,10 @@ class NumberFormat:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> NumberFormat:
         """Read what ``to_json`` has written."""
-        return cls(str(fields["decimal"]), str(fields["thousands"]), str(fields["unit"]))
+        decimal = str(fields["decimal"])
+        if decimal not in (".", ","):
+            raise ValueError(f"decimal {decimal}")
+        return cls(decimal, str(fields["thousands"]), str(fields["unit"]))
 
 
 @dataclass(frozen=True)

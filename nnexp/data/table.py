@@ -173,6 +173,7 @@ class Table:
     first_test_row: int | None = None  # None: no file of test rows
     separator: str = ""  # between cells, of text
     notes: tuple[str, ...] = ()  # what was guessed or changed, for the data card
+    first_row: int = 0  # in the file, of a table that is a block of it
 
     def title(self, column: int) -> str:
         """Return the name of a column or, where it has none, its number from 0."""
@@ -184,12 +185,16 @@ class Table:
 
     def where(self, row: int, column: int) -> str:
         """For messages: file, line (or row from 0, where a file has no lines) and column."""
-        in_test = self.first_test_row is not None and row >= self.first_test_row
         title = quoted(self.names[column]) if self.names else f"{column} (from 0)"
+        return f"{self.place(row)}, column {title}"
+
+    def place(self, row: int) -> str:
+        """For messages: file and line, or row from 0 where a file has no lines."""
+        in_test = self.first_test_row is not None and row >= self.first_test_row
         path = self.test_path if in_test else self.path
         if self.line is not None:
-            return f"{path}: line {self.line(row)}, column {title}"
-        return f"{path}: row {row - (self.first_test_row or 0) * in_test}, column {title}"
+            return f"{path}: line {self.line(row)}"
+        return f"{path}: row {self.first_row + row - (self.first_test_row or 0) * in_test}"
 
     def find(self, reference: Any, option: str) -> int:
         """Return the number of the column of that name or, where none has it, of that number.

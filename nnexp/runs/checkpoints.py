@@ -7,17 +7,15 @@ import io
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from nnexp.data import Dataset
-from nnexp.data.preprocessing import raw_features, require
-from nnexp.data.text_encoders import TextEncoder, text_encoder_from
+from nnexp.data.encoder import Encoder
+from nnexp.data.text_encoders import text_encoder_from
 from nnexp.engine import RunState
 from nnexp.errors import ConfigError, DataError
 from nnexp.models.choose import network_from
@@ -25,6 +23,7 @@ from nnexp.models.protocol import Network
 from nnexp.registry import import_components
 from nnexp.runs.files import write_atomically
 from nnexp.runs.folder import SEAL, SEAL_LENGTH
+from nnexp.runs.trained_network import TrainedNetwork as TrainedNetwork
 
 # --------------------------------------------------------------------------------------------------
 # Checkpoints: tensors and plain values in one file that notices when a single bit of it changes.
@@ -128,91 +127,8 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 # --------------------------------------------------------------------------------------------------
 
 FORMAT = 1
-ADDED = ("pixels",)
-"""Keys that the first checkpoints do not have."""
-
-
-_RUNNING = ("running_mean", "running_var")  # what batch norm learns beside its parameters
-
-
-@dataclass(frozen=True)
-class TrainedNetwork:
-    """A network with all that it takes to use it on data as they come."""
-
-    module: nn.Module  # scaled features [B, D] to logits [B, C], in evaluation mode
-    class_names: tuple[str, ...]
-    feature_names: tuple[str, ...] = field(repr=False)
-    shift: Tensor = field(repr=False)  # [D] float64
-    scale: Tensor = field(repr=False)  # [D] float64
-    pixels: bool = field(default=False, repr=False)  # features are bytes
-    text_encoder: TextEncoder | None = field(default=None, repr=False)  # if it reads lines of text
-
-    @torch.no_grad()
-    def probabilities(self, raw: ArrayLike | Tensor) -> Tensor:
-        """Return [B, C], on the CPU, for features [B, D] as the data set has them before scaling.
-
-        Args:
-            raw: a tensor, an array or a list of rows, columns in the order of ``feature_names``;
-                or, of a network that reads text, a list of B lines.
-
-        Raises:
-            DataError: the features are not [B, D] finite real numbers, or too large once scaled;
-                the network has weights that are not finite, is in training mode, or its outputs
-                for a row are not finite. A softmax would turn these into some class.
-        """
-        lines = self._lines(raw)
-        rows = raw_features(raw, self.feature_names, pixels=self.pixels) if lines is None else lines
-        self._check_module()
-        weight = next(self.module.parameters())
-        scaled = ((rows - self.shift) * self.scale).to(weight.dtype)
-        problem = f"is too large for the network, which computes in {_name(weight.dtype)}"
-        require(scaled.isfinite(), rows, self.feature_names, problem)
-        logits = self.module(scaled.to(weight.device)).cpu()
-        overflown = (~logits.isfinite()).any(1).nonzero()[:1].flatten().tolist()
-        for row in overflown:
-            raise DataError(
-                f"row {row}: the network's outputs are not finite; its features are far from those "
-                "of the training data"
-            )
-        return logits.softmax(1)  # type: ignore[no-any-return]
-
-    def predict(self, raw: ArrayLike | Tensor) -> list[str]:
-        """Return the likeliest class's name for each row of features [B, D].
-
-        Takes and raises what ``probabilities`` does.
-        """
-        return [self.class_names[i] for i in self.probabilities(raw).argmax(1).tolist()]
-
-    def _lines(self, raw: Any) -> Tensor | None:
-        """The features of lines of text [B, D], float64; None if ``raw`` is none of text."""
-        if self.text_encoder is None or isinstance(raw, Tensor):
-            return None
-        if isinstance(raw, str):
-            raise DataError("a single line of text is [line]")
-        lines = list(raw)
-        if not any(isinstance(line, str) for line in lines):
-            return None
-        for row, line in enumerate(lines):
-            if not isinstance(line, str):
-                raise DataError(f"row {row} is a {type(line).__name__}, not a line of text")
-        return torch.from_numpy(self.text_encoder.counts(lines))
-
-    def _check_module(self) -> None:
-        """Users may have trained it further, or loaded the last weights of a run that diverged."""
-        if any(part.training for part in self.module.modules()):
-            raise DataError(
-                "the network is in training mode, where its outputs depend on the other rows: call "
-                "network.module.eval() first"
-            )
-        # Other buffers, such as masks, may hold infinities that are meant.
-        running = [b for b in self.module.named_buffers() if b[0].endswith(_RUNNING)]
-        for name, tensor in [*self.module.named_parameters(), *running]:
-            if not tensor.isfinite().all():
-                raise DataError(f"the network's {name} is not finite: its training diverged")
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+ADDED = ("pixels", "encoder", "fill")
+"""Keys that the first checkpoints do not have; the last two only those of tables have."""
 
 
 def save_best(
@@ -253,7 +169,8 @@ def load_network(path: str | Path) -> TrainedNetwork:
     """The network of a checkpoint of a run.
 
     Raises:
-        DataError: the file is missing, damaged or of another format.
+        DataError: the file is missing, damaged, of another format, or its parts do not fit each
+            other.
         ConfigError: its model or activation is one of another package, which is not there.
     """
     content = load_checkpoint(Path(path))
@@ -268,26 +185,55 @@ def load_network(path: str | Path) -> TrainedNetwork:
             raise
         import_components(content["config"]["imports"])  # as the run did; they may register it
         module = _module(content)
-    return TrainedNetwork(
-        module,
-        tuple(content["class_names"]),
-        tuple(content["feature_names"]),
-        content["shift"],
-        content["scale"],
-        content.get("pixels", False),
-        text_encoder_from(content["text_encoder"]) if "text_encoder" in content else None,
-    )
+    try:
+        return _checked(content, module)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        line = str(error).partition("\n")[0]
+        raise DataError(
+            f"{path}: its preprocessing is not as nnexp writes it ({type(error).__name__}: {line})"
+        ) from error
 
 
 def _module(content: Mapping[str, Any]) -> nn.Module:
     return network_from(content["structure"]).as_module(content["model"]).eval()
 
 
+def _checked(content: Mapping[str, Any], module: nn.Module) -> TrainedNetwork:
+    """The network with its preprocessing. Raises what damaged descriptions lead to."""
+    names = tuple(map(str, content["feature_names"]))
+    encoder = None
+    if content.get("encoder") is not None:
+        encoder = Encoder.from_json(content["encoder"])
+        if encoder.feature_names != names:
+            raise ValueError("the encoder's features are not the network's")
+    vectors = {key: content.get(key) for key in ("shift", "scale", "fill")}
+    if (vectors["fill"] is None) != (encoder is None):
+        raise ValueError("an encoder and what fills in missing values go together")
+    for key, vector in vectors.items():
+        if key == "fill" and vector is None:
+            continue
+        if not isinstance(vector, Tensor) or vector.shape != (len(names),):
+            raise ValueError(f"{key} is not one number a feature")
+        if vector.dtype != torch.float64 or not vector.isfinite().all():
+            raise ValueError(f"{key} is not of finite numbers in float64")
+    return TrainedNetwork(
+        module,
+        tuple(map(str, content["class_names"])),
+        names,
+        content["shift"],
+        content["scale"],
+        bool(content.get("pixels", False)),
+        encoder,
+        content.get("fill"),
+        text_encoder_from(content["text_encoder"]) if "text_encoder" in content else None,
+    )
+
+
 def _common(config: Mapping[str, Any], network: Network, dataset: Dataset) -> dict[str, Any]:
     reads_text = {}
     if dataset.text_encoder is not None:
         reads_text["text_encoder"] = dataset.text_encoder.saved()
-    return {
+    content = {
         "format": FORMAT,
         "config": config,
         "structure": network.saved(),
@@ -298,3 +244,7 @@ def _common(config: Mapping[str, Any], network: Network, dataset: Dataset) -> di
         "pixels": dataset.pixels is not None,
         **reads_text,
     }
+    if dataset.encoder is not None:
+        content["encoder"] = dataset.encoder.to_json()
+        content["fill"] = dataset.fill
+    return content

@@ -280,7 +280,8 @@ def _leave_out_unrecorded(folder: Path, theirs: _Files, ours: _Files) -> list[st
     ]
     for name, checkpoint in ours.checkpoints.items():
         for key in ADDED:
-            if name in theirs.checkpoints and key not in theirs.checkpoints[name]:
+            lacks = name in theirs.checkpoints and key not in theirs.checkpoints[name]
+            if lacks and key in checkpoint:
                 del checkpoint[key]
                 dropped.append(key)
     if ("calibration",) in keys and not theirs.predictions and ours.predictions:

@@ -99,7 +99,20 @@ def test_wrong_usage_is_one_line_and_code_2(
     assert told(monkeypatch, capsys, *arguments) == (2, "", f"nnexp: {line}\n")
 
 
-@pytest.mark.parametrize("verb", ["report", "verify", "tensorboard", "list", "compare"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "report",
+        "verify",
+        "tensorboard",
+        "list",
+        "compare",
+        "predict",
+        "evaluate",
+        "rerun",
+        "export",
+    ],
+)
 @pytest.mark.parametrize("form", ["{verb} --help", "help {verb}"])
 def test_every_verb_has_help(
     verb: str, form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -151,7 +164,7 @@ def test_versions_are_those_that_are_installed(
 @pytest.mark.parametrize(
     ("line", "printed", "asks_hydra", "left"),
     [
-        ("nnexp ", "train data list compare report verify tensorboard help\n", True, None),
+        ("nnexp ", f"{' '.join(VERBS)}\n", True, None),
         ("nnexp tr", "train\n", True, None),
         ("nnexp optimizer=a", "", True, None),
         ("nnexp train optimizer=a", "", True, "nnexp optimizer=a"),

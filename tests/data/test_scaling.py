@@ -262,3 +262,13 @@ def test_fingerprint_by_hand() -> None:
     }
     content = json.dumps(header).encode() + struct.pack("<4d2q1q", 1, 2, 3, 4, 0, 1, 1)
     assert tiny.fingerprint == hashlib.sha256(content).hexdigest()
+
+
+def test_a_category_that_no_training_row_has_is_blanked() -> None:
+    category = np.zeros((ROWS, 1))
+    split_rows = dataset(np.arange(ROWS)[:, None] / ROWS, "standard")
+    category[split_rows.test[:4].numpy()] = 1.0
+    x = np.concatenate([np.arange(ROWS)[:, None] / ROWS, 1 - category, category], axis=1)
+    found = dataset(x, "standard", one_hot=((1, 3),))
+    assert found.scale[1:].tolist() == [1.0, 0.0]
+    assert found.x[:, 2].abs().max() == 0

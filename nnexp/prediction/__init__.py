@@ -1,0 +1,1 @@
+"""Predictions of trained networks: for files of any length, evaluated, and networks exported."""
