@@ -44,7 +44,8 @@ def write(path: Path, rows: pd.DataFrame) -> None:
         case ".feather":
             pyarrow.feather.write_feather(table, path)
         case ".jsonl":
-            path.write_text("".join(f"{row.dropna().to_json()}\n" for _, row in days.iterrows()))
+            objects = [row.dropna().to_json() for _, row in days.iterrows()]
+            path.write_text("\n".join(objects), encoding="utf-8")
         case ".arff":
             lines = ["@relation t", "@attribute size numeric"]
             lines += ["@attribute colour {red,green,blue}", "@attribute count numeric"]
