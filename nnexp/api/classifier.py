@@ -316,7 +316,7 @@ def _written(X: NDArray[np.float64], y: NDArray[Any], names: tuple[str, ...], fo
     from nnexp.data.sources.arrays import Arrays
     from nnexp.data.sources.frames import Columns, labels_of
 
-    arrays = Arrays(X, labels_of(y), Columns(names, (None,) * len(names)))
+    arrays = Arrays(X, labels_of(y), Columns.of_numbers(names))
     with one_line_errors():
         return str(write_once(arrays, folder))
 

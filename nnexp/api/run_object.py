@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnexp.api.reports import Report, report_of
-from nnexp.api.user_data import recorded_arrays
+from nnexp.api.user_data import recorded_classes
 from nnexp.data.readers.frames import table_of_frame
 from nnexp.data.sources.frames import is_frame
 from nnexp.errors import NnexpError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from nnexp.data.sources.arrays import Arrays
     from nnexp.runs.checkpoints import TrainedNetwork
 
 # --------------------------------------------------------------------------------------------------
@@ -191,14 +190,14 @@ class Run:
     def classes(self) -> NDArray[Any]:
         """The classes [C] in the order of ``predict_proba``, as the labels of the data had them.
 
-        They are text for data sets that do not come from arrays.
+        They are text for data sets that were not passed as ``data``.
 
         Raises:
-            DataError: the run left no network, or its arrays are gone.
+            DataError: the run left no network, or its data are gone.
         """
-        if self._arrays is None:
-            return np.array(self._trained.class_names)
-        return self._arrays.labels(str(self.folder)).classes
+        names = self._trained.class_names
+        found = recorded_classes(self.config, self.folder, names)
+        return np.array(names) if found is None else found
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -208,27 +207,23 @@ class Run:
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Return the probabilities [B, C] of the classes for features [B, D], not scaled.
 
-        Of a run that was trained on a table, X is a DataFrame with its columns, in any order and
-        among others, as ``nnexp predict`` takes them from a file: a missing value becomes what the
-        training rows said, a category that they did not have is none of the known ones.
+        Of a run that was trained on a table or a DataFrame, X is a DataFrame with its columns, in
+        any order and among others, as ``nnexp predict`` takes them from a file: a missing value
+        becomes what the training rows said, a category that they did not have is none of the known
+        ones.
 
         Args:
-            X: an array, a tensor or a list of rows, or a DataFrame with the columns of the data,
-                text columns included.
+            X: a DataFrame with the columns of the data, text columns included, or the features as
+                an array, a tensor or a list of rows.
 
         Raises:
             DataError: a column that is lacking; a value that is not finite or of another type, by
                 its row and column; where the run was not trained on a table also one that is
-                missing or of no known category; another shape; or a run that left no network.
+                missing; another shape; or a run that left no network.
         """
         network = self._trained
         if network.encoder is not None and is_frame(X):
             return network.probabilities_of(table_of_frame(X)).numpy()
-        columns = None if self._arrays is None else self._arrays.columns
-        if columns is not None and not columns.are_numbers:
-            width = len(network.feature_names)
-            is_encoded = not hasattr(X, "columns") and np.shape(X)[1:] == (width,)
-            X = X if is_encoded else columns.encode(X)
         return network.probabilities(X).numpy()
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -275,14 +270,12 @@ class Run:
 
     @functools.cached_property
     def _trained(self) -> TrainedNetwork:
+        from nnexp.prediction.array_columns import with_columns
         from nnexp.runs.checkpoints import load_network
 
         best, last = (self.folder / "checkpoints" / name for name in _CHECKPOINTS)
-        return load_network(best if best.exists() or not last.exists() else last)
-
-    @functools.cached_property
-    def _arrays(self) -> Arrays | None:
-        return recorded_arrays(self.config, self.folder)
+        network = load_network(best if best.exists() or not last.exists() else last)
+        return with_columns(network, self.config, self.folder)
 
 
 def row_of(run: Run, overrides: dict[str, Any] | None = None) -> dict[str, Any]:

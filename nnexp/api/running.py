@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from nnexp.api.run_object import Run
-    from nnexp.config.schema import Config
-    from nnexp.data.sources.arrays import Arrays
+    from nnexp.api.user_data import UserData
+    from nnexp.config.schema import Config, DatasetConfig
 
 _DIR = "hydra.run.dir"
-_UNWRITTEN = Path("data.npz")  # stands for the file of arrays until the run has a folder
 
 _turn = threading.RLock()  # threads of torch, Hydra's singletons and loggers are the process's
 
@@ -40,8 +39,10 @@ def run(
 
     Args:
         overrides: as on the command line: ``"+experiment=deep_adam"``, ``"optimizer=sgd"``.
-        data: in place of a data set of nnexp, ``(X, y)`` or a DataFrame. X [rows, features] holds
-            finite numbers, as a DataFrame also text; y [rows] integers, booleans or text.
+        data: in place of a data set of nnexp, ``(X, y)`` or a DataFrame. X is an array
+            [rows, features] of finite numbers, or a DataFrame, which is read as a table in a file
+            is (``dataset=table``, whose options it takes); y [rows] holds integers, booleans or
+            text.
         target: the column of a DataFrame that holds the labels.
         test: official test rows in the form of ``data``. None: they are drawn.
         folder: of the run's files. None: ``outputs/<date>/<time>``.
@@ -60,18 +61,18 @@ def run(
     prepare()  # before torch is loaded
     from nnexp.api.errors import one_line_errors
     from nnexp.api.overrides import overrides_of, quoted
-    from nnexp.api.user_data import arrays_of
+    from nnexp.api.user_data import user_data
 
     given = overrides_of(overrides, settings, sweep=False)
     if folder is not None:
         given.append(f"{_DIR}={quoted(str(folder))}")
-    arrays = None
+    own = None
     if data is not None:
-        arrays = arrays_of(data, target, test)
+        own = user_data(data, target, test)
     else:
         refuse_without_data(target=target, test=test)
     with _turn, _random_kept(), one_line_errors():
-        return _run(given, arrays, progress=progress)
+        return _run(given, own, progress=progress)
 
 
 def refuse_without_data(**given: Any) -> None:
@@ -93,24 +94,35 @@ def _random_kept() -> Iterator[None]:
         random.setstate(state)
 
 
-def _run(given: list[str], arrays: Arrays | None, *, progress: bool) -> Run:
+def _run(given: list[str], own: UserData | None, *, progress: bool) -> Run:
     from nnexp.api.composition import composed, hydra_config
     from nnexp.api.run_object import Run
-    from nnexp.api.user_data import dataset_overrides, refuse_dataset, write_once
 
-    if arrays is None:
-        tree = composed(given)
-    else:
-        refuse_dataset(given)
-        tree = composed([*dataset_overrides(_UNWRITTEN), *given])
+    tree = composed(given if own is None else [*own.overrides(given), *given])
     with hydra_config(tree):
-        _typed(tree, given)  # before there is a folder
+        config = _typed(tree, given)  # before there is a folder
+    if own is not None:
+        own.check(config.dataset)
     with _claimed(tree) as place:
-        if arrays is not None:
-            path = write_once(arrays, place)
-            tree = _same_moment(tree, composed([*dataset_overrides(path), *given]))
+        if own is not None:
+            own.write(place)
+            tree = _same_moment(tree, composed([*own.overrides(given, place), *given]))
         _train(tree, place, progress=progress)
     return Run(place)
+
+
+def dataset_config(given: Sequence[str]) -> DatasetConfig:
+    """Return what overrides say of the data set.
+
+    Raises:
+        ConfigError: an override that does not fit.
+    """
+    from nnexp.api.composition import composed, hydra_config
+
+    with _turn, _random_kept():
+        tree = composed(given)
+        with hydra_config(tree):
+            return _typed(tree, given).dataset
 
 
 def _typed(tree: DictConfig, overrides: Sequence[str]) -> Config:

@@ -19,7 +19,7 @@ from nnexp.errors import ConfigError, NnexpError
 
 if TYPE_CHECKING:
     from nnexp.api.sweep_object import Sweep
-    from nnexp.data.sources.arrays import Arrays
+    from nnexp.api.user_data import UserData
 
 _DIR = "hydra.sweep.dir"
 _ROOT = "multirun"
@@ -62,30 +62,59 @@ def sweep(
     from nnexp.api.errors import one_line_errors
     from nnexp.api.overrides import overrides_of
     from nnexp.api.running import refuse_without_data
-    from nnexp.api.user_data import arrays_of, refuse_dataset
+    from nnexp.api.user_data import user_data
 
     given = overrides_of(overrides, settings, sweep=True)
-    arrays = None
+    own = None
     if data is not None:
-        refuse_dataset(given)
-        arrays = arrays_of(data, target, test)
+        own = user_data(data, target, test)
     else:
         refuse_without_data(target=target, test=test)
+    if own is not None:
+        with one_line_errors():
+            _check(own, given)
     with one_line_errors(), _place(folder, given) as place:
-        return _swept(given, arrays, place, progress=progress)
+        return _swept(given, own, place, progress=progress)
 
 
-def _swept(given: list[str], arrays: Arrays | None, place: Path, *, progress: bool) -> Sweep:
+def _check(own: UserData, given: Sequence[str]) -> None:
+    """Raise an error of the data before there is a folder, where all runs read them alike."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    from nnexp.api.running import dataset_config
+    from nnexp.api.user_data import UserArrays
+    from nnexp.config.overrides_text import mended
+
+    texts = own.overrides(given)
+    if isinstance(own, UserArrays):  # they have no options
+        return
+    for text in given:
+        key = text.lstrip("+").partition("=")[0]
+        if key == "experiment":  # it may say anything
+            return
+        if key == "task" or key.startswith("dataset."):
+            try:
+                override = OverridesParser.create().parse_override(mended(text))
+            except HydraException:  # which the program reports
+                return
+            if override.is_sweep_override():
+                return
+            texts.append(text)
+    own.check(dataset_config(texts))
+
+
+def _swept(given: list[str], own: UserData | None, place: Path, *, progress: bool) -> Sweep:
     from nnexp.api.overrides import quoted
     from nnexp.api.sweep_object import Sweep, run_folders
-    from nnexp.api.user_data import dataset_overrides, file_name, write_once
 
     before = _results(place)
     made = []
-    if arrays is not None:
-        path = place.absolute() / file_name(arrays)
-        made = [] if path.exists() else [path]
-        given = [*dataset_overrides(write_once(arrays, place)), *given]
+    if own is not None:
+        paths = [place.absolute() / name for name in own.file_names()]
+        made = [path for path in paths if not path.exists()]
+        own.write(place)
+        given = [*own.overrides(given, place), *given]
     try:
         problem = _trained([*given, f"{_DIR}={quoted(str(place))}"], place, progress=progress)
         trained = [run for run, stamp in _results(place).items() if before.get(run) != stamp]

@@ -202,6 +202,7 @@ def arranged(arguments: Sequence[str]) -> list[str]:
 
     argparse stumbles over ``seed=1 -m lr=0.1``, overrides on both sides of a flag. The defaults
     list names ``experiment`` and ``debug`` (as null), so Hydra wants no plus sign, and no null.
+    The keys of ``dataset.columns`` are a table's, so that Hydra does not know them.
     """
     flags: list[str] = []
     overrides: list[str] = []
@@ -211,6 +212,7 @@ def arranged(arguments: Sequence[str]) -> list[str]:
             flags.append(argument)
         elif not re.fullmatch(r"\+*(experiment|debug)=null", argument):
             argument = re.sub(r"^\+(experiment|debug)=", r"\1=", argument)
+            argument = re.sub(r"^\+*(?=dataset\.columns[.=])", "++", argument)
             argument = re.sub(r"^\+*imports=([^\[].*)$", r"imports=[\1]", argument)
             overrides.append(mended(argument))
     return flags + overrides

@@ -37,10 +37,15 @@ def read_table(config: TableConfig) -> Table:
     table = read_table_file(config.path, drop=drop)
     if config.test_path is None:
         return table
-    return _joined(table, read_table_file(config.test_path, option="test_path", drop=drop))
+    return with_test_rows(table, read_table_file(config.test_path, option="test_path", drop=drop))
 
 
-def _joined(table: Table, test: Table) -> Table:
+def with_test_rows(table: Table, test: Table) -> Table:
+    """Return a table followed by the rows of another one, which are official test rows.
+
+    Raises:
+        DataError: the columns of the other one are not those of the first.
+    """
     order = list(range(len(table.columns)))
     if len(test.columns) != len(order):
         raise DataError(
@@ -70,4 +75,5 @@ def _joined(table: Table, test: Table) -> Table:
         test_path=test.path,
         first_test_row=count,
         notes=table.notes,
+        categorical=table.categorical,
     )

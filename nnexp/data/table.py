@@ -174,6 +174,7 @@ class Table:
     separator: str = ""  # between cells, of text
     notes: tuple[str, ...] = ()  # what was guessed or changed, for the data card
     first_row: int = 0  # in the file, of a table that is a block of it
+    categorical: frozenset[int] = frozenset()  # columns that the data declare to be categories
 
     def title(self, column: int) -> str:
         """Return the name of a column or, where it has none, its number from 0."""

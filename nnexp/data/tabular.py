@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,40 @@ def source_of_table(table: Table, config: ColumnsConfig) -> Source:
         ConfigError: an option that does not fit the table.
         DataError: naming the file and, where there is one, line and column.
     """
+    found = understood(table, config)
+    encoder = found.encoder
+    _tell(found.card, table, config)
+    return Source(
+        name=config.name or Path(table.path).name.split(".")[0],
+        x=_encoded(table, encoder),
+        y=found.y,
+        class_names=found.class_names,
+        feature_names=encoder.feature_names,
+        one_hot=encoder.one_hot,
+        fill=config.impute_numeric,
+        val=found.val,
+        test=found.test,
+        encoder=encoder,
+        groups=found.groups,
+        card=found.card,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Understood:
+    """All that is found out of a table before its features are computed."""
+
+    y: Indices  # [M], from 0 to C - 1
+    class_names: tuple[str, ...]
+    val: Indices | None
+    test: Indices | None
+    groups: Indices | None
+    encoder: Encoder
+    card: DataCard
+
+
+def understood(table: Table, config: ColumnsConfig) -> Understood:
+    """Find out what a table holds. Raises as ``source_of_table``."""
     roles = declared_roles(table, config)
     target = roles.index("target")
     y, class_names = read_labels(table, target, config)
@@ -78,22 +113,7 @@ def source_of_table(table: Table, config: ColumnsConfig) -> Source:
             f"{table.path}: {width} columns after one-hot encoding, times {table.num_rows} rows, "
             "are too many; leave columns out with dataset.drop"
         )
-    card = _card(table, findings)
-    _tell(card, table, config)
-    return Source(
-        name=config.name or Path(table.path).name.split(".")[0],
-        x=_encoded(table, encoder),
-        y=y,
-        class_names=class_names,
-        feature_names=encoder.feature_names,
-        one_hot=encoder.one_hot,
-        fill=config.impute_numeric,
-        val=val,
-        test=test,
-        encoder=encoder,
-        groups=groups,
-        card=card,
-    )
+    return Understood(y, class_names, val, test, groups, encoder, _card(table, findings))
 
 
 def card_of(config: TableConfig) -> DataCard:
@@ -191,6 +211,9 @@ def declared_roles(table: Table, config: ColumnsConfig) -> list[str]:
                     f"dataset.{option}={reference}: this column is dataset.{roles[column]} already"
                 )
             roles[column] = role
+    for column in table.categorical:
+        if roles[column] == "found":
+            roles[column] = "categorical"
     for column, role in enumerate(roles):
         cells = table.columns[column]
         if role != "found" or table.names is None or table.names[column]:

@@ -1,4 +1,4 @@
-"""Networks of DataFrames: the columns of their data stand in the run's .npz file."""
+"""Networks of DataFrames whose columns stand in the run's .npz file, as they once did."""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ Axes: ``M`` rows.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from nnexp.data.table import Cells, Table
 from nnexp.errors import DataError
 
 FILE_MAGIC = b"ARROW1"
+
+REMARKS = b"nnexp"
+"""The key of a schema's metadata under which ``table_files`` notes what a DataFrame declares."""
 
 _TURNS = 32  # in which a file is read, some columns in each, so that memory is bounded
 
@@ -49,6 +54,8 @@ def read_arrow(file: Path, path: str, drop: Collection[Any] = ()) -> Table:
 
             schema = opened(None)
             names = named_columns(schema, origin)
+            remarks = _remarks(schema)
+            origin.notes.extend(map(str, remarks.get("notes", [])))
             width = len(names)
             num_rows = opened([0]).num_rows if width else 0
             require_shape(path, names, num_rows, width)
@@ -62,9 +69,20 @@ def read_arrow(file: Path, path: str, drop: Collection[Any] = ()) -> Table:
                 for number in block:
                     name = names[number]
                     columns[number] = cells_of_arrow(found.column(name), name, origin)
-            return origin.table(names, columns, num_rows)
+            table = origin.table(names, columns, num_rows)
+            categorical = [names.index(n) for n in remarks.get("categorical", []) if n in names]
+            return dataclasses.replace(table, categorical=frozenset(categorical))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: damaged Arrow file, {first_line(error)}") from error
+
+
+def _remarks(schema: pa.Schema) -> dict[str, list[str]]:
+    """What ``table_files`` has noted; nothing in a file of another program."""
+    try:
+        found = json.loads((schema.metadata or {}).get(REMARKS, b"{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def table_of_arrow(found: pa.Table, origin: Origin, drop: Collection[Any] = ()) -> Table:

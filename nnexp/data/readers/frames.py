@@ -7,6 +7,7 @@ Axes: ``M`` rows, ``D`` columns.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ def table_of_frame(frame: Any, path: str = "X") -> Table:
     """Return a table in memory as cells.
 
     Columns of arrays without names go by number. Types are treated as those of Arrow
-    (``arrow_cells``); a column of objects may hold numbers, booleans, text or dates.
+    (``arrow_cells``); a column of objects may hold numbers, booleans, text or dates. Columns that
+    the frame declares to be categories are noted as such, whatever the categories are.
 
     Args:
         frame: a DataFrame of pandas or polars, a table of Arrow, a structured array, or an array,
@@ -37,7 +39,7 @@ def table_of_frame(frame: Any, path: str = "X") -> Table:
             (and the row) of what cannot be read.
     """
     origin = Origin(path, way_out="leave it out")
-    library = type(frame).__module__.partition(".")[0]
+    library = library_of(frame)
     kind = type(frame).__name__
     if kind in ("Series", "ChunkedArray", "LazyFrame"):
         hint = {"LazyFrame": "call its collect() first"}.get(kind, "give a table of one column")
@@ -45,16 +47,33 @@ def table_of_frame(frame: Any, path: str = "X") -> Table:
     if library == "pandas":
         return _of_pandas(frame, origin)
     if library == "polars":
-        return table_of_arrow(frame.to_arrow(), origin)
+        frame = frame.to_arrow()
     if isinstance(frame, pa.RecordBatch):
         frame = pa.Table.from_batches([frame])
     if isinstance(frame, pa.Table):
-        return table_of_arrow(frame, origin)
+        table = table_of_arrow(frame, origin)
+        return dataclasses.replace(table, categorical=_dictionaries(frame.schema, table))
     try:
         array = np.asarray(frame)
     except (ValueError, TypeError, RuntimeError) as error:
         raise DataError(f"{path}: cannot be read as a table: {first_line(error)}") from None
     return table_of_array(array, origin)
+
+
+def library_of(frame: Any) -> str:
+    """Return ``pandas``, ``polars`` or ``pyarrow`` for their frames and classes derived from them;
+    else the name of the package that a frame's class comes from."""
+    own = [kind.__module__.partition(".")[0] for kind in type(frame).__mro__]
+    return next((name for name in own if name in ("pandas", "polars", "pyarrow")), own[0])
+
+
+def _dictionaries(schema: pa.Schema, table: Table) -> frozenset[int]:
+    """Categories of polars, and those of pandas in Arrow."""
+    return frozenset(
+        place
+        for place, name in enumerate(table.names or ())
+        if pa.types.is_dictionary(schema.field(name).type)
+    )
 
 
 def _of_pandas(frame: Any, origin: Origin) -> Table:
@@ -64,7 +83,13 @@ def _of_pandas(frame: Any, origin: Origin) -> Table:
     columns = [
         _cells_of_series(frame.iloc[:, number], name, origin) for number, name in enumerate(names)
     ]
-    return origin.table(names, columns, len(frame))
+    categorical = frozenset(
+        number
+        for number, dtype in enumerate(frame.dtypes)
+        if type(dtype).__name__ == "CategoricalDtype"
+    )
+    table = origin.table(names, columns, len(frame))
+    return dataclasses.replace(table, categorical=categorical)
 
 
 def _cells_of_series(series: Any, name: str, origin: Origin) -> Cells:

@@ -19,9 +19,10 @@ from nnexp.data.source import Source, quoted
 from nnexp.data.sources.frames import (
     Columns,
     Labels,
-    columns_of,
     encode_labels,
+    is_frame,
     labels_of,
+    numbers_of,
     shape_of,
 )
 from nnexp.errors import DataError
@@ -31,11 +32,11 @@ _KINDS = "biuf"
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """What an .npz file of a data set holds: features, encoded already, and labels as they are."""
+    """What an .npz file of a data set holds: features, and labels as they are."""
 
     x: NDArray[Any]  # [M, D], finite numbers
     y: NDArray[Any]  # [M], as ``labels_of`` returns them
-    columns: Columns  # from which the features were made
+    columns: Columns  # that the features are, or were made from
     test_x: NDArray[Any] | None = None  # [N, D], official test rows
     test_y: NDArray[Any] | None = None  # [N]
 
@@ -57,22 +58,23 @@ class Arrays:
 
 
 def checked_arrays(given: tuple[Any, Any], test: tuple[Any, Any] | None, what: str) -> Arrays:
-    """Check and encode features and labels, and test rows like them.
+    """Check features and labels, and test rows like them.
 
     Args:
-        given: X, an array or a DataFrame, and y.
+        given: X, an array of numbers, and y.
         what: the name of ``given`` in messages; test rows are called ``test``.
 
     Raises:
         DataError: naming the row and the column of a value that is missing or does not fit, or
             labels that are none.
     """
-    columns = columns_of(given[0], f"{what}: X")
-    x, y = _encoded(*given, columns, what)
+    _rows, width = shape_of(given[0], f"{what}: X")
+    columns = Columns.of_numbers([f"x{i}" for i in range(width)])
+    x, y = _checked_pair(*given, columns, what)
     if test is None:
         arrays = Arrays(x, y, columns)
     else:
-        test_x, test_y = _encoded(*test, columns, "test")
+        test_x, test_y = _checked_pair(*test, columns, "test")
         if (test_y.dtype.kind == "U") != (y.dtype.kind == "U"):
             raise DataError(f"test: y holds {test_y.dtype}, but the labels of {what} are {y.dtype}")
         arrays = Arrays(x, y, columns, test_x, test_y)
@@ -127,16 +129,21 @@ def source_of(name: str, loaded: Any, what: str) -> Source:
     """The rows of a data set of another package.
 
     Args:
-        loaded: ``(X, y)`` or ``(X, y, test_X, test_y)``.
+        loaded: ``(X, y)`` or ``(X, y, test_X, test_y)``. A DataFrame is a table as any file is,
+            with the options of ``ColumnsConfig`` at their defaults.
         what: who returned it, for messages.
 
     Raises:
-        DataError: it is something else, or as ``checked_arrays``.
+        DataError: it is something else, or as ``checked_arrays`` or ``source_of_table``.
     """
     if not isinstance(loaded, tuple) or len(loaded) not in (2, 4):
         shown = f"{len(loaded)} values" if isinstance(loaded, tuple) else type(loaded).__name__
         raise DataError(f"{what} must return (X, y) or (X, y, test_X, test_y), not {shown}")
     test = (loaded[2], loaded[3]) if len(loaded) == 4 else None
+    if is_frame(loaded[0]):
+        from nnexp.data.sources.labelled import source_of_frame
+
+        return source_of_frame(name, (loaded[0], loaded[1]), test, what)
     return _source(name, checked_arrays((loaded[0], loaded[1]), test, what), what)
 
 
@@ -198,12 +205,12 @@ def _columns(found: dict[str, NDArray[Any]], path: Path) -> Columns:
         names = tuple(map(str, found["feature_names"].reshape(-1).tolist()))
     else:
         names = tuple(f"x{i}" for i in range(shape_of(found["x"], f"{path}: x")[1]))
-    return Columns(names, (None,) * len(names))
+    return Columns.of_numbers(names)
 
 
-def _encoded(x: Any, y: Any, columns: Columns, what: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def _checked_pair(x: Any, y: Any, columns: Columns, what: str) -> tuple[NDArray[Any], NDArray[Any]]:
     labels = labels_of(y, f"{what}: y")
-    features = columns.encode(x, f"{what}: X")
+    features = numbers_of(x, columns.names, f"{what}: X")
     if len(features) != len(labels):
         raise DataError(f"{what}: X has {len(features)} rows, but y has {len(labels)}")
     if not len(labels):

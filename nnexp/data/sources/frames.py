@@ -1,4 +1,4 @@
-"""Arrays and DataFrames of users as features and labels."""
+"""Labels of users, and the columns of their arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnexp.data.preprocessing import raw_features
-from nnexp.data.source import Doubles, Indices, codes, in_order, one_hot, printable, quoted
+from nnexp.data.source import Doubles, Indices, printable, quoted
 from nnexp.errors import DataError
 
 # --------------------------------------------------------------------------------------------------
@@ -112,23 +112,27 @@ def _require_whole(labels: NDArray[Any], what: str) -> None:
 
 
 # --------------------------------------------------------------------------------------------------
-# Tables of users as features: arrays as they are, a DataFrame's text columns one-hot encoded.
-#
-# A DataFrame is whatever has ``columns`` and gives a column for a name, so that pandas is not
-# needed.
+# The columns of arrays.
 #
 # Axes: ``M`` rows, ``K`` columns of the table, ``D`` features, at least as many.
 # --------------------------------------------------------------------------------------------------
 
-_MOST_CATEGORIES = 1000
-
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table, and the categories of those that hold text."""
+    """The columns of a table, and the categories of those that held text.
+
+    Arrays have none of text. DataFrames with text were once written as arrays, which runs recorded
+    then still need.
+    """
 
     names: tuple[str, ...]  # [K]
     categories: tuple[tuple[str, ...] | None, ...]  # [K]; None: numbers
+
+    @classmethod
+    def of_numbers(cls, names: Sequence[str]) -> Columns:
+        """Columns that hold numbers alone."""
+        return cls(tuple(names), (None,) * len(names))
 
     @property
     def are_numbers(self) -> bool:
@@ -154,27 +158,6 @@ class Columns:
             start = stop
         return tuple(places)
 
-    def encode(self, table: Any, what: str = "X") -> Doubles:
-        """Return a table of these columns as features [M, D].
-
-        Args:
-            table: a DataFrame with these columns, in any order, or rows of K values.
-
-        Raises:
-            DataError: naming the row and the column of a value that is missing, not finite, of
-                another type or of no known category.
-        """
-        if self.are_numbers:
-            return _numbers(table, self.names, what)
-        columns = _columns_of(table, self.names, what)
-        parts = [
-            _numbers(values.reshape(-1, 1), [name], what)
-            if found is None
-            else _encoded(values, name, found, what)
-            for name, values, found in zip(self.names, columns, self.categories, strict=True)
-        ]
-        return np.concatenate(parts, axis=1)
-
     def to_json(self) -> str:
         """As text, for a file."""
         return json.dumps({"names": self.names, "categories": self.categories})
@@ -190,28 +173,6 @@ class Columns:
 def is_frame(table: Any) -> bool:
     """Return whether a table has columns with names, as a DataFrame has."""
     return hasattr(table, "columns") and hasattr(table, "__getitem__")
-
-
-def columns_of(table: Any, what: str = "X") -> Columns:
-    """Find the columns of a table and what they hold.
-
-    Raises:
-        DataError: no table of rows and columns, a name that two columns have, or a column that is
-            neither numbers nor text.
-    """
-    if not is_frame(table):
-        _rows, width = shape_of(table, what)
-        return Columns(tuple(f"x{i}" for i in range(width)), (None,) * width)
-    names = [str(name) for name in table.columns]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{what}: two columns are named {quoted(twice)}")
-    if not names:
-        raise DataError(f"{what}: has no columns to learn from")
-    found = tuple(
-        _categories(table[key], name, what) for key, name in zip(table.columns, names, strict=True)
-    )
-    return Columns(tuple(names), found)
 
 
 def shape_of(table: Any, what: str) -> tuple[int, int]:
@@ -233,70 +194,15 @@ def shape_of(table: Any, what: str) -> tuple[int, int]:
     return rows, width
 
 
-def _numbers(table: Any, names: Sequence[str], what: str) -> Doubles:
+def numbers_of(table: Any, names: Sequence[str], what: str) -> Doubles:
+    """Return the features [M, D] of a table of numbers, as they are.
+
+    Raises:
+        DataError: naming the row and the column of a value that is missing, not finite or of
+            another type.
+    """
     try:
         features: Doubles = raw_features(table, names, pixels=False).numpy()
     except DataError as error:
         raise DataError(f"{what}: {error}") from None
     return features
-
-
-def _categories(column: Any, name: str, what: str) -> tuple[str, ...] | None:
-    """The categories of a column of text, sorted; None for numbers."""
-    values = np.asarray(column)
-    declared = str(getattr(column, "dtype", "")) == "category"
-    if values.dtype.kind in "mMcV":
-        raise DataError(
-            f"{what}: column {quoted(name)} holds {values.dtype}; turn it into numbers or text, or "
-            "leave it out"
-        )
-    if not declared and values.dtype.kind not in "OUST":
-        return None
-    if not declared and not any(isinstance(value, str) for value in values):
-        return None
-    found = in_order([_text(value, row, name, what, declared) for row, value in enumerate(values)])
-    if len(found) > _MOST_CATEGORIES:
-        raise DataError(
-            f"{what}: column {quoted(name)} has {len(found)} different texts; leave it out"
-        )
-    return tuple(found)
-
-
-def _text(value: object, row: int, name: str, what: str, declared: bool) -> str:
-    if isinstance(value, str):
-        return value
-    is_missing = value is None or value != value or type(value).__name__ == "NAType"
-    if declared and not is_missing:
-        return str(value)
-    problem = "has no value" if is_missing else f"{printable(repr(value))} is no text"
-    beside = "" if is_missing else ", as other values of the column are"
-    raise DataError(f"{what}: row {row}, column {quoted(name)}: {problem}{beside}")
-
-
-def _encoded(values: NDArray[Any], name: str, found: Sequence[str], what: str) -> Doubles:
-    texts = [_text(value, row, name, what, declared=True) for row, value in enumerate(values)]
-    column = codes(texts, found)
-    for row in np.flatnonzero(column < 0)[:1]:
-        shown = ", ".join(map(quoted, found[:5])) + (", ..." if len(found) > 5 else "")
-        raise DataError(
-            f"{what}: row {row}, column {quoted(name)}: {quoted(texts[row])} is none of the "
-            f"categories {shown}"
-        )
-    return one_hot(column, len(found))
-
-
-def _columns_of(table: Any, names: Sequence[str], what: str) -> list[NDArray[Any]]:
-    """The values [M] of each column, by name where the table has names."""
-    if is_frame(table):
-        by_name = {str(key): key for key in table.columns}
-        lacking = next((name for name in names if name not in by_name), None)
-        if lacking is not None:
-            raise DataError(f"{what}: it lacks column {quoted(lacking)}")
-        return [np.asarray(table[by_name[name]]) for name in names]
-    rows = np.array(table, dtype=object)
-    if rows.ndim != 2 or rows.shape[1] != len(names):
-        raise DataError(
-            f"{what}: must be rows of {len(names)} values, {', '.join(names[:5])}, ...; got "
-            f"{list(rows.shape)}"
-        )
-    return list(rows.T)
