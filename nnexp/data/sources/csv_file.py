@@ -27,7 +27,7 @@ from nnexp.data.table import Cells, Texts
 
 _SAMPLE = 2**20  # bytes that the dialect is found out of
 _BLOCK = 2**20  # bytes that a thread parses at once
-_PART = 2**23  # bytes that are text in memory at once
+_PART = 2**22  # bytes that are text in memory at once
 _MOST_TRIES = 6  # columns that turn out to hold texts, one after another
 _NO_DOUBLE = re.compile(r"In CSV column #(\d+): CSV conversion error to double")
 
