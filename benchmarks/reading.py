@@ -1,12 +1,12 @@
-"""Reading a large Parquet file into a table, beside pyarrow's own ``read_table``.
+"""Reading a large file into a table, beside pyarrow's own readers of Parquet and CSV.
 
-    python benchmarks/reading.py [--rows 2000000] [--columns 28] [--rounds 3]
+    python benchmarks/reading.py [--rows 2000000] [--columns 28] [--rounds 3] [--kinds csv]
 
-A file of normal numbers, float32 as it is published for such data or float64, and a column of
-labels is made in a temporary folder. Each side reads it in a process of its own; seconds count from
-the call to its return. Peak memory is that of the process less what it had before the call, in
-multiples of the table in float32: rows x columns x 4 bytes. pyarrow keeps the types of the file,
-nnexp's cells are float64.
+A file of normal numbers and a column of labels is made in a temporary folder: Parquet of float32,
+as it is published for such data, or of float64, and CSV with six decimals. Each side reads it in a
+process of its own; seconds count from the call to its return. Peak memory is that of the process
+less what it had before the call, in multiples of the table in float32: rows x columns x 4 bytes.
+pyarrow keeps the types of the file, nnexp's cells are float64.
 """
 
 from __future__ import annotations
@@ -20,23 +20,30 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 import checkout
 
 _SIDES = ("pyarrow", "nnexp")
-_KINDS = ("float32", "float64")
+_KINDS = ("float32", "float64", "csv")
 
 
 def make(path: Path, rows: int, columns: int, kind: str) -> None:
     """``columns`` - 1 columns of numbers, and one of labels, in pyarrow's default layout."""
     rng = np.random.default_rng(0)
-    table = {f"x{number}": rng.normal(size=rows).astype(kind) for number in range(columns - 1)}
+    dtype = "float64" if kind == "csv" else kind
+    table = {f"x{number}": rng.normal(size=rows).astype(dtype) for number in range(columns - 1)}
     table["label"] = rng.integers(0, 2, rows)
-    pq.write_table(pa.table(table), path)
+    if kind == "csv":
+        rounded = {name: values.round(6) for name, values in table.items()}
+        csv.write_csv(pa.table(rounded), path)
+    else:
+        pq.write_table(pa.table(table), path)
 
 
 def memory() -> int:
@@ -49,8 +56,10 @@ def memory() -> int:
 
 def timed(side: str, path: Path) -> dict[str, float]:
     """Seconds, and the highest memory while reading less that before it, in bytes."""
-    from nnexp.data.readers.formats import read_table_file
+    from nnexp.config.schema import TableConfig
+    from nnexp.data.reading import read_table
 
+    is_csv = path.suffix == ".csv"
     before = highest = memory()
     is_done = threading.Event()
 
@@ -62,7 +71,11 @@ def timed(side: str, path: Path) -> dict[str, float]:
     watcher = threading.Thread(target=watch)
     watcher.start()
     begin = time.perf_counter()
-    table = pq.read_table(path) if side == "pyarrow" else read_table_file(str(path))
+    table: Any
+    if side == "nnexp":
+        table = read_table(TableConfig(path=str(path), target="label"))
+    else:
+        table = csv.read_csv(path) if is_csv else pq.read_table(path)
     seconds = time.perf_counter() - begin
     is_done.set()
     watcher.join()
@@ -77,6 +90,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--columns", type=int, default=28)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kinds", nargs="+", choices=_KINDS, default=_KINDS)
     parser.add_argument("--side", choices=_SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -85,9 +99,9 @@ def main() -> None:
         return
     float32_bytes = given.rows * given.columns * 4
     print(f"{given.rows} rows x {given.columns} columns; medians of {given.rounds}")
-    for kind in _KINDS:
+    for kind in given.kinds:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "table.parquet"
+            path = Path(folder) / ("table.csv" if kind == "csv" else "table.parquet")
             make(path, given.rows, given.columns, kind)
             results: dict[str, list[dict[str, float]]] = {side: [] for side in _SIDES}
             for _ in range(given.rounds):

@@ -22,7 +22,7 @@ _JOINED = (TEXTS["README.md"] + TEXTS["docs/guide.md"]).replace(
 COMMANDS = sorted(
     command
     for command in re.findall(r"^(?:\| `)?nnexp ([^`\n]*=[^`\n]*)", _JOINED, re.MULTILINE)
-    if "--" not in command
+    if "--" not in command and not command.startswith("data ")
 )
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Doubles = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
+_ROWS_AT_ONCE = 1 << 16
 RawTable = Doubles | npt.NDArray[np.uint8]
 
 
@@ -74,7 +75,9 @@ class Source:
         parts = [self.x, self.y, *(rows for rows in (self.val, self.test) if rows is not None)]
         for part in parts:
             little_endian = part.dtype.newbyteorder("<")
-            digest.update(np.ascontiguousarray(part, dtype=little_endian).data)
+            for start in range(0, len(part), _ROWS_AT_ONCE):  # a copy of all would take memory
+                rows = part[start : start + _ROWS_AT_ONCE]
+                digest.update(np.ascontiguousarray(rows, dtype=little_endian).data)
         return digest.hexdigest()
 
 

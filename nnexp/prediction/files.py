@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -50,7 +51,8 @@ def blocks_of(
     if network.text_encoder is not None:
         return line_blocks(path, options, ROWS_AT_ONCE, tell)
     expected = _expected(encoder, keep, target)
-    if path.suffix.lower() == ".npz" or (path.suffix.lower() == ".npy" and path.is_file()):
+    suffix = path.suffix.lower()
+    if suffix == ".npz" or (suffix == ".npy" and network.encoder is None):
         table = _arrays(path, encoder, network.feature_names)
         return in_blocks_of([table], ROWS_AT_ONCE)
     kind = format_of(str(path), option="path") if path.is_file() else SEPARATED
@@ -60,7 +62,22 @@ def blocks_of(
         raise ConfigError(f"{overrides[0]}: is for separated text, which {path} is not")
     if kind == "parquet":
         return in_blocks_of(parquet_blocks(path, expected, ROWS_AT_ONCE, tell), ROWS_AT_ONCE)
-    return in_blocks_of([read_table_file(str(path))], ROWS_AT_ONCE)
+    table = read_table_file(str(path))
+    if kind == "svmlight":
+        table = _with_zeros(table, encoder)
+    return in_blocks_of([table], ROWS_AT_ONCE)
+
+
+def _with_zeros(table: Table, encoder: Encoder) -> Table:
+    """A sparse table with the columns of training that no row of it has: they are 0."""
+    assert table.names is not None
+    names = [column.name for column in encoder.columns if column.name not in table.names]
+    absent = [name for name in names if name.isdecimal()]
+    return dataclasses.replace(
+        table,
+        names=(*table.names, *absent),
+        columns=[*table.columns, *(np.zeros(table.num_rows) for _ in absent)],
+    )
 
 
 def _expected(encoder: Encoder, keep: Collection[str] | None, target: str | None) -> Expected:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from nnexp.config.schema import TableConfig
 from nnexp.data import load_source
-from nnexp.data.sources import csv_quick
+from nnexp.data.sources import csv_file, csv_quick
 from nnexp.data.sources.csv_dialect import read_carefully
 from nnexp.data.sources.csv_quick import read_quickly
 from nnexp.data.table import Table, as_texts
@@ -126,6 +126,19 @@ def test_what_needs_more_care(tmp_path: Path, content: str | bytes) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     assert read_quickly(TableConfig(path=str(path), target="b")) is None
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("text", ["x", '"x, y"', '"two\nlines"'])
+def test_a_file_that_is_read_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, end: str
+) -> None:
+    monkeypatch.setattr(csv_file, "_PART", 300)
+    monkeypatch.setattr(csv_file, "_BLOCK", 100)
+    rows = [f'{i},{i / 8},"{i % 7}",{text if i % 9 == 0 else "z"}' for i in range(200)]
+    path = tmp_path / "t.csv"
+    path.write_text(end.join(['"a","b","c","label"', *rows, "", ""]), encoding="utf-8", newline="")
+    same(TableConfig(path=str(path), target="label"))
 
 
 def test_a_text_far_below_numbers(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from conftest import Once
 from prediction_cases import CLASSES, HEADER, rows, table_of, trained, written
 
 from nnexp.data.blocks import in_blocks_of
+from nnexp.data.encoder import Column, Encoder, label_codes
 from nnexp.data.readers.frames import table_of_frame
 from nnexp.data.table import Moments, Table, Texts
 from nnexp.errors import ConfigError, DataError
@@ -23,7 +24,7 @@ from nnexp.prediction.predict import Outcome, predict
 from nnexp.prediction.predictors import Predictor, choose
 from nnexp.prediction.run_options import text_options
 from nnexp.prediction.scoring import Scores
-from nnexp.runs.trained_network import ROWS_AT_ONCE, TrainedNetwork
+from nnexp.runs.trained_network import ROWS_AT_ONCE, TrainedNetwork, Treatment
 
 pq = pytest.importorskip("pyarrow.parquet")
 
@@ -205,7 +206,7 @@ def test_arrays_are_predicted(tmp_path: Path, predictor: Predictor) -> None:
         blocks_of(tmp_path / "in.npz", arrays, {}, ())
     network = predictor.networks[0]
     with pytest.raises(DataError, match="a table with the columns age, city, joined, score; give"):
-        blocks_of(tmp_path / "in.npy", network, {}, ())
+        blocks_of(tmp_path / "in.npz", network, {}, ())
 
 
 def test_options_of_a_text() -> None:
@@ -284,3 +285,32 @@ def test_blocks_of_parquet_know_their_rows(predictor: Predictor, tmp_path: Path)
     frame.to_parquet(tmp_path / "in.parquet")
     with pytest.raises(DataError, match=f"row {count - 1}, column 'score': inf is not a finite"):
         predicted(predictor, tmp_path / "in.parquet", tmp_path / "out.csv")
+
+
+def test_features_that_no_row_of_a_sparse_file_has_are_zero(tmp_path: Path) -> None:
+    encoder = Encoder(tuple(Column(name, "numeric") for name in ("1", "2", "9")), target="label")
+    zeros = torch.zeros(3, dtype=torch.float64)
+    network = TrainedNetwork(
+        torch.nn.Linear(3, 2).eval(), CLASSES, ("1", "2", "9"), zeros, zeros + 1,
+        encoder=encoder, fill=zeros,
+    )  # fmt: skip
+    (tmp_path / "new.svm").write_text("1 1:0.5 2:3\n0 2:4\n")
+    (block,) = blocks_of(tmp_path / "new.svm", network, {}, ())
+    assert network.features_of(block, Treatment()).tolist() == [[0.5, 3, 0], [0, 4, 0]]
+    labels = encoder.labels(block)
+    assert labels is not None
+    assert label_codes(labels, ("0", "1")).tolist() == [1, 0]
+
+
+def test_a_table_in_an_array_goes_by_number(tmp_path: Path) -> None:
+    columns = (Column("column 0", "numeric", number=0), Column("column 2", "numeric", number=2))
+    encoder = Encoder(columns, target="column 1", target_number=1)
+    zeros = torch.zeros(2, dtype=torch.float64)
+    network = TrainedNetwork(
+        torch.nn.Linear(2, 2).eval(), CLASSES, encoder.feature_names, zeros, zeros + 1,
+        encoder=encoder, fill=zeros,
+    )  # fmt: skip
+    for x in ([[1.0, 7.0, 2.0]], [[1.0, 2.0]]):  # with the labels, and without
+        np.save(tmp_path / "new.npy", np.array(x))
+        (block,) = blocks_of(tmp_path / "new.npy", network, {}, ())
+        assert network.features_of(block, Treatment()).tolist() == [[1.0, 2.0]]
