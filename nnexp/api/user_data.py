@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -83,38 +83,42 @@ class UserTable(UserData):
     test: LabelledTable | None
 
     @cached_property
-    def _files(self) -> dict[str, memoryview]:
-        """Contents by name: the data, and the test rows if there are any."""
+    def _names(self) -> tuple[str, ...]:
+        digests = (hashlib.sha256(content).hexdigest()[:12] for content in self._contents())
+        stems = (_STEM, f"test-{_STEM}")
+        return tuple(f"{stem}{of}{_TABLE}" for stem, of in zip(stems, digests, strict=False))
+
+    def _contents(self) -> Iterator[memoryview]:
+        """Of the file of the data, and of that of the test rows if there are any.
+
+        They are made anew for each use: they are as large as the data, which are here already.
+        """
         from nnexp.data import table_files
 
-        found = {}
-        for rows, stem in ((self.data, _STEM), (self.test, f"test-{_STEM}")):
-            if rows is not None:
-                content = table_files.content_of(rows.table, rows.place, rows.labels)
-                found[f"{stem}{hashlib.sha256(content).hexdigest()[:12]}{_TABLE}"] = content
-        return found
+        for rows in filter(None, (self.data, self.test)):
+            yield table_files.content_of(rows.table, rows.place, rows.labels)
 
     def file_names(self) -> tuple[str, ...]:
         """See ``UserData``."""
-        return tuple(self._files)
+        return self._names
 
     def write(self, folder: Path) -> None:
         """See ``UserData``."""
-        for name, content in self._files.items():
-            path = folder.absolute() / name
-            if not path.exists():
+        paths = [folder.absolute() / name for name in self._names]
+        if not all(path.exists() for path in paths):
+            for path, content in zip(paths, self._contents(), strict=True):
                 write_atomically(path, content)
 
     def overrides(self, given: Sequence[str], folder: Path = _UNWRITTEN) -> list[str]:
         """See ``UserData``."""
         _refuse(given, "dataset", "dataset.path", "dataset.test_path", "dataset.target")
         own = {"dataset.target": self.data.target, "dataset.name": "data"}
-        paths = [str(folder.absolute() / name) for name in self._files]
+        paths = [str(folder.absolute() / name) for name in self._names]
         own |= dict(zip(("dataset.path", "dataset.test_path"), paths, strict=False))
         keys = [_key(text) for text in given]
         return [
             "dataset=table",
-            *(f"{key}={in_hydra(value)}" for key, value in own.items() if key not in keys),
+            *(f"{key}={_literally(value)}" for key, value in own.items() if key not in keys),
         ]
 
     def check(self, config: DatasetConfig) -> None:
@@ -220,6 +224,11 @@ def _file_name(arrays: Arrays) -> str:
             digest.update(f"{array.dtype}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
     return f"{_STEM}{digest.hexdigest()[:12]}{_ARRAYS}"
+
+
+def _literally(text: str) -> str:
+    """As Hydra has it, where OmegaConf is not to look for an interpolation."""
+    return in_hydra(text.replace("${", "\\${"))
 
 
 def _key(override: str) -> str:

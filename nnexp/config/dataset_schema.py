@@ -88,9 +88,9 @@ class UserDataset(DrawnDatasetConfig):
     def load(self) -> Any:
         """Return ``(X, y)``, or with official test rows ``(X, y, test_X, test_y)``.
 
-        X is an array [M, D] of finite numbers, or a DataFrame, whose columns of text are one-hot
-        encoded; y holds M labels, integers, booleans or text. A sweep loads once for all its runs
-        with the same fields.
+        X is an array [M, D] of finite numbers, or a DataFrame, which is read as a table is with
+        the options of ``ColumnsConfig`` at their defaults; y holds M labels, integers, booleans or
+        text. A sweep loads once for all its runs with the same fields.
         """
         raise NotImplementedError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -127,12 +127,6 @@ def in_order(texts: Collection[str]) -> list[str]:
     if all(map(is_number, distinct)):
         return sorted(distinct, key=lambda text: (float(text), text))
     return sorted(distinct)
-
-
-def codes(cells: Sequence[str], categories: Sequence[str]) -> Indices:
-    """The index of each cell in ``categories``, -1 where it is none of them."""
-    index = {category: code for code, category in enumerate(categories)}
-    return np.fromiter((index.get(cell, -1) for cell in cells), np.int64, len(cells))
 
 
 def one_hot(column: Indices, num_categories: int) -> Doubles:
