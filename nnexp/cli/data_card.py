@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("file", metavar="FILE", help="a table of any format")
     parser.add_argument("options", nargs="*", metavar="OPTION=VALUE", help="of dataset=table")
     parser.add_argument("--json", action="store_true", help="as JSON, for programs")
-    parsed = parser.parse_args(arguments)
+    parsed = parser.parse_intermixed_args(arguments)
     with errors_in_one_line():
         config = table_config(parsed.file, parsed.options)
         from nnexp.data.tabular import card_of

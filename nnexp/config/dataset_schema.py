@@ -274,11 +274,11 @@ class ColumnsConfig(DrawnDatasetConfig):
     task: str = choice("auto", TASKS)  # classification: numbers are classes, however many
     split_column: str | None = None  # a column that says train, val or test
     group: str | None = None  # rows with the same value here go to the same part of the split
-    columns: dict[str, str] = field(default_factory=dict)  # roles by column
-    drop: list[str] = field(default_factory=list)  # columns to leave out
-    numeric: list[str] = field(default_factory=list)  # columns of numbers
-    categorical: list[str] = field(default_factory=list)  # columns to one-hot encode
-    date: list[str] = field(default_factory=list)  # columns of dates or times
+    columns: dict[Any, str] = field(default_factory=dict)  # roles by column
+    drop: list[Any] = field(default_factory=list)  # columns to leave out
+    numeric: list[Any] = field(default_factory=list)  # columns of numbers
+    categorical: list[Any] = field(default_factory=list)  # columns to one-hot encode
+    date: list[Any] = field(default_factory=list)  # columns of dates or times
     dates: str = choice("use", ("use", "drop"))  # what becomes of columns of dates
     index_column: str | None = None  # a column that names the rows, which is left out
     decimal: str | None = None  # in numbers; null: found out for each column

@@ -56,6 +56,8 @@ def mended(override: str) -> str:
     be read with quotes either, is returned as it came.
     """
     key, equal, value = override.partition("=")
+    if re.fullmatch(r"[,;|:']", value):
+        return f'{key}="{value}"'
     if not equal or not _ODD.search(value) or set(value) & set("\"'{}\\") or _is_read(override):
         return override
     is_list = value.startswith("[") and value.endswith("]")

@@ -30,8 +30,9 @@ _ENOUGH_CYCLES = 2  # that a column must span before a part that comes round is 
 _MONTHS = {
     name: number
     for number, names in enumerate(
-        "jan january,feb february,mar march,apr april,may,jun june,jul july,aug august,"
-        "sep sept september,oct october,nov november,dec december".split(","),
+        "jan january januar jän jänner,feb february februar,mar march märz mär,apr april,may mai,"
+        "jun june juni,jul july juli,aug august,sep sept september,oct october okt oktober,"
+        "nov november,dec december dez dezember".split(","),
         start=1,
     )
     for name in names.split()
@@ -53,13 +54,22 @@ _DATES = {
     r"(?P<year>\d{4})",
     "year-month": r"(?P<year>\d{4})[-/](?P<month>\d{2})",
     "month year": rf"(?P<name>{_MONTH})\.?[-\s,]*(?P<year>\d{{4}})",
+    "month/year": r"(?P<month>\d{1,2})[/.-](?P<year>\d{4})",
+    "week": r"(?P<year>\d{4})-?W(?P<week>\d{2})(?:-?(?P<weekday>[1-7]))?",
+    "quarter year": r"Q(?P<quarter>[1-4])[-\s/]*(?P<year>\d{4})",
+    "year quarter": r"(?P<year>\d{4})[-\s/]*Q(?P<quarter>[1-4])",
     "compact": r"(?P<year>(?:19|20)\d{2})(?P<month>\d{2})(?P<day>\d{2})",
 }
 _SLASHES = ("dmy", "mdy")  # which of them it is has to be found out
 _READERS = {
     order: re.compile(rf"{_WEEKDAY}{pattern}(?:(?:[T,]|\s)\s*{_TIME})?", re.VERBOSE | re.IGNORECASE)
     for order, pattern in _DATES.items()
-} | {"time": re.compile(_TIME, re.VERBOSE)}
+} | {
+    "time": re.compile(_TIME, re.VERBOSE),
+    "duration": re.compile(
+        r"(?P<first>\d+):(?P<second>[0-5]\d)(?::(?P<third>[0-5]\d)(?P<fraction>[.,]\d+)?)?"
+    ),
+}
 
 
 def seconds_of(text: str, order: str) -> float:
@@ -68,12 +78,35 @@ def seconds_of(text: str, order: str) -> float:
     if found is None:
         return math.nan
     parts = found.groupdict()
-    month = _MONTHS[parts["name"].casefold()] if parts.get("name") else parts.get("month") or 1
+    if order == "duration":
+        return _duration(parts)
     try:
-        day = datetime.date(_full_year(parts.get("year")), int(month), int(parts.get("day") or 1))
-        return (day - _EPOCH).days * _DAY + _of_day(parts)
+        return (_day_of(parts) - _EPOCH).days * _DAY + _of_day(parts)
     except ValueError:  # the 31st of April, 25 o'clock
         return math.nan
+
+
+def _duration(parts: Mapping[str, str | None]) -> float:
+    """Hours, minutes and seconds, or minutes and seconds."""
+    first, second, third = (int(parts[name] or 0) for name in ("first", "second", "third"))
+    if parts["third"] is None:
+        return first * 60.0 + second
+    fraction = float("0" + parts["fraction"].replace(",", ".")) if parts["fraction"] else 0.0
+    return first * 3600.0 + second * 60.0 + third + fraction
+
+
+def _day_of(parts: Mapping[str, str | None]) -> datetime.date:
+    """The day, or the first of a month, a quarter or a week; ValueError if there is none such."""
+    year = _full_year(parts.get("year"))
+    if parts.get("week"):
+        return datetime.date.fromisocalendar(
+            year, int(parts["week"] or 1), int(parts.get("weekday") or 1)
+        )
+    if parts.get("quarter"):
+        return datetime.date(year, 3 * int(parts["quarter"] or 1) - 2, 1)
+    name = parts.get("name")
+    month = _MONTHS[name.casefold()] if name else int(parts.get("month") or 1)
+    return datetime.date(year, month, int(parts.get("day") or 1))
 
 
 _EPOCH = datetime.date(1970, 1, 1)
@@ -135,7 +168,7 @@ def find_date_order(texts: Sequence[str], day_first: bool | None = None) -> Foun
         same = all(seconds_of(text, "dmy") == seconds_of(text, "mdy") for text in texts)
         if day_first is None and "." not in texts[0] and not same:
             ambiguous = texts[0]
-    has_time = order == "time" or any(":" in text for text in texts)
+    has_time = order in ("time", "duration") or any(":" in text for text in texts)
     return FoundOrder(order, has_time, ambiguous)
 
 
@@ -176,6 +209,8 @@ class DateFeatures:
             phases = np.unique(np.mod(known, length)) if name != "year" else known
             if span >= _ENOUGH_CYCLES * length and len(phases) > 1 and (name != "day" or has_time):
                 cycles.append(name)
+        if order == "duration":
+            cycles = []
         if order == "time":
             cycles = ["day"]
         return cls(order, has_time, origin, tuple(cycles))
@@ -202,6 +237,8 @@ class DateFeatures:
 
     def described(self) -> str:
         """For the data card."""
+        if self.order == "duration":
+            return "seconds"
         first = str(np.datetime64(int(self.origin), "s"))
         since = first[11:] if self.order == "time" else first if self.has_time else first[:10]
         cycles = "".join(f", {cycle} as sine and cosine" for cycle in self.cycles)

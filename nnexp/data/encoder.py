@@ -9,6 +9,7 @@ Axes: ``M`` rows, ``D`` features, ``K`` features of one column.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,15 +28,53 @@ from nnexp.errors import DataError, did_you_mean
 # --------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Tokens:
+    """What is declared to be missing, sorted by how it is compared."""
+
+    texts: frozenset[str]
+    numbers: frozenset[float]
+    special: tuple[Any, ...]  # words of YAML, in whatever case
+
+
+@functools.lru_cache(maxsize=32)
+def _tokens(missing: tuple[Any, ...]) -> _Tokens:
+    return _Tokens(
+        frozenset(token for token in missing if isinstance(token, str)) | {""},
+        frozenset(numbers_declared(missing)),
+        tuple(token for token in missing if _is_word(token)),
+    )
+
+
+def _is_word(token: Any) -> bool:
+    if token is None or isinstance(token, bool | float):
+        return True
+    return str(token).strip().casefold() in ("nan", "null", "none", "true", "false")
+
+
 def is_declared(text: str, missing: Sequence[Any]) -> bool:
-    """Return whether a text is declared to be missing, by value or as it was typed."""
-    return any(same_value(text, token) for token in missing)
+    """Return whether a text is declared to be missing, by value or as it was typed.
+
+    An empty cell always is.
+    """
+    tokens = _tokens(tuple(missing))
+    if text in tokens.texts:
+        return True
+    if tokens.numbers and is_number(text) and float(text) in tokens.numbers:
+        return True
+    return any(same_value(text, token) for token in tokens.special)
 
 
 def numbers_declared(missing: Sequence[Any]) -> list[float]:
     """Return the numbers that are declared to be missing."""
     texts = [str(token) for token in missing if not isinstance(token, bool) and token is not None]
     return [float(text) for text in texts if is_number(text)]
+
+
+def without_declared(values: Doubles, missing: Sequence[Any]) -> Doubles:
+    """Return numbers [M] with NaN for those that are declared to be missing."""
+    declared = numbers_declared(missing)
+    return np.where(np.isin(values, declared), np.nan, values) if declared else values
 
 
 # --------------------------------------------------------------------------------------------------
@@ -111,10 +150,10 @@ class Column:
         if isinstance(cells, Moments):
             raise DataError(f"{where(0)}: {quoted(cell_text(cells, 0))} is a date, not a number")
         if isinstance(cells, Texts):
-            return self._of_texts(cells, missing, self.number_format.value, "a number", where)
-        declared = numbers_declared(missing)
-        if declared:
-            cells = np.where(np.isin(cells, declared), np.nan, cells)
+            read = self.number_format.value
+            numbers = self._of_texts(cells, missing, read, "a number", where)
+            return without_declared(numbers, missing)
+        cells = without_declared(cells, missing)
         for row in np.flatnonzero(np.isinf(cells))[:1].tolist():
             raise DataError(f"{where(row)}: {cells[row]:g} is not a finite number")
         return cells

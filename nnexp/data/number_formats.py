@@ -98,6 +98,8 @@ def _is_currency(text: str) -> bool:
 
 def _is_unit(text: str) -> bool:
     """Letters, degrees, per cent, currencies; with digits only as powers (``m2``, ``m/s2``)."""
+    if any(unicodedata.category(char) in ("No", "Nl") and char not in "²³" for char in text):
+        return False  # 4½ is no 4
     if _is_currency(text) or text in ("%", "‰", "°"):
         return True
     return (
@@ -107,9 +109,12 @@ def _is_unit(text: str) -> bool:
 
 
 def _same_unit(unit: str) -> str:
-    """``Years`` and ``year`` are one unit."""
-    folded = unit.casefold().rstrip(".")
-    return folded[:-1] if len(folded) > 3 and folded.endswith("s") else folded
+    """``Years`` and ``year`` are one unit; ``MW`` and ``mW`` are not."""
+    bare = unit.rstrip(".")
+    if len(bare) <= 3:
+        return bare
+    folded = bare.casefold()
+    return folded[:-1] if folded.endswith("s") else folded
 
 
 # --------------------------------------------------------------------------------------------------
@@ -137,20 +142,21 @@ class NumberFormat:
         parts = _take_apart(text)
         if parts is None or (parts.unit and _same_unit(parts.unit) != _same_unit(self.unit)):
             return math.nan
-        if self.unit == "%" and not parts.unit and parts.digits.strip("0.,"):
-            return math.nan  # 0.5 beside 50 %: who knows
+        if self.unit and not parts.unit and parts.digits.strip("0.,"):
+            return math.nan  # 0.5 beside 50 %, 934 beside 20k: who knows
+        if parts.unit and re.match(r"0\d", parts.digits):
+            return math.nan  # 007x names something
         whole, point, fraction = parts.digits.partition(self.decimal)
         if self.thousands:
             grouped = _blanks_alike(whole)
             if self.thousands in grouped:
                 groups = grouped.split(self.thousands)
-                if not _are_groups(groups):
+                if not _are_groups(groups, self.thousands):
                     return math.nan
                 whole = "".join(groups)
-        digits = f"{whole}{'.' if point else ''}{fraction}{parts.exponent}"
-        value = (
-            float(digits) if re.fullmatch(r"(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", digits) else math.nan
-        )
+        if not re.fullmatch(r"\d*", whole + fraction) or not whole + fraction:
+            return math.nan
+        value = float(f"{whole or 0}{'.' if point else ''}{fraction}{parts.exponent}")
         return parts.sign * value if math.isfinite(value) else math.nan
 
     def described(self) -> str:
@@ -241,7 +247,7 @@ def _separators(
         found_decimal = decimal if decimal is not None else ("," if thousands == "." else ".")
         if thousands is None and not blank:
             other = "," if found_decimal == "." else "."
-            found_thousands = other if "thousands" in roles[other] else ""
+            found_thousands = other if roles[other] & {"thousands", "either"} else ""
         return found_decimal, _blanks_alike(found_thousands), False
     if any({"decimal", "thousands"} <= found for found in roles.values()):
         return None
@@ -269,7 +275,7 @@ def _role(text: str, separator: str, other: str) -> str:
     return "either" if is_group else "decimal"
 
 
-def _are_groups(groups: Sequence[str]) -> bool:
+def _are_groups(groups: Sequence[str], separator: str) -> bool:
     """``1``, ``234``, ``567``; India writes ``12``, ``34``, ``567``."""
     first, *others = groups
     if not all(group.isdigit() for group in groups) or not 1 <= len(first) <= 3:
@@ -277,7 +283,7 @@ def _are_groups(groups: Sequence[str]) -> bool:
     return (
         len(others[-1]) == 3
         and len({len(group) for group in others[:-1]} | {3}) <= 2
-        and all(len(group) in (2, 3) for group in others)
+        and all(len(group) == 3 or (len(group) == 2 and separator == ",") for group in others)
     )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from nnexp.config.overrides_text import can_be_key, paste
 from nnexp.data.date_formats import DateFeatures, FoundOrder, find_date_order, seconds_of
-from nnexp.data.encoder import Column, is_declared, numbers_declared
+from nnexp.data.encoder import Column, is_declared, without_declared
 from nnexp.data.number_formats import (
     FoundFormat,
     NumberFormat,
@@ -31,12 +31,15 @@ from nnexp.data.source import Doubles, in_order, is_number, quoted
 from nnexp.data.table import Cells, Moments, Table, Texts, as_texts, cell_text, number_text
 from nnexp.errors import DataError
 
+_LATEST, _EARLIEST = 2.0e11, -5.0e10  # seconds: the years 8307 and 385, beyond all data
 _ENOUGH_ROWS = 20  # from which a column is judged by how often its values repeat
 _MOST_CATEGORIES = 1000  # of a column that is not declared categorical
 _MOSTLY_DISTINCT = 0.5  # a text column with more distinct values than so many a row names rows
 _NEARLY_CONSECUTIVE = 1.1  # whole numbers without a repeat that span no more than so many a row
 _PROSE = 3  # words of a cell, on average, from which a column is text rather than names
+_EXACT_DIGITS = 15  # of a whole number, which float64 always tells from its neighbours
 _ASKED = 20  # distinct numbers beside texts, from which they are no categories
+_MOST_ODD = 10  # texts beside numbers that are named in one message
 _MOST_WORDS = 3  # kinds of texts beside numbers that may be a typing error
 
 
@@ -92,21 +95,21 @@ def find_roles(table: Table, declared: Sequence[str], options: Options) -> list[
         DataError: naming a cell that contradicts what is declared, or a column that may be one
             thing or another, with the option that settles it.
     """
-    options = dataclasses.replace(
-        options, decimal=options.decimal or _decimal_comma(table, declared, options)
-    )
+    comma = _decimal_comma(table, declared, options)
     return [
-        _Understanding(table, place, role, options).finding() for place, role in enumerate(declared)
+        _Understanding(table, place, role, options, comma=comma).finding()
+        for place, role in enumerate(declared)
     ]
 
 
-def _decimal_comma(table: Table, declared: Sequence[str], options: Options) -> str | None:
-    """A comma if a column of the table shows that its numbers have a decimal comma.
+def _decimal_comma(table: Table, declared: Sequence[str], options: Options) -> bool:
+    """Whether a column of the table shows that its numbers have a decimal comma.
 
-    Then a comma that might be either is decimal in the other columns too.
+    Then a comma that might be either is decimal in the other columns too, and a point that might be
+    either stands between thousands.
     """
-    if options.thousands is not None:
-        return None
+    if options.thousands is not None or options.decimal is not None:
+        return False
     for cells, role in zip(table.columns, declared, strict=True):
         if role in ("found", "numeric") and isinstance(cells, Texts):
             known = [text for text in cells.values if not _is_gap(text, options)]
@@ -115,8 +118,8 @@ def _decimal_comma(table: Table, declared: Sequence[str], options: Options) -> s
             found = find_number_format(known, None, None)
             numbers = len(known) - len(found.bad)
             if found.format.decimal == "," and numbers > len(found.bad):
-                return ","
-    return None
+                return True
+    return False
 
 
 def _is_gap(text: str, options: Options) -> bool:
@@ -126,8 +129,11 @@ def _is_gap(text: str, options: Options) -> bool:
 class _Understanding:
     """Of one column."""
 
-    def __init__(self, table: Table, place: int, role: str, options: Options) -> None:
+    def __init__(
+        self, table: Table, place: int, role: str, options: Options, *, comma: bool
+    ) -> None:
         self._table, self._place, self._role, self._options = table, place, role, options
+        self._comma = comma
         self._cells: Cells = table.columns[place]
         self._title = table.title(place)
 
@@ -147,7 +153,7 @@ class _Understanding:
             return self._date(cells.seconds, FoundOrder("", cells.has_time))
         if isinstance(cells, Texts):
             return self._of_texts(cells)
-        return self._numeric(self._without_declared(cells), NumberFormat())
+        return self._numeric(without_declared(cells, self._options.missing), NumberFormat())
 
     def _plain(self, role: str, becomes: str, warning: str = "") -> Finding:
         """A column that becomes no feature."""
@@ -187,22 +193,32 @@ class _Understanding:
             if self._role == "found" and (order := self._compact_dates(given)):
                 return self._date_of(texts, order, words)
             self._require_clear(texts, found)
+            if merged := self._merged_integers(given):
+                return merged
             return self._numeric(self._values(texts, found.format), found.format, words)
         order = find_date_order(given, options.day_first) if found.bad else None
         if order is not None:
             return self._date_of(texts, order, words)
-        self._ask_of_numbers(texts, given, found)
-        self._ask_of_dates(texts, given)
+        if not given:
+            return self._plain("empty", "left out: no values", "has no values; left out")
+        if found.bad:
+            self._ask_of_numbers(texts, given, found)
+            self._ask_of_dates(texts, given)
         return self._categories_or_names(texts, known)
 
     def _number_format(self, given: Sequence[str]) -> FoundFormat:
         plain = [text for text in given if not is_number(text)]
         options = self._options
-        declared = options.thousands is not None or options.decimal is not None
-        if not plain and not declared:
+        if options.thousands is not None or options.decimal is not None:
+            return find_number_format(given, options.decimal, options.thousands)
+        points = [text for text in given if "." in text]
+        grouped = bool(points) and all(map(_is_grouped, points))
+        if not plain and not (grouped and (self._comma or self._table.separator == ";")):
             return FoundFormat(NumberFormat())
-        found = find_number_format(given, options.decimal, options.thousands)
-        if len(plain) <= len(found.bad):
+        found = find_number_format(given, "," if self._comma else None)
+        if not plain and not self._comma and len(points) < len(given):
+            return dataclasses.replace(found, ambiguous=points[0])
+        if found.bad and len(plain) <= len(found.bad):
             return dataclasses.replace(found, format=NumberFormat(), bad=tuple(plain))
         return found
 
@@ -211,11 +227,20 @@ class _Understanding:
         witness = found.ambiguous
         if witness and self._table.separator != ",":
             row = texts.first_row(witness)
+            sign, name = (",", "comma") if "," in witness else (".", "point")
             raise DataError(
                 f"{self._table.where(row, self._place)}: {quoted(witness)} may have a decimal "
-                "comma or a comma between thousands; say so with "
-                f"{paste('dataset.decimal', ',')} or {paste('dataset.thousands', ',')}"
+                f"{name} or a {name} between thousands; say so with "
+                f"{paste('dataset.decimal', sign)} or {paste('dataset.thousands', sign)}"
             )
+
+    def _merged_integers(self, given: Sequence[str]) -> Finding | None:
+        """Integers so long that different ones are one float: the names of something."""
+        long = [text for text in given if len(text) > _EXACT_DIGITS and text.lstrip("+-").isdigit()]
+        if len(set(map(float, long))) == len(long):
+            return None
+        why = f"whole numbers of {max(map(len, long))} digits, which floats do not tell apart"
+        return self._left_out("identifier", why, "categorical")
 
     def _declared_numeric(
         self, texts: Texts, given: Sequence[str], found: FoundFormat, words: Sequence[str]
@@ -245,7 +270,7 @@ class _Understanding:
         num_texts = sum(counts[text] for text in bad)
         num_numbers = sum(counts[text] for text in given) - num_texts
         few = len(bad) <= _MOST_WORDS and len(given) - len(bad) >= _ASKED
-        units = found.alike == len(given) and len(given) >= _ASKED
+        units = found.alike == len(given) >= _ASKED and num_numbers > 0
         if found.contradictory and 2 * found.alike > len(given):
             text = next(text for text in given if "," in text or "." in text)
             raise DataError(
@@ -257,17 +282,21 @@ class _Understanding:
         if num_numbers <= num_texts and not few and not units:
             return
         text = min(bad, key=texts.first_row)
-        declare = paste("dataset.missing", [*self._options.missing, text])
+        odd = sorted(bad, key=texts.first_row)
+        declare = paste("dataset.missing", [*self._options.missing, *odd[:_MOST_ODD]])
+        they = "it means" if len(odd) == 1 else f"all {len(odd)} such texts mean"
+        missing = f"if {they} no value: {declare}; " if len(odd) <= _MOST_ODD else ""
         raise DataError(
             f"{self._table.where(texts.first_row(text), self._place)}: {quoted(text)} is not a "
-            f"number, but {num_numbers} cells of the column are; if it means no value: {declare}; "
-            f"if the column holds categories: {self._declared_as('categorical')}"
-            f"{_units_hint(text, found, self._place, texts, self._table)}"
+            f"number, but {num_numbers} cells of the column are; {missing}"
+            f"if the column holds categories: {self._declared_as('categorical')}; or leave it out: "
+            f"{self._declared_as('drop')}{_units_hint(text, texts, self._table, self._options)}"
         )
 
     def _ask_of_dates(self, texts: Texts, given: Sequence[str]) -> None:
         if len(given) < _ASKED:
             return
+        self._ask_of_styles(texts, given)
         order, bad = _likeliest_order(given)
         if order is None or 10 * len(bad) > len(given):
             return
@@ -277,6 +306,23 @@ class _Understanding:
             f"{len(given) - len(bad)} values of the column are; if it means no value: "
             f"{paste('dataset.missing', [*self._options.missing, bad[0]])}; or leave the column "
             f"out with {self._declared_as('drop')}"
+        )
+
+    def _ask_of_styles(self, texts: Texts, given: Sequence[str]) -> None:
+        """Dates that are written in several ways, of which none fits all."""
+        orders = [find_date_order([text], self._options.day_first) for text in given]
+        known = [order.order for order in orders if order is not None]
+        if 10 * len(known) < 9 * len(given) or len(set(known)) < 2:
+            return
+        one = given[next(i for i, order in enumerate(orders) if order is not None)]
+        other = next(
+            text for text, order in zip(given, orders, strict=True)
+            if order is not None and order.order != known[0]
+        )  # fmt: skip
+        raise DataError(
+            f"{self._table.where(texts.first_row(other), self._place)}: {quoted(other)} and "
+            f"{quoted(one)} are dates in two styles; write all in one, or leave the column out "
+            f"with {self._declared_as('drop')}"
         )
 
     def _categories_or_names(self, texts: Texts, known: Sequence[str]) -> Finding:
@@ -334,11 +380,7 @@ class _Understanding:
         for place, text in enumerate(texts.values):
             if not is_declared(text, self._options.missing):
                 found[place] = number_format.value(text)
-        return found[texts.codes]
-
-    def _without_declared(self, values: Doubles) -> Doubles:
-        declared = numbers_declared(self._options.missing)
-        return np.where(np.isin(values, declared), np.nan, values) if declared else values
+        return without_declared(found, self._options.missing)[texts.codes]
 
     def _numeric(
         self, values: Doubles, number_format: NumberFormat, words: Sequence[str] = ()
@@ -384,7 +426,8 @@ class _Understanding:
             return None
         if not np.array_equal(known, np.floor(known)):
             return None
-        if float(np.ptp(known)) + 1 <= _NEARLY_CONSECUTIVE * distinct:
+        are_years = known.min() >= 1800 and known.max() <= 2100
+        if not are_years and float(np.ptp(known)) + 1 <= _NEARLY_CONSECUTIVE * distinct:
             return self._left_out("identifier", "it counts the rows", "numeric")
         if _is_named_id(self._title):
             return self._left_out("identifier", "a number of its own in every row", "numeric")
@@ -400,10 +443,22 @@ class _Understanding:
 
     def _compact_dates(self, texts: Sequence[str]) -> FoundOrder | None:
         """20240501 in every cell, on more than one day."""
-        if len(texts) < 2 or not all(re.fullmatch(r"(19|20)\d{6}", text) for text in texts):
+        compact = [text for text in texts if re.fullmatch(r"(19|20)\d{6}", text)]
+        if len(compact) < 2 or 10 * len(compact) < 9 * len(texts):
             return None
-        order = find_date_order(texts)
-        return order if order and order.order == "compact" else None
+        order = find_date_order(compact)
+        if order is None or order.order != "compact":
+            return None
+        if len(compact) < len(texts):
+            odd = next(text for text in texts if text not in set(compact))
+            reference = self._table.path
+            raise DataError(
+                f"{reference}: column {quoted(self._title)}: {quoted(odd)} is no date, but "
+                f"{len(compact)} values of the column are, as {compact[0]}; if it means no value: "
+                f"{paste('dataset.missing', [*self._options.missing, odd])}; if the column holds "
+                f"numbers: {self._declared_as('numeric')}"
+            )
+        return order
 
     def _date_of(self, texts: Texts, order: FoundOrder, words: Sequence[str]) -> Finding:
         if order.ambiguous:
@@ -431,6 +486,13 @@ class _Understanding:
             return self._plain("constant", "left out: one value")
         if len(gaps) and self._options.impute_numeric == "error":
             self._refuse_missing(gaps, "impute_numeric", ["mean", "median"])
+        for row in np.flatnonzero((seconds > _LATEST) | (seconds < _EARLIEST))[:1].tolist():
+            cell = cell_text(self._cells, row)
+            raise DataError(
+                f"{self._table.where(row, self._place)}: {quoted(cell)} is too far from other "
+                f"dates to be one; if it means no value: "
+                f"{paste('dataset.missing', [*self._options.missing, cell])}"
+            )
         dates = DateFeatures.fitted(seconds, order.order, order.has_time)
         column = Column(self._title, "date", dates=dates, number=self._number())
         example = cell_text(self._cells, int(np.argmax(~np.isnan(seconds))))
@@ -474,15 +536,20 @@ def _told(words: Sequence[str]) -> str:
     return f"{shown} beside numbers: taken for missing values"
 
 
-def _units_hint(text: str, found: FoundFormat, place: int, texts: Texts, table: Table) -> str:
-    """Where the first row below the header holds units."""
-    first = int(texts.codes[0])
-    if first >= 0 and texts.values[first] == text and not texts.counts()[first] > 1:
-        line = table.line(0) if table.line is not None else None
-        if line is not None:
-            skip = paste("dataset.skip_rows", [line])
-            return f"; if the line is no row but holds units, say: {skip}"
-    return ""
+def _units_hint(text: str, texts: Texts, table: Table, options: Options) -> str:
+    """Where the first row below the header holds units: none of its cells is a number, though the
+    columns hold numbers."""
+    if table.line is None or texts.codes[0] < 0 or texts.values[int(texts.codes[0])] != text:
+        return ""
+    for cells in table.columns:
+        if not isinstance(cells, Texts):
+            return ""
+        numbers = sum(map(is_number, cells.values))
+        first = cells.values[int(cells.codes[0])] if cells.codes[0] >= 0 else ""
+        if 2 * numbers > len(cells.values) and is_number(first):
+            return ""
+    skip = paste("dataset.skip_rows", [table.line(0)])
+    return f"; if the line is no row but holds units, say: {skip}"
 
 
 def _likeliest_order(texts: Sequence[str]) -> tuple[FoundOrder | None, list[str]]:
@@ -498,8 +565,8 @@ def _likeliest_order(texts: Sequence[str]) -> tuple[FoundOrder | None, list[str]
 
 
 def _whole_texts(known: Doubles) -> list[str]:
-    """The texts of whole numbers that might be dates; none if the first is not."""
-    if not 19_000_101 <= known[0] <= 20_991_231:
+    """The texts of whole numbers that might be dates; none if the middle one is not."""
+    if not 19_000_101 <= np.median(known) <= 20_991_231:
         return []
     return [number_text(value) for value in np.unique(known).tolist()]
 
@@ -507,4 +574,11 @@ def _whole_texts(known: Doubles) -> list[str]:
 def _is_named_id(title: str) -> bool:
     words = re.sub(r"([a-z])([A-Z])", r"\1 \2", title)
     parts = re.split(r"[\W_]+", words.casefold())
-    return bool({"id", "ids", "uuid", "guid", "index", "rownames", "rownum", "rowid"} & set(parts))
+    return bool({"id", "ids", "uuid", "guid", "rownames", "rownum", "rowid"} & set(parts)) or [
+        part for part in parts if part
+    ] in (["index"], ["row", "index"])
+
+
+def _is_grouped(text: str) -> bool:
+    """Whether the point of a number may stand between thousands, as in 12.345."""
+    return re.fullmatch(r"[-+]?[1-9]\d{0,2}(\.\d{3})+", text) is not None

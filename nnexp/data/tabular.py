@@ -13,8 +13,9 @@ import numpy as np
 
 from nnexp.config.dataset_schema import ColumnsConfig, OpenMLConfig, TableConfig
 from nnexp.data.card import DataCard
-from nnexp.data.encoder import Encoder, Unseen
+from nnexp.data.encoder import Encoder, Unseen, numbers_declared
 from nnexp.data.labels import read_labels
+from nnexp.data.number_formats import find_number_format
 from nnexp.data.readers.openml import OpenMLQuery, openml_table
 from nnexp.data.reading import read_table
 from nnexp.data.roles import Finding, Options, find_roles
@@ -31,6 +32,7 @@ _PARTS = {
 }  # fmt: skip
 _MOST_NUMBERS = 2**31  # of the encoded table: 8 GiB in float32
 _BY_COLUMN = 2**24  # numbers from which the table is filled and kept column by column
+_MOST_WARNINGS = 20  # of single columns
 _FEATURES = ("found", "numeric", "categorical", "date")
 
 
@@ -123,7 +125,10 @@ def card_of(config: TableConfig) -> DataCard:
         ConfigError, DataError: as ``load_table``.
     """
     table = read_table(config)
-    return _card(table, understand(table, declared_roles(table, config), config))
+    roles = declared_roles(table, config)
+    if config.target:
+        read_labels(table, roles.index("target"), config)
+    return _card(table, understand(table, roles, config))
 
 
 def _card(table: Table, findings: Sequence[Finding]) -> DataCard:
@@ -259,9 +264,14 @@ def _encoded(table: Table, encoder: Encoder) -> Doubles:
 
 def _tell(card: DataCard, table: Table, config: ColumnsConfig) -> None:
     log.info("%s", card.text())
-    for finding in card.findings:
-        if finding.warning:
-            log.warning("%s: column %s: %s", table.path, quoted(finding.name), finding.warning)
+    told = [finding for finding in card.findings if finding.warning]
+    for finding in told[:_MOST_WARNINGS]:
+        log.warning("%s: column %s: %s", table.path, quoted(finding.name), finding.warning)
+    if len(told) > _MOST_WARNINGS:
+        log.warning(
+            "%s: the same or the like of %d more columns (nnexp data %s shows all)",
+            table.path, len(told) - _MOST_WARNINGS, table.path,
+        )  # fmt: skip
     for note in table.notes:
         if note.startswith("a second column"):
             log.warning("%s: %s", table.path, note)
@@ -283,11 +293,20 @@ def _unmatched(table: Table, config: ColumnsConfig) -> list[Any]:
         if not left:
             break
         if isinstance(cells, Texts):
-            left = [t for t in left if not any(same_value(text, t) for text in cells.values)]
+            left = [t for t in left if not _stands_in(cells, t)]
         elif isinstance(cells, np.ndarray):
             gaps = bool(np.isnan(cells).any())
             left = [t for t in left if not (gaps or _holds(cells, t))]
     return left
+
+
+def _stands_in(texts: Texts, token: Any) -> bool:
+    if any(same_value(text, token) for text in texts.values):
+        return True
+    if not numbers_declared([token]):
+        return False
+    read = find_number_format(texts.values).format.value
+    return any(read(text) == float(token) for text in texts.values)
 
 
 def _holds(values: Doubles, token: Any) -> bool:

@@ -64,6 +64,8 @@ def test_a_plain_table(read: Any) -> None:
         '"a","b","label"\n1,"2.5","x"\n3,-4e-1, "y"\n5,6,x\n',
         gzip.compress(PLAIN.encode(), mtime=0),
         PLAIN.encode("utf-8-sig"),
+        "sep=;\n" + PLAIN.replace(",", ";"),
+        PLAIN.replace("x\n", "x,\n").replace("y\n", "y,\n"),
     ],
 )
 def test_ways_to_write_the_same_table(read: Any, content: str | bytes) -> None:

@@ -172,7 +172,8 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
             "a,b,label\n1,2,x\n3,two,y\n5,6,x\n",
             "t.csv: line 3, column 'b': 'two' is not a number, but 2 cells of the column are; if "
             """it means no value: 'dataset.missing=["","?",two]'; if the column holds """
-            "categories: 'dataset.columns={b:categorical}'",
+            "categories: 'dataset.columns={b:categorical}'; or leave it out: "
+            "'dataset.columns={b:drop}'",
         ),
         case(
             "a,b,label\n1,2,x\n3,\0\x1b[31m\x9b\u202e Größe,y\n5,6,x\n",
@@ -188,6 +189,11 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
             f"a,b,label\n1,2,x\n3,{'ab' * 200_000},y\n5,6,x\n",
             f"t.csv: line 3, column 'b': '{'ab' * 40}...' is not a number",
             numeric=["b"],
+        ),
+        case(
+            "a,b,label\n---,---,---\n1,2,x\n3,4,y\n",
+            "t.csv: line 2 is a line between header and rows, no row: 'dataset.skip_rows=[2]' "
+            "leaves it out",
         ),
         case("a,label\n1,\0\n2,\0\n", "t.csv: target 'label' has one class only, '\\x00'"),
         case("a,label\n1,x\n2,x\n", "t.csv: target 'label' has one class only, 'x'"),

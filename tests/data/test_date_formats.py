@@ -31,6 +31,13 @@ COLUMNS = {
     "a time of ISO": (["2024-05-01T13:30:05.25Z"], MAY + 48_605.25),
     "a zone": (["2024-05-01T13:30:00+02:00"], MAY + 41_400),
     "half a day": (["5/1/2024 1:30 PM", "12/31/2024 12:00 am"], MAY + 48_600),
+    "month and year": (["05/2024"], MAY),
+    "weeks of ISO": (["2024-W18"], MAY - 2 * 86_400),
+    "quarters": (["Q2 2024"], MAY - 30 * 86_400),
+    "quarters, year first": (["2024-Q2"], MAY - 30 * 86_400),
+    "months in German": (["1. Mai 2024"], MAY),
+    "minutes and seconds": (["25:10", "39:40"], 1510),
+    "many hours": (["25:27:14.5"], 91_634.5),
     "no date": (["13:30"], 48_600),
 }
 

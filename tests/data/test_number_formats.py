@@ -23,7 +23,7 @@ COLUMNS = {
     "decimal comma": (["0,5", "-0,25", "1e-3"], [0.5, -0.25, 0.001]),
     "minus signs": (["(120)", "\u22125", "-3", "+4"], [-120, -5, -3, 4]),
     "exponents of Fortran": (["1.2D+02", "3d0", "4"], [120, 3, 4]),
-    "units": (["12 kg", "3.5kg", "4"], [12, 3.5, 4]),
+    "units": (["12 kg", "3.5kg", "0"], [12, 3.5, 0]),
     "units in one and many": (["1 year", "2 years"], [1, 2]),
     "degrees": (["20°C", "-3 °C"], [20, -3]),
     "quotes": (['"5"', "'6'"], [5, 6]),
@@ -51,7 +51,7 @@ NO_NUMBERS = {
     "versions": ["1.2.3", "10.4.11"],
     "infinities": ["inf", "nan"],
     "underscores": ["1_000"],
-    "groups of another size": ["1,2345", "1,23,4567,8"],
+    "groups of another size": ["1,2345", "1,23,4567,8", "1.100.217.109.22.3333"],
 }
 
 
@@ -67,6 +67,11 @@ def test_units_that_differ() -> None:
     assert found.bad == ("300 g",)
     assert found.alike == 3
     assert find_number_format(["0.5", "50%", "60%"]).bad == ("0.5",)  # a half, or half a per cent?
+    assert find_number_format(["934", "20k", "9k"]).bad == ("934",)
+    assert find_number_format(["6MW", "7MW", "22mW"]).bad == ("22mW",)
+    assert find_number_format(["94", "25A"]).bad == ("94",)
+    assert find_number_format(["00001x", "00002x"]).bad == ("00001x", "00002x")
+    assert find_number_format(["4½", "5"]).bad == ("4½",)
 
 
 def test_separators_that_contradict_each_other() -> None:
@@ -78,6 +83,8 @@ def test_what_is_declared_goes_before_what_is_found() -> None:
     assert find_number_format(["1,234", "2,345"], decimal=",").format.value("1,234") == 1.234
     assert find_number_format(["1,234"], thousands=",").format.value("1,234") == 1234
     assert find_number_format(["1.234", "2"], thousands=".").format.value("1.234") == 1234
+    assert find_number_format(["43.259", "98.1"], decimal=",").bad == ("98.1",)
+    assert find_number_format(["43.259", "950"], decimal=",").format.value("43.259") == 43259
     found = find_number_format(["1,234", "950"])
     assert (found.ambiguous, found.format.value("1,234")) == ("1,234", 1234)
 

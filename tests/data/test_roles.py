@@ -67,13 +67,64 @@ def test_a_decimal_comma_in_one_column_speaks_for_all(read: Any) -> None:
 
 
 def test_a_comma_that_may_be_either_is_asked_about(read: Any) -> None:
-    columns: Any = {"separator": ";", "b": [f"{1 + i % 23},{100 + i}" for i in range(ROWS)]}
+    columns: Any = {
+        "separator": ";",
+        "b": [f"{1 + i % 23},{100 + i}" for i in range(ROWS)],
+        "noise": [i % 7 for i in range(ROWS)],
+    }
     with pytest.raises(DataError) as caught:
         read(**columns)
     message = str(caught.value)
     assert "line 2, column 'b': '1,100' may have a decimal comma" in message
     assert feature(read(**columns, options={"decimal": ","}), "b")[0] == 1.1
     assert feature(read(**columns, options={"thousands": ","}), "b")[0] == 1100
+
+
+def test_a_point_between_thousands(read: Any) -> None:
+    price = [f"{i % 37},{10 + i}" for i in range(ROWS)]
+    grouped = [f"{10 + i}.{100 + i}" if i % 5 else str(500 + i) for i in range(ROWS)]
+    source = read(separator=";", price=price, people=grouped, noise=[i % 7 for i in range(ROWS)])
+    assert feature(source, "people")[:2] == [500, 11_101]
+    with pytest.raises(DataError, match=r"'11.101' may have a decimal point or a point between"):
+        read(separator=";", people=grouped, noise=[i % 7 for i in range(ROWS)])
+    declared = read(
+        people=[*grouped[1:], "11.101"],
+        noise=[i % 7 for i in range(ROWS)],
+        options={"thousands": "."},
+    )
+    assert feature(declared, "people")[0] == 11_101
+    assert feature(read(people=grouped), "people")[1] == 11.101  # an English file
+
+
+@pytest.mark.parametrize("text", ["-9999,0", "\u22129999", "-9999 kg"])
+def test_a_declared_number_matches_in_any_dress(read: Any, text: str, caplog: Any) -> None:
+    unit = " kg" if "kg" in text else ""
+    rest = ",5" if text.endswith(",0") else ""
+    values = [text if i % 6 == 0 else f"{i % 13}{rest}{unit}" for i in range(ROWS)]
+    with caplog.at_level(logging.WARNING):
+        source = read(separator="\t", v=values, options={"missing": [-9999]})
+    assert np.isnan(feature(source, "v")).sum() == 10
+    assert "no cell is" not in caplog.text
+
+
+def test_an_empty_cell_is_missing_whatever_is_declared(read: Any) -> None:
+    source = read(
+        v=["" if i % 6 == 0 else f"{i % 13}" for i in range(ROWS)], options={"missing": [-1]}
+    )
+    assert np.isnan(feature(source, "v")).sum() == 10
+
+
+def test_one_number_beside_missing_words(read: Any) -> None:
+    source = read(v=["NA" if i % 3 else "1" for i in range(ROWS)])
+    assert role_of(source, "v") == "categorical"
+    assert role_of(read(v=["NA" if i % 3 else "-" for i in range(ROWS)]), "v") == "empty"
+
+
+def test_whole_numbers_too_long_for_floats(read: Any, caplog: Any) -> None:
+    with caplog.at_level(logging.WARNING):
+        source = read(v=[10**18 + i * i for i in range(ROWS)])
+    assert source.feature_names == ("noise",)
+    assert "whole numbers of 19 digits, which floats do not tell apart" in caplog.text
 
 
 @pytest.mark.parametrize("word", ["NA", "n/a", "-", ".", "null", "#N/A", "nan"])
@@ -147,6 +198,21 @@ def test_day_and_month_are_asked_about(read: Any) -> None:
     assert feature(read(**columns, options={"day_first": False}), "day days")[1] == 32
 
 
+def test_a_number_that_is_no_date_among_digits_that_are(read: Any) -> None:
+    days = [f"2024{1 + i % 12:02}{1 + i % 28:02}" for i in range(ROWS)]
+    with pytest.raises(DataError, match="'99991231' is no date, but"):
+        read(day=["99991231", *days[1:]])
+    with pytest.raises(DataError, match="'9999-12-31' is too far from other dates"):
+        read(day=["9999-12-31", *(f"{d[:4]}-{d[4:6]}-{d[6:]}" for d in days[1:])])
+
+
+def test_dates_in_two_styles_are_asked_about(read: Any) -> None:
+    days = [f"2024-{1 + i // 28:02}-{1 + i % 28:02}" for i in range(ROWS)]
+    mixed = [f"{d[8:]}.{d[5:7]}.{d[:4]}" if i % 2 else d for i, d in enumerate(days)]
+    with pytest.raises(DataError, match=r"'02.01.2024' and '2024-01-01' are dates in two styles"):
+        read(day=mixed)
+
+
 def test_a_text_among_dates_is_asked_about(read: Any) -> None:
     days = [f"2024-{1 + i // 28:02}-{1 + i % 28:02}" for i in range(ROWS)]
     with pytest.raises(DataError, match="'later' is no date, but 59 values of the column are"):
@@ -172,6 +238,13 @@ def test_whole_numbers_that_repeat_or_are_spread_are_numbers(read: Any) -> None:
     assert role_of(read(v=[i // 2 for i in range(ROWS)]), "v") == "numeric"
     assert role_of(read(v=[i * i for i in range(ROWS)]), "v") == "numeric"
     assert role_of(read(v=[i / 2 for i in range(ROWS)]), "v") == "numeric"
+
+
+def test_years_and_indices_of_health_are_numbers(read: Any) -> None:
+    assert role_of(read(year=[1950 + i for i in range(ROWS)]), "year") == "numeric"
+    assert role_of(
+        read(**{"Body Mass Index": [i * i for i in range(ROWS)]}), "Body Mass Index"
+    ) == ("numeric")
 
 
 def test_names_of_rows(read: Any) -> None:

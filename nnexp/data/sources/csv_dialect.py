@@ -20,6 +20,7 @@ from nnexp.data.sources.csv_parser import (
     read_rows,
     read_text,
     reader_of,
+    separator_line,
 )
 from nnexp.data.table import Cells, Table, Texts
 from nnexp.errors import ConfigError, DataError
@@ -202,7 +203,7 @@ def read_carefully(config: TableConfig) -> Table:
 
 def separator_of(text: str, config: TableConfig) -> str:
     if config.separator is None:
-        return find_separator(text, config)
+        return separator_line(text) or find_separator(text, config)
     separator = "\t" if config.separator in ("tab", "\\t") else config.separator
     require_separator(text, separator, config)
     return separator

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # The text of a file.
 # --------------------------------------------------------------------------------------------------
 
+_SEPARATOR_LINE = re.compile(r"sep=([^\w\s\"']|\t)[\r\n]", re.IGNORECASE)
 _BEGINNING = 1000  # characters that are looked at for NUL
 
 
@@ -118,6 +120,8 @@ def read_rows(
     if not rows:
         raise DataError(f"{path}: empty, no rows")
     _name_index_column(rows, config)
+    _drop_trailing_cells(rows)
+    _require_no_rule(rows, lines, path)
     _require_rectangle(rows, lines, path, footer_of(config))
     return rows, lines
 
@@ -130,6 +134,24 @@ def quote_hint(text: str, config: TableConfig) -> str:
         escape = paste("dataset.escape", "\\")
         return f" ({escape} takes a backslash before a quote for a quote in a cell)"
     return " (dataset.quote=null takes quotes as they are)"
+
+
+def _drop_trailing_cells(rows: list[list[str]]) -> None:
+    """Rows that end in a separator, below a header that does not."""
+    width = len(rows[0])
+    longer = [row for row in rows[1:] if len(row) == width + 1]
+    if len(longer) == len(rows) - 1 > 0 and not any(row[-1] for row in longer):
+        for row in longer:
+            row.pop()
+
+
+def _require_no_rule(rows: list[list[str]], lines: list[int], path: str) -> None:
+    """A line of dashes below the header, as programs draw it that print tables."""
+    if len(rows) > 1 and all(len(cell) > 2 and not set(cell) - set("-=:+|") for cell in rows[1]):
+        raise DataError(
+            f"{path}: line {lines[1]} is a line between header and rows, no row: "
+            f"{paste('dataset.skip_rows', [lines[1]])} leaves it out"
+        )
 
 
 def _name_index_column(rows: list[list[str]], config: TableConfig) -> None:
@@ -145,6 +167,8 @@ def lines_of(text: str, config: TableConfig) -> Iterator[str]:
     """
     lines: Iterator[str] = io.StringIO(text, newline="")
     skip, footer = config.skip_rows, config.skip_footer
+    if not skip and separator_line(text):
+        skip = 1
     if skip or footer:
         numbered = list(lines)
         last = len(numbered)
@@ -159,6 +183,12 @@ def lines_of(text: str, config: TableConfig) -> Iterator[str]:
     if comment is None:
         return lines
     return ("\n" if line.startswith(comment) else line for line in lines)
+
+
+def separator_line(text: str) -> str | None:
+    """Return the separator that the first line names for Excel, as in ``sep=;``."""
+    found = _SEPARATOR_LINE.match(text)
+    return found[1] if found else None
 
 
 def reader_of(lines: Iterator[str], separator: str, config: TableConfig) -> CSVReader:

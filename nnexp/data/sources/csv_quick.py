@@ -8,6 +8,7 @@ with a fault: it names the line. Where both can read a file they give the same t
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from nnexp.data.sources.csv_file import TextFile, texts_of
 from nnexp.data.table import Cells, Table, join_rows
 from nnexp.errors import ConfigError, DataError
 
+_EXACT_DIGITS = 15  # of a whole number, which float64 always tells from its neighbours
 _SMALL = 2**22  # bytes, up to which the csv module is quick enough
 
 ASCII_COMPATIBLE = frozenset({"utf-8", "ascii", "iso8859-1", "cp1252", "iso8859-15", "cp1250"})
@@ -130,7 +132,7 @@ def _numeric(rows: Sequence[Sequence[str]], dialect: Dialect, config: TableConfi
     body = rows[1:] if dialect.names is not None else rows
     missing = texts_of(config.missing)
     numeric = [
-        all(is_number(cell) or cell in missing for cell in set(cells))
+        all(cell in missing or _is_plain(cell, dialect.separator) for cell in set(cells))
         for cells in zip(*body, strict=True)
     ] or [False] * dialect.width
     names = dialect.names or ("",) * dialect.width
@@ -147,3 +149,10 @@ def _numeric(rows: Sequence[Sequence[str]], dialect: Dialect, config: TableConfi
         if {names[place], str(place), str(place - width)} & as_written:
             numeric[place] = False
     return numeric
+
+
+def _is_plain(cell: str, separator: str) -> bool:
+    """A number of which nothing is lost, and nothing has to be found out, by reading it at once."""
+    if not is_number(cell) or len(cell.lstrip("+-").partition(".")[0]) > _EXACT_DIGITS:
+        return False
+    return separator != ";" or not re.fullmatch(r"[-+]?[1-9]\d{0,2}(\.\d{3})+", cell)
