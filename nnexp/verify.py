@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 from collections import Counter
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parsed = _arguments(arguments)
     signal.signal(signal.SIGTERM, _terminate)
     prepare()
+    # What the data are like was told when the runs were trained.
+    logging.getLogger("nnexp.data").setLevel(logging.ERROR)
     try:
         with errors_in_one_line():
             same = verify(parsed.sweep, parsed.runs, parsed.tolerance, parsed.epochs)

@@ -58,6 +58,8 @@ def mended(override: str) -> str:
     key, equal, value = override.partition("=")
     if re.fullmatch(r"[,;|:']", value):
         return f'{key}="{value}"'
+    if any("\ud800" <= char <= "\udfff" for char in override):  # bytes that are no UTF-8
+        return override
     if not equal or not _ODD.search(value) or set(value) & set("\"'{}\\") or _is_read(override):
         return override
     is_list = value.startswith("[") and value.endswith("]")

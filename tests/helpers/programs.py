@@ -30,11 +30,12 @@ from typing import Any
 
 from warm_start import parsed
 
-# Variables that are read when they are needed, or that scikit-learn sets as it is loaded; of the
-# others, libraries read some as they load.
+# Variables that are read when they are needed, or that scikit-learn, torch.export and polars set as
+# they are loaded; of the others, libraries read some as they load.
 _READ_LATE = {
     "COLUMNS", "FORCE_COLOR", "HYDRA_FULL_ERROR", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK",
     "LINES", "NNEXP_DATA", "NO_COLOR", "PYTEST_CURRENT_TEST", "TERM", "TMPDIR",
+    "TORCHINDUCTOR_CACHE_DIR", "_RJEM_MALLOC_CONF",
 }  # fmt: skip
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of Linux's prctl
 _EXECUTE = inspect.signature(subprocess.Popen._execute_child)

@@ -315,7 +315,7 @@ def test_a_split_that_cannot_be_scaled_fails_its_own_seeds_alone(tmp_path: Path)
 def log_lines(folder: Path) -> list[list[str]]:
     """Of each run, without the time, in any order: what runs share is logged when it is made."""
     logs = [folder / "out" / str(num) / "nnexp.log" for num in range(4)]
-    return [sorted(line.split("]", 1)[1] for line in log.read_text().splitlines()) for log in logs]
+    return [sorted(line.split("]", 1)[-1] for line in log.read_text().splitlines()) for log in logs]
 
 
 def test_runs_of_a_group_have_the_logs_that_they_have_alone(tmp_path: Path) -> None:
