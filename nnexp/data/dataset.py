@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -27,6 +28,8 @@ from nnexp.data.text_encoders import TextEncoder
 if TYPE_CHECKING:
     from nnexp.data.card import DataCard
     from nnexp.data.encoder import Encoder
+
+log = logging.getLogger(__name__)
 
 # --------------------------------------------------------------------------------------------------
 # A data set ready to train on: a table of scaled features and the rows of its splits.
@@ -189,6 +192,8 @@ def split(source: Source, config: DatasetConfig, tables: Tables | None = None) -
     """
     if isinstance(source, CodedSource):
         return source.split(config, {} if tables is None else tables)
+    for level, text in source.notices:
+        log.log(level, "%s", text)
     rows = draw_rows(source, config)
     warn_of_duplicates(source, rows)
     filled = fill_missing(source, rows.train)

@@ -6,17 +6,13 @@ Axes: ``M`` rows, ``C`` classes.
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 
 from nnexp.config.dataset_schema import ColumnsConfig
 from nnexp.data.encoder import is_declared, label_codes
-from nnexp.data.number_formats import looks_missing
 from nnexp.data.source import Indices, in_order, is_number, quoted
 from nnexp.data.table import Table, Texts, as_texts, cell_text
 from nnexp.errors import DataError
-
-log = logging.getLogger(__name__)
 
 _MOST_CLASSES = 100  # whose names are numbers, or fewer than two rows each
 _MOST_FRACTIONS = 30
@@ -42,11 +38,6 @@ def read_labels(
             cell = quoted(cell_text(table.columns[target], row))
             raise DataError(f"{table.where(row, target)}: the label is missing ({cell})")
     names = in_order(stripped)
-    for name in filter(looks_missing, names):
-        log.warning(
-            "%s: target %s: %s is taken for a class; if it means no label: dataset.missing",
-            table.path, quoted(table.title(target)), quoted(name),
-        )  # fmt: skip
     _require_classes(table, target, names, config.task)
     by_text = label_codes(Texts.of(stripped), names)
     return by_text[texts.codes], tuple(names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,13 @@ from nnexp.config.dataset_schema import ColumnsConfig, OpenMLConfig, TableConfig
 from nnexp.data.card import DataCard
 from nnexp.data.encoder import Encoder, Unseen, numbers_declared
 from nnexp.data.labels import read_labels
-from nnexp.data.number_formats import find_number_format
+from nnexp.data.number_formats import find_number_format, looks_missing
 from nnexp.data.readers.openml import OpenMLQuery, openml_table
 from nnexp.data.reading import read_table
 from nnexp.data.roles import Finding, Options, find_roles
 from nnexp.data.source import Doubles, Indices, Source, quoted
 from nnexp.data.table import Table, Texts, as_texts, cell_text, same_value
 from nnexp.errors import ConfigError, DataError
-
-log = logging.getLogger(__name__)
 
 _PARTS = {
     "train": "train", "training": "train",
@@ -69,7 +67,8 @@ def source_of_table(table: Table, config: ColumnsConfig) -> Source:
     """
     found = understood(table, config)
     encoder = found.encoder
-    _tell(found.card, table, config)
+    # Before the table's columns are given up.
+    notices = tuple(_notices(found.card, table, config, found.class_names))
     return Source(
         name=config.name or Path(table.path).name.split(".")[0],
         x=_encoded(table, encoder),
@@ -83,6 +82,7 @@ def source_of_table(table: Table, config: ColumnsConfig) -> Source:
         encoder=encoder,
         groups=found.groups,
         card=found.card,
+        notices=notices,
     )
 
 
@@ -262,24 +262,26 @@ def _encoded(table: Table, encoder: Encoder) -> Doubles:
     return encoder.encode(table, Unseen(), by_column=by_column, consume=True)
 
 
-def _tell(card: DataCard, table: Table, config: ColumnsConfig) -> None:
-    log.info("%s", card.text())
+def _notices(
+    card: DataCard, table: Table, config: ColumnsConfig, class_names: Sequence[str]
+) -> Iterator[tuple[int, str]]:
+    """The data card, and what of it is worth a warning."""
+    yield logging.INFO, card.text()
     told = [finding for finding in card.findings if finding.warning]
-    for finding in told[:_MOST_WARNINGS]:
-        log.warning("%s: column %s: %s", table.path, quoted(finding.name), finding.warning)
+    warnings = [f"column {quoted(found.name)}: {found.warning}" for found in told[:_MOST_WARNINGS]]
     if len(told) > _MOST_WARNINGS:
-        log.warning(
-            "%s: the same or the like of %d more columns (nnexp data %s shows all)",
-            table.path, len(told) - _MOST_WARNINGS, table.path,
-        )  # fmt: skip
-    for note in table.notes:
-        if note.startswith("a second column"):
-            log.warning("%s: %s", table.path, note)
+        more = len(told) - _MOST_WARNINGS
+        warnings.append(f"the like of {more} more columns (nnexp data {table.path} shows all)")
+    warnings += [note for note in table.notes if note.startswith("a second column")]
     for token in _unmatched(table, config):
-        log.warning(
-            "%s: dataset.missing: no cell is %s", table.path,
-            quoted(token) if isinstance(token, str) else "null" if token is None else token,
-        )  # fmt: skip
+        shown = quoted(token) if isinstance(token, str) else "null" if token is None else token
+        warnings.append(f"dataset.missing: no cell is {shown}")
+    for name in filter(looks_missing, class_names):
+        warnings.append(
+            f"{quoted(name)} is taken for a class; if it means no label, name it in dataset.missing"
+        )
+    for warning in warnings:
+        yield logging.WARNING, f"{table.path}: {warning}"
 
 
 def _unmatched(table: Table, config: ColumnsConfig) -> list[Any]:

@@ -100,10 +100,13 @@ def _kind(group: str, options: Mapping[str, Any], choices: Mapping[str, Any]) ->
         for name, kind in kinds.items()
         if {field.name for field in dataclasses.fields(kind)} == set(options)
     }
-    for name, kind in list(fitting.items()):  # csv is table under another name
-        if any(kind is not other and issubclass(kind, other) for other in fitting.values()):
-            del fitting[name]
     named = fitting.get(str(options.get("name")))
+    if named is None:  # csv is table under another name
+        fitting = {
+            name: kind
+            for name, kind in fitting.items()
+            if not any(kind is not other and issubclass(kind, other) for other in fitting.values())
+        }
     if named is None and len(fitting) != 1:
         raise ConfigError(f"{group}: its options are those of none of {', '.join(kinds)}")
     return named or next(iter(fitting.values()))

@@ -207,7 +207,7 @@ def test_an_experiment_without_its_first_line(tmp_path: Path, text: str) -> None
          "optimizer is; begin it with 'defaults: [adagrad]' or"),
         ("dataset", "name: x", "dataset: the file does not say of which kind this dataset is; "
          "begin it with 'defaults: [digits]' or 'defaults: [moons]' or 'defaults: [mnist]' or "
-         "'defaults: [idx]' or "),
+         "'defaults: [image_folder]' or 'defaults: [arrays]' or 'defaults: [table]' or "),
         ("optimizer", "defaults: [sgd]\nlr: fast",
          "optimizer/x.yaml: optimizer.lr=fast: must be a number"),
         ("model", "hidden: [512]", "model/x.yaml: model.hidden: the file does not say of which "

@@ -29,7 +29,10 @@ def read(tmp_path: Path) -> Any:
         path = tmp_path / "table.csv"
         lines = [separator.join(columns), *(separator.join(map(str, row)) for row in rows)]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return load_source(TableConfig(path=str(path), target="label", **options))
+        source = load_source(TableConfig(path=str(path), target="label", **options))
+        for level, text in source.notices:
+            logging.getLogger("notices").log(level, text)
+        return source
 
     return write_and_read
 
@@ -277,8 +280,8 @@ def test_names_that_come_twice(read: Any, tmp_path: Path, caplog: Any) -> None:
         "a,a,b,label\n" + "".join(f"{i / 4},{i / 8},2.{i % 7},{i % 2}\n" for i in range(8))
     )
     with caplog.at_level(logging.WARNING):
-        source = load_source(TableConfig(path=str(path), target="label"))
-    assert source.feature_names == ("a", "a.1", "b")
+        dataset = load(TableConfig(path=str(path), target="label"))
+    assert dataset.feature_names == ("a", "a.1", "b")
     assert "a second column 'a' is called 'a.1' here" in caplog.text
 
 

@@ -45,7 +45,8 @@ def test_result_holds_the_contract(tmp_path: Path) -> None:
     result = strict(text)
     assert " ".join(result) == (
         "schema status error seed arm model optimizer dataset data_card num_parameters epochs "
-        "best_epoch metrics calibration baselines seconds group_size device threads matmul versions config"
+        "best_epoch metrics calibration baselines seconds group_size device threads matmul "
+        "versions config"
     )
     assert result["schema"] == 1
     assert " ".join(result["dataset"]) == (

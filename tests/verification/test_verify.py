@@ -321,7 +321,7 @@ def test_kinds_of_a_group_are_told_apart(sweep: Path) -> None:
     found = recorded_config(run, trained_with)
     assert dataclasses.asdict(found.config) == trained_with
     assert type(found.config.optimizer).__name__ == "AdamW"
-    assert type(found.config.dataset).__name__ == "CSVConfig"
+    assert type(found.config.dataset).__name__ == "TableConfig"
     assert found.cwd is None
     unknown = {**trained_with, "optimizer": {**trained_with["optimizer"], "name": "mine"}}
     with pytest.raises(ConfigError, match="optimizer: its options are those of none of adagrad, "):
