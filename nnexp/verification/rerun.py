@@ -101,7 +101,7 @@ def _kind(group: str, options: Mapping[str, Any], choices: Mapping[str, Any]) ->
         if {field.name for field in dataclasses.fields(kind)} == set(options)
     }
     named = fitting.get(str(options.get("name")))
-    if named is None:  # csv is table under another name
+    if named is None and group == "dataset":  # csv is table under another name
         fitting = {
             name: kind
             for name, kind in fitting.items()
