@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import signal
 import sys
@@ -38,15 +39,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parsed = _arguments(arguments)
     signal.signal(signal.SIGTERM, _terminate)
     prepare()
-    # What the data are like was told when the runs were trained.
-    logging.getLogger("nnexp.data").setLevel(logging.ERROR)
     try:
-        with errors_in_one_line():
+        with errors_in_one_line(), _without_warnings_of_data():
             same = verify(parsed.sweep, parsed.runs, parsed.tolerance, parsed.epochs)
     except _Terminated:
         print("nnexp: terminated", file=sys.stderr)
         sys.exit(143)
     sys.exit(0 if same else 1)
+
+
+@contextlib.contextmanager
+def _without_warnings_of_data() -> Iterator[None]:
+    """What the data are like was told when the runs were trained."""
+    of_data = logging.getLogger("nnexp.data")
+    level = of_data.level
+    of_data.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        of_data.setLevel(level)
 
 
 def verify(folder: Path, count: int | None, tolerance: float, epochs: int = 1) -> bool:
