@@ -362,21 +362,24 @@ class Encoder:
         if name is None:
             return None
         if table.names is not None:
-            if name in table.names:
-                return table.names.index(name)
-            return None
+            return table.places.get(name)
         # Without names: the places of training, the target's left out where the table lacks it.
         if number is None:
             return None
-        places = [c.number for c in self.columns if c.number is not None]
-        has_target = len(table.columns) > max(
-            [*places, -1 if self.target_number is None else self.target_number]
-        )
+        last = max(self._last_number, -1 if self.target_number is None else self.target_number)
+        has_target = len(table.columns) > last
         if self.target_number is not None and not has_target:
             if number == self.target_number:
                 return None
             number -= number > self.target_number
         return number if number < len(table.columns) else None
+
+    @functools.cached_property
+    def _last_number(self) -> int:
+        """The last place of a column without a name."""
+        return max(
+            (column.number for column in self.columns if column.number is not None), default=-1
+        )
 
     def _require_values(self, column: Column, values: Doubles, where: Callable[[int], str]) -> None:
         rule = self.impute_categorical if column.kind == "categorical" else self.impute_numeric

@@ -290,7 +290,7 @@ class _Understanding:
             f"{self._table.where(texts.first_row(text), self._place)}: {quoted(text)} is not a "
             f"number, but {num_numbers} cells of the column are; {missing}"
             f"if the column holds categories: {self._declared_as('categorical')}; or leave it out: "
-            f"{self._declared_as('drop')}{_units_hint(text, texts, self._table, self._options)}"
+            f"{self._declared_as('drop')}{_units_hint(text, texts, self._table)}"
         )
 
     def _ask_of_dates(self, texts: Texts, given: Sequence[str]) -> None:
@@ -536,7 +536,7 @@ def _told(words: Sequence[str]) -> str:
     return f"{shown} beside numbers: taken for missing values"
 
 
-def _units_hint(text: str, texts: Texts, table: Table, options: Options) -> str:
+def _units_hint(text: str, texts: Texts, table: Table) -> str:
     """Where the first row below the header holds units: none of its cells is a number, though the
     columns hold numbers."""
     if table.line is None or texts.codes[0] < 0 or texts.values[int(texts.codes[0])] != text:

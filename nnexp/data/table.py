@@ -9,6 +9,7 @@ Axes: ``M`` rows.
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -175,6 +176,12 @@ class Table:
     notes: tuple[str, ...] = ()  # what was guessed or changed, for the data card
     first_row: int = 0  # in the file, of a table that is a block of it
     categorical: frozenset[int] = frozenset()  # columns that the data declare to be categories
+
+    @functools.cached_property
+    def places(self) -> dict[str, int]:
+        """The column of each name, the first of those that share one."""
+        names = self.names or ()
+        return {name: place for place, name in reversed(list(enumerate(names)))}
 
     def title(self, column: int) -> str:
         """Return the name of a column or, where it has none, its number from 0."""
