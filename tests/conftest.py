@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from nnexp.environment import prepare
@@ -17,6 +18,10 @@ prepare()  # must come before torch
 
 # Each of the programs that are started would compile all that it imports of nnexp.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# The same examples at every run: what fails here fails for everybody.
+hypothesis.settings.register_profile("fixed", derandomize=True)
+hypothesis.settings.load_profile("fixed")
 
 # A shell that starts the tests in the background has SIGINT ignored, in them and in the programs
 # that they start: Ctrl-C would end none of these.

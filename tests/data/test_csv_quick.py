@@ -37,7 +37,7 @@ def cells(table: Table) -> list[list[str]]:
         texts = as_texts(column)
         shown = ["" if code < 0 else texts.values[code] for code in texts.codes.tolist()]
         with contextlib.suppress(ValueError):
-            shown = [str(float(text)) if text not in ("", "?") else "none" for text in shown]
+            shown = [str(float(text) + 0.0) if text not in ("", "?") else "none" for text in shown]
         columns.append(shown)
     return columns
 
