@@ -29,6 +29,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are no part of a test's name: those of packed files hold the time, and xdist refuses
+    to run tests whose names differ from process to process."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_configure() -> None:
     """Without a GPU, kernels are interpreted. Triton wants to know before it is first imported."""
     import torch

@@ -1,16 +1,14 @@
-"""Rows that stand on both sides of a split: what was learnt by heart looks like what was learnt."""
+"""Rows on both sides of a split: with them, memorising scores as well as generalising."""
 
 from __future__ import annotations
 
 import logging
 
 import numpy as np
-import numpy.typing as npt
 
 from nnexp.data.source import Indices, Source
 from nnexp.data.split import Rows
-
-Words = npt.NDArray[np.uint64]
+from nnexp.rng import Bits, mix
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +40,8 @@ def warn_of_duplicates(source: Source, rows: Rows) -> None:
         if source.groups is None and source.test is None:
             hint = "; dataset.group keeps rows that belong together on one side"
         log.warning(
-            "%s: %d of %d %s rows are copies of training rows, label and all, so that learning by "
-            "heart is rewarded%s",
+            "%s: %d of %d %s rows are copies of training rows, label and all, so that memorising "
+            "them is rewarded%s",
             source.name, copies, len(held_out), part, hint,
         )  # fmt: skip
 
@@ -65,9 +63,6 @@ def _keys(source: Source) -> Indices:
     return found.view(np.int64)
 
 
-def _mixed(found: Words, bits: Words) -> Words:
-    """The finisher of SplitMix64, over what was found so far and what comes to it."""
-    mixed = (found ^ bits) + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+def _mixed(found: Bits, bits: Bits) -> Bits:
+    """A hash of what was found so far and of what comes to it."""
+    return mix((found ^ bits) + np.uint64(0x9E3779B97F4A7C15))

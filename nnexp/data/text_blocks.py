@@ -22,9 +22,18 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import pyarrow as pa
 
 from nnexp.data.source import is_number, quoted
-from nnexp.data.sources.csv_parser import cells_of_any_length
+from nnexp.data.sources.csv_parser import (
+    cells_of,
+    cells_of_any_length,
+    kept_lines,
+    problem_of,
+    reader_of,
+    separator_line,
+    unique_names,
+)
 from nnexp.data.table import Cells, Table, Texts
 from nnexp.errors import ConfigError, DataError, did_you_mean
 
@@ -39,6 +48,7 @@ _PACKED: dict[bytes, Any] = {
     b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
+    b"\x28\xb5\x2f\xfd": lambda file: pa.CompressedInputStream(file, "zstd"),
 }
 
 
@@ -74,7 +84,7 @@ class Expected:
 def text_blocks(
     path: Path, options: TextOptions, expected: Expected, num_rows: int, tell: Callable[[int], None]
 ) -> Iterator[Table]:
-    """Read a text, plain or packed with gzip, bzip2 or xz, in blocks of at most ``num_rows`` rows.
+    """Read a text in blocks of at most ``num_rows`` rows; it may be packed as in training.
 
     Args:
         tell: is called with how many bytes of the file have been read.
@@ -85,7 +95,7 @@ def text_blocks(
     """
     with _errors(path, options), path.open("rb") as file:
         numbered = _Lines(_unpacked(file), options)
-        separator = _separator(numbered.sample, options, expected)
+        separator = _separator(numbered, options, expected)
         rows = _rows(numbered, separator, path, options)
         block = _taken(rows, 1)
         if not block:
@@ -155,7 +165,9 @@ class _Lines:
             "utf-8-sig" if options.encoding.lower() in ("utf-8", "utf8") else options.encoding
         )
         self._text = io.TextIOWrapper(file, encoding, newline="")  # closes the file when it goes
-        self._lines = _kept(self._text, options)
+        first = next(self._text, "")
+        self.separator = separator_line(first)  # None: the first line names none
+        self._lines = kept_lines(itertools.chain([first], self._text), options)
         self._ahead: deque[str] = deque()
         count = 0
         for line in self._lines:
@@ -172,65 +184,24 @@ class _Lines:
         return self._ahead.popleft() if self._ahead else next(self._lines)
 
 
-def _kept(text: Iterator[str], options: TextOptions) -> Iterator[str]:
-    skip = options.skip_rows
-    left_out = frozenset(range(1, skip + 1) if isinstance(skip, int) else skip)
-    for number, line in enumerate(_without_footer(text, options.skip_footer), start=1):
-        is_comment = options.comment is not None and line.startswith(options.comment)
-        yield "\n" if is_comment or number in left_out else line
-
-
-def _without_footer(lines: Iterator[str], footer: int) -> Iterator[str]:
-    """All but the last lines that are not empty, and what stands between and behind these."""
-    if not footer:
-        yield from lines
-        return
-    held: deque[str] = deque()
-    full = 0
-    for line in lines:
-        held.append(line)
-        full += bool(line.strip())
-        while full > footer:
-            first = held.popleft()
-            full -= bool(first.strip())
-            yield first
-
-
 # --------------------------------------------------------------------------------------------------
 # Rows: the separator, the header, the cells.
 # --------------------------------------------------------------------------------------------------
 
 
-def _reader(lines: Iterator[str], separator: str, options: TextOptions) -> Any:
-    return csv.reader(
-        lines,
-        delimiter=separator,
-        quotechar=options.quote,
-        escapechar=options.escape,
-        doublequote=True,
-        quoting=csv.QUOTE_NONE if options.quote is None else csv.QUOTE_MINIMAL,
-        skipinitialspace=separator not in " \t",
-        strict=True,
-    )
-
-
-def _cut(cells: list[str], separator: str) -> list[str]:
-    if separator == " ":
-        return [cell for cell in cells if cell]
-    return [cell.strip() for cell in cells]
-
-
-def _separator(sample: Sequence[str], options: TextOptions, expected: Expected) -> str:
+def _separator(lines: _Lines, options: TextOptions, expected: Expected) -> str:
     """The one that is given; else the one that cuts the expected names out of the first line, or
     most of the first lines into cells of the same number."""
     if options.separator is not None:
         return "\t" if options.separator in ("tab", "\\t") else options.separator
+    if lines.separator is not None:
+        return lines.separator
     best, most = ",", (0, 0)
     for separator in SEPARATORS:
         rows: list[list[str]] = []
         with contextlib.suppress(csv.Error):
-            reader = _reader(iter(sample), separator, options)
-            rows.extend(_cut(cells, separator) for cells in reader)
+            reader = reader_of(iter(lines.sample), separator, options)
+            rows.extend(cells_of(cells, separator) for cells in reader)
         if not rows:
             continue
         known = len(set(expected.names or ()) & set(rows[0]))
@@ -250,26 +221,12 @@ def _header(
         # Some names are the expected ones, or none is a number where names are expected.
         known = set(first) & set(expected.names or ())
         has_header = bool(known) or (expected.names is not None and not any(map(is_number, first)))
-    return unique_names(first) if has_header else None
-
-
-def unique_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return names without a repeat: a second ``x`` is ``x.1``, as in training."""
-    taken: set[str] = set(names)
-    seen: set[str] = set()
-    unique = []
-    for name in names:
-        new, number = name, 1
-        while name and (new in seen or (new != name and new in taken)):
-            new, number = f"{name}.{number}", number + 1
-        seen.add(new)
-        unique.append(new)
-    return tuple(unique)
+    return unique_names(first)[0] if has_header else None
 
 
 def _rows(lines: Iterator[str], separator: str, path: Path, options: TextOptions) -> Iterator[Row]:
     """Rows of cells, and the line that each begins on."""
-    reader = _reader(lines, separator, options)
+    reader = reader_of(lines, separator, options)
     begins = 1
     while True:
         try:
@@ -277,12 +234,9 @@ def _rows(lines: Iterator[str], separator: str, path: Path, options: TextOptions
         except StopIteration:
             return
         except csv.Error as error:
-            problem = {
-                "unexpected end of data": "a quoted cell that begins here is never closed",
-                f"'{separator}' expected after '{options.quote}'": "a cell goes on after its quote",
-            }.get(str(error), str(error))
+            problem = problem_of(error, separator, options)
             raise DataError(f"{path}: line {begins}: {problem}") from error
-        row = _cut(cells, separator)
+        row = cells_of(cells, separator)
         if len(row) > 1 or (row and row[0]):
             yield row, begins
         begins = reader.line_num + 1

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from nnexp.data.blocks import in_blocks_of, rows_of
@@ -35,6 +36,11 @@ def read(
 def cells(table: Table) -> list[list[str | None]]:
     columns = map(as_texts, table.columns)
     return [[None if c < 0 else t.values[c] for c in t.codes.tolist()] for t in columns]
+
+
+def zstd(content: bytes) -> bytes:
+    packed: bytes = pa.compress(content, "zstd", asbytes=True)
+    return packed
 
 
 @pytest.fixture
@@ -87,9 +93,16 @@ def test_quotes_comments_and_lines_left_out(path: Path) -> None:
     assert [table.place(row) for row in range(2)] == [f"{path}: line 4", f"{path}: line 6"]
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
 def test_packed_text(path: Path, pack: Callable[[bytes], bytes]) -> None:
     assert cells(read(path, pack(b"width,height\n1,a\n"))[0]) == [["1"], ["a"]]
+
+
+def test_a_first_line_that_names_the_separator(path: Path) -> None:
+    """As in training: Excel writes it."""
+    (table,) = read(path, "sep=;\nwidth;height\n1;a,b\n")
+    assert cells(table) == [["1"], ["a,b"]]
+    assert table.place(0) == f"{path}: line 3"
 
 
 def test_encodings(path: Path) -> None:
@@ -154,4 +167,6 @@ def test_blocks_are_cut_and_joined(size: int) -> None:
 
 
 def test_a_second_column_of_a_name_is_renamed() -> None:
-    assert unique_names(["x", "y", "x", "x.1", "x"]) == ("x", "y", "x.2", "x.1", "x.3")
+    names, renamed = unique_names(["x", "y", "x", "x.1", "x"])
+    assert names == ("x", "y", "x.2", "x.1", "x.3")
+    assert renamed[0] == "a second column 'x' is called 'x.2' here"

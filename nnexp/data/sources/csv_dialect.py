@@ -21,6 +21,7 @@ from nnexp.data.sources.csv_parser import (
     read_text,
     reader_of,
     separator_line,
+    unique_names,
 )
 from nnexp.data.table import Cells, Table, Texts
 from nnexp.errors import ConfigError, DataError
@@ -231,7 +232,7 @@ def dialect_of(
         notes.append(f"line {lines[0]} {found}")
     names = None
     if has_header:
-        names, renamed = _unique(rows[0])
+        names, renamed = unique_names(rows[0])
         notes += renamed
     first_line = lines[0] if names is None else lines[1] if len(lines) > 1 else lines[0] + 1
     return Dialect(separator, names, first_line, len(rows[0]), tuple(notes))
@@ -279,7 +280,7 @@ def order_of_test(
         )
     if names is None:
         return list(range(width))
-    header, line = list(_unique(rows[0])[0]), lines[0]
+    header, line = list(unique_names(rows[0])[0]), lines[0]
     if sorted(header) != sorted(names):
         strange = next((name for name in header if name not in names), header[0])
         raise DataError(
@@ -287,19 +288,3 @@ def order_of_test(
             f"{quoted(strange)}"
         )
     return [header.index(name) for name in names]
-
-
-def _unique(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """Names of columns without a repeat, and what was renamed."""
-    taken, notes = set(names), []
-    seen: set[str] = set()
-    unique = []
-    for name in names:
-        new, number = name, 1
-        while name and (new in seen or (new != name and new in taken)):
-            new, number = f"{name}.{number}", number + 1
-        if new != name:
-            notes.append(f"a second column {quoted(name)} is called {quoted(new)} here")
-        seen.add(new)
-        unique.append(new)
-    return tuple(unique), notes

@@ -22,7 +22,7 @@ from nnexp.config.schema import TableConfig
 from nnexp.data.readers.content import codec_of
 from nnexp.data.source import Doubles
 from nnexp.data.sources.csv_dialect import Dialect, separator_of
-from nnexp.data.sources.csv_parser import cells_of, read_rows, reader_of
+from nnexp.data.sources.csv_parser import cells_of, kept_lines, read_rows, reader_of
 from nnexp.data.table import Cells, Texts
 
 _SAMPLE = 2**20  # bytes that the dialect is found out of
@@ -112,7 +112,8 @@ class TextFile:
         self, dialect: Dialect, numeric: Sequence[bool], hold_lines: bool
     ) -> tuple[list[Cells], int] | list[int]:
         """The columns and how many rows there are, or the columns that are no numbers."""
-        doubles = [_Growing(self._most_rows(dialect)) for _ in numeric]
+        room = self._most_rows(dialect)
+        doubles = [_Growing(room if is_numeric else 0) for is_numeric in numeric]
         texts: list[list[pa.Array]] = [[] for _ in numeric]
         count = 0
         for part, is_first in self._parts(hold_lines):
@@ -210,8 +211,7 @@ class TextFile:
         def line(row: int) -> int:
             with self._stream() as stream:
                 text = io.TextIOWrapper(stream, self._config.encoding, newline="")
-                lines = _skipping(text, self._config)
-                reader = reader_of(lines, separator, self._config)
+                reader = reader_of(kept_lines(text, self._config), separator, self._config)
                 begins, at = 1, -1 if has_header else 0
                 for cells in reader:
                     kept = cells_of(cells, separator)
@@ -223,10 +223,6 @@ class TextFile:
                 return begins
 
         return line
-
-
-def _skipping(lines: Iterator[str], config: TableConfig) -> Iterator[str]:
-    return ("\n" if n < config.skip_rows else line for n, line in enumerate(lines))
 
 
 class _Growing:

@@ -7,16 +7,34 @@ import csv
 import io
 import re
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nnexp.config.overrides_text import paste
 from nnexp.config.schema import TableConfig
 from nnexp.data.readers.content import content_of
+from nnexp.data.source import quoted
 from nnexp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from _csv import Reader as CSVReader
+
+
+class TextFormat(Protocol):
+    """How a text is written: ``TableConfig`` says so for training, other classes for predicting."""
+
+    @property
+    def quote(self) -> str | None: ...
+    @property
+    def escape(self) -> str | None: ...
+    @property
+    def comment(self) -> str | None: ...
+    @property
+    def skip_rows(self) -> Any: ...
+    @property
+    def skip_footer(self) -> int: ...
+
 
 # --------------------------------------------------------------------------------------------------
 # The text of a file.
@@ -111,10 +129,7 @@ def read_rows(
                 lines.append(begins)
             begins = reader.line_num + 1
     except csv.Error as error:
-        problem = {
-            "unexpected end of data": "a quoted cell that begins here is never closed",
-            f"'{separator}' expected after '{config.quote}'": "a cell goes on after its quote",
-        }.get(str(error), str(error))
+        problem = problem_of(error, separator, config)
         hint = quote_hint(text, config)
         raise DataError(f"{path}: line {begins}: {problem}{hint}") from error
     if not rows:
@@ -122,8 +137,34 @@ def read_rows(
     _name_index_column(rows, config)
     _drop_trailing_cells(rows)
     _require_no_rule(rows, lines, path)
-    _require_rectangle(rows, lines, path, footer_of(config))
+    _require_rectangle(rows, lines, path, config.skip_footer)
     return rows, lines
+
+
+def problem_of(error: csv.Error, separator: str, config: TextFormat) -> str:
+    """Return what is wrong with a row that the csv module refuses."""
+    return {
+        "unexpected end of data": "a quoted cell that begins here is never closed",
+        f"'{separator}' expected after '{config.quote}'": "a cell goes on after its quote",
+    }.get(str(error), str(error))
+
+
+def unique_names(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Return names of columns without a repeat, and a sentence on each that was renamed.
+
+    A second ``x`` is ``x.1``. Columns without a name stay so.
+    """
+    taken, seen = set(names), set[str]()
+    unique, renamed = [], []
+    for name in names:
+        new, number = name, 1
+        while name and (new in seen or (new != name and new in taken)):
+            new, number = f"{name}.{number}", number + 1
+        if new != name:
+            renamed.append(f"a second column {quoted(name)} is called {quoted(new)} here")
+        seen.add(new)
+        unique.append(new)
+    return tuple(unique), renamed
 
 
 def quote_hint(text: str, config: TableConfig) -> str:
@@ -160,29 +201,39 @@ def _name_index_column(rows: list[list[str]], config: TableConfig) -> None:
         rows[0].insert(0, "")
 
 
-def lines_of(text: str, config: TableConfig) -> Iterator[str]:
-    """Physical lines; one that is left out is an empty line, so that the others keep their numbers.
+def lines_of(text: str, config: TextFormat) -> Iterator[str]:
+    """Return the physical lines of a text. See ``kept_lines``."""
+    return kept_lines(io.StringIO(text, newline=""), config)
 
-    Comments are left out, and the lines of ``skip_rows`` and ``skip_footer``.
+
+def kept_lines(lines: Iterator[str], config: TextFormat) -> Iterator[str]:
+    """Yield lines; one that is left out is an empty line, so that the others keep their numbers.
+
+    Comments are left out, the lines of ``skip_rows`` and ``skip_footer``, and a first line such as
+    ``sep=;``.
     """
-    lines: Iterator[str] = io.StringIO(text, newline="")
-    skip, footer = config.skip_rows, config.skip_footer
-    if not skip and separator_line(text):
-        skip = 1
-    if skip or footer:
-        numbered = list(lines)
-        last = len(numbered)
-        while last and footer and not numbered[last - 1].strip():
-            last -= 1
-        left_out = set(range(last - footer + 1, last + 1))
-        left_out |= set(skip) if isinstance(skip, list) else set(range(1, skip + 1))
-        lines = iter(
-            "\n" if number in left_out else line for number, line in enumerate(numbered, start=1)
-        )
-    comment = config.comment
-    if comment is None:
-        return lines
-    return ("\n" if line.startswith(comment) else line for line in lines)
+    skip = config.skip_rows
+    left_out = frozenset(range(1, skip + 1) if isinstance(skip, int) else skip)
+    for number, line in enumerate(_without_footer(lines, config.skip_footer), start=1):
+        is_comment = config.comment is not None and line.startswith(config.comment)
+        names_separator = number == 1 and separator_line(line) is not None
+        yield "\n" if number in left_out or is_comment or names_separator else line
+
+
+def _without_footer(lines: Iterator[str], footer: int) -> Iterator[str]:
+    """All but the last lines that are not empty, and what stands between and behind these."""
+    if not footer:
+        yield from lines
+        return
+    held: deque[str] = deque()
+    full = 0
+    for line in lines:
+        held.append(line)
+        full += bool(line.strip())
+        while full > footer:
+            first = held.popleft()
+            full -= bool(first.strip())
+            yield first
 
 
 def separator_line(text: str) -> str | None:
@@ -191,7 +242,7 @@ def separator_line(text: str) -> str | None:
     return found[1] if found else None
 
 
-def reader_of(lines: Iterator[str], separator: str, config: TableConfig) -> CSVReader:
+def reader_of(lines: Iterator[str], separator: str, config: TextFormat) -> CSVReader:
     """Strict, so that a stray quote is an error rather than a cell that swallows lines."""
     return csv.reader(
         lines,
@@ -210,11 +261,6 @@ def cells_of(cells: list[str], separator: str) -> list[str]:
     if separator == " ":
         return [cell for cell in cells if cell]
     return [cell.strip() for cell in cells]
-
-
-def footer_of(config: TableConfig) -> int:
-    """How many lines at the end are left out already."""
-    return config.skip_footer
 
 
 def _require_rectangle(
