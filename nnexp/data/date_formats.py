@@ -86,6 +86,11 @@ def seconds_of(text: str, order: str) -> float:
         return math.nan
 
 
+def all_seconds_of(texts: Sequence[str], order: str) -> Doubles:
+    """Return ``seconds_of`` each text."""
+    return np.fromiter((seconds_of(text, order) for text in texts), np.float64, len(texts))
+
+
 def _duration(parts: Mapping[str, str | None]) -> float:
     """Hours, minutes and seconds, or minutes and seconds."""
     first, second, third = (int(parts[name] or 0) for name in ("first", "second", "third"))

@@ -10,14 +10,14 @@ Axes: ``M`` rows, ``D`` features, ``K`` features of one column.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nnexp.data.date_formats import DateFeatures, seconds_of
+from nnexp.data.date_formats import DateFeatures, all_seconds_of
 from nnexp.data.number_formats import NumberFormat, looks_missing
 from nnexp.data.source import Doubles, Indices, is_number, one_hot, quoted
 from nnexp.data.table import Cells, Moments, Table, Texts, as_texts, cell_text, same_value
@@ -50,6 +50,33 @@ def _is_word(token: Any) -> bool:
     if token is None or isinstance(token, bool | float):
         return True
     return str(token).strip().casefold() in ("nan", "null", "none", "true", "false")
+
+
+def declared_among(texts: Sequence[str], missing: Sequence[Any]) -> NDArray[np.bool_]:
+    """Return for each text [V] whether it ``is_declared``."""
+    tokens = _tokens(tuple(missing))
+    if not tokens.numbers and not tokens.special:
+        found = (text in tokens.texts for text in texts)
+    else:
+        found = (is_declared(text, missing) for text in texts)
+    return np.fromiter(found, bool, len(texts))
+
+
+def read_texts(
+    texts: Texts, missing: Sequence[Any], read: Callable[[Sequence[str]], Doubles]
+) -> tuple[Doubles, list[str]]:
+    """Return a column of text [M] as numbers or moments, and the distinct texts that are neither.
+
+    Args:
+        missing: what is declared to be no value; it becomes NaN, as does what cannot be read.
+        read: reads texts, NaN for what is none.
+    """
+    given = np.flatnonzero(~declared_among(texts.values, missing))
+    values = [texts.values[place] for place in given.tolist()]
+    found = np.full(len(texts.values) + 1, np.nan)  # the last is for nulls, whose code is -1
+    found[given] = read(values)
+    unread = [values[at] for at in np.flatnonzero(np.isnan(found[given])).tolist()]
+    return found[texts.codes], unread
 
 
 def is_declared(text: str, missing: Sequence[Any]) -> bool:
@@ -150,7 +177,7 @@ class Column:
         if isinstance(cells, Moments):
             raise DataError(f"{where(0)}: {quoted(cell_text(cells, 0))} is a date, not a number")
         if isinstance(cells, Texts):
-            read = self.number_format.value
+            read = self.number_format.values
             numbers = self._of_texts(cells, missing, read, "a number", where)
             return without_declared(numbers, missing)
         cells = without_declared(cells, missing)
@@ -168,27 +195,23 @@ class Column:
         if not isinstance(cells, Texts) and order != "compact":
             raise DataError(f"{where(0)}: {cell_text(cells, 0)} is not a date as in training")
         texts = as_texts(cells)
-        return self._of_texts(
-            texts, missing, lambda text: seconds_of(text, order), "a date as in training", where
-        )
+        read = functools.partial(all_seconds_of, order=order)
+        return self._of_texts(texts, missing, read, "a date as in training", where)
 
     def _of_texts(
         self,
         texts: Texts,
         missing: Sequence[Any],
-        value: Callable[[str], float],
+        read: Callable[[Sequence[str]], Doubles],
         wanted: str,
         where: Callable[[int], str],
     ) -> Doubles:
-        found = np.full(len(texts.values) + 1, np.nan)  # the last is for nulls, whose code is -1
-        for place, text in enumerate(texts.values):
-            if is_declared(text, missing):
-                continue
-            found[place] = value(text)
-            if math.isnan(found[place]) and not looks_missing(text):
+        values, unread = read_texts(texts, missing, read)
+        for text in unread:
+            if not looks_missing(text):
                 row = texts.first_row(text)
                 raise DataError(f"{where(row)}: {quoted(text)} is not {wanted}")
-        return found[texts.codes]
+        return values
 
     def _one_hot(self, cells: Cells, missing: Sequence[Any], unseen: Unseen) -> Doubles:
         texts = as_texts(cells)

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nnexp.data.source import is_number
+import numpy as np
+
+from nnexp.data.source import Doubles, is_number, plain_numbers
 
 # --------------------------------------------------------------------------------------------------
 # Words that stand for no value in a column of numbers.
@@ -134,6 +136,13 @@ class NumberFormat:
     def is_plain(self) -> bool:
         """Whether numbers are written as Python writes them."""
         return self == NumberFormat()
+
+    def values(self, texts: Sequence[str]) -> Doubles:
+        """Return the ``value`` of each text."""
+        plain = plain_numbers(texts) if self.is_plain else None
+        if plain is not None:
+            return plain
+        return np.fromiter(map(self.value, texts), np.float64, len(texts))
 
     def value(self, text: str) -> float:
         """Return a finite number, or NaN for a text that is none in this format."""

@@ -10,6 +10,7 @@ Axes: ``M`` rows.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -19,15 +20,21 @@ from typing import Any
 import numpy as np
 
 from nnexp.config.overrides_text import can_be_key, paste
-from nnexp.data.date_formats import DateFeatures, FoundOrder, find_date_order, seconds_of
-from nnexp.data.encoder import Column, is_declared, without_declared
+from nnexp.data.date_formats import (
+    DateFeatures,
+    FoundOrder,
+    all_seconds_of,
+    find_date_order,
+    seconds_of,
+)
+from nnexp.data.encoder import Column, declared_among, is_declared, read_texts, without_declared
 from nnexp.data.number_formats import (
     FoundFormat,
     NumberFormat,
     find_number_format,
     looks_missing,
 )
-from nnexp.data.source import Doubles, in_order, is_number, quoted
+from nnexp.data.source import Doubles, in_order, is_number, plain_numbers, quoted
 from nnexp.data.table import Cells, Moments, Table, Texts, as_texts, cell_text, number_text
 from nnexp.errors import DataError
 
@@ -158,9 +165,8 @@ class _Understanding:
     def _plain(self, role: str, becomes: str, warning: str = "") -> Finding:
         """A column that becomes no feature."""
         texts = as_texts(self._cells)
-        gaps = [is_declared(text, self._options.missing) for text in texts.values]
-        counts = texts.counts()
-        missing = len(texts.codes) - int(counts[~np.array(gaps, bool)].sum())
+        gaps = declared_among(texts.values, self._options.missing)
+        missing = len(texts.codes) - int(texts.counts()[~gaps].sum())
         known = [text for text, gap in zip(texts.values, gaps, strict=True) if not gap]
         return Finding(
             self._title, role, becomes, None, len(known), missing, known[0] if known else "",
@@ -177,8 +183,8 @@ class _Understanding:
 
     def _of_texts(self, texts: Texts) -> Finding:
         options = self._options
-        declared = [text for text in texts.values if is_declared(text, options.missing)]
-        known = [text for text in texts.values if text not in set(declared)]
+        declared = declared_among(texts.values, options.missing).tolist()
+        known = [text for text, gap in zip(texts.values, declared, strict=True) if not gap]
         if not known:
             return self._plain("empty", "left out: no values", "has no values; left out")
         words = [text for text in known if looks_missing(text)]
@@ -207,7 +213,11 @@ class _Understanding:
         return self._categories_or_names(texts, known)
 
     def _number_format(self, given: Sequence[str]) -> FoundFormat:
-        plain = [text for text in given if not is_number(text)]
+        plain = (
+            []
+            if plain_numbers(given) is not None
+            else [text for text in given if not is_number(text)]
+        )
         options = self._options
         if options.thousands is not None or options.decimal is not None:
             return find_number_format(given, options.decimal, options.thousands)
@@ -345,7 +355,7 @@ class _Understanding:
 
     def _categorical(self, texts: Texts) -> Finding:
         options = self._options
-        gaps = np.array([is_declared(text, options.missing) for text in texts.values], bool)
+        gaps = declared_among(texts.values, options.missing)
         categories = in_order([t for t, gap in zip(texts.values, gaps, strict=True) if not gap])
         counts = texts.counts()
         missing = len(texts.codes) - int(counts[~gaps].sum())
@@ -376,11 +386,8 @@ class _Understanding:
     # Numbers ----------------------------------------------------------------------------------
 
     def _values(self, texts: Texts, number_format: NumberFormat) -> Doubles:
-        found = np.full(len(texts.values) + 1, np.nan)
-        for place, text in enumerate(texts.values):
-            if not is_declared(text, self._options.missing):
-                found[place] = number_format.value(text)
-        return without_declared(found, self._options.missing)[texts.codes]
+        missing = self._options.missing
+        return without_declared(read_texts(texts, missing, number_format.values)[0], missing)
 
     def _numeric(
         self, values: Doubles, number_format: NumberFormat, words: Sequence[str] = ()
@@ -450,10 +457,10 @@ class _Understanding:
         if order is None or order.order != "compact":
             return None
         if len(compact) < len(texts):
-            odd = next(text for text in texts if text not in set(compact))
-            reference = self._table.path
+            dates = set(compact)
+            odd = next(text for text in texts if text not in dates)
             raise DataError(
-                f"{reference}: column {quoted(self._title)}: {quoted(odd)} is no date, but "
+                f"{self._table.path}: column {quoted(self._title)}: {quoted(odd)} is no date, but "
                 f"{len(compact)} values of the column are, as {compact[0]}; if it means no value: "
                 f"{paste('dataset.missing', [*self._options.missing, odd])}; if the column holds "
                 f"numbers: {self._declared_as('numeric')}"
@@ -468,11 +475,8 @@ class _Understanding:
                 f"the day or with the month; say so with {paste('dataset.day_first', True)} or "
                 f"{paste('dataset.day_first', False)}"
             )
-        found = np.full(len(texts.values) + 1, np.nan)
-        for place, text in enumerate(texts.values):
-            if not is_declared(text, self._options.missing):
-                found[place] = seconds_of(text, order.order)
-        return self._date(found[texts.codes], order, words)
+        read = functools.partial(all_seconds_of, order=order.order)
+        return self._date(read_texts(texts, self._options.missing, read)[0], order, words)
 
     def _date(self, seconds: Doubles, order: FoundOrder, words: Sequence[str] = ()) -> Finding:
         if self._options.dates == "drop":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -103,6 +103,16 @@ def _number(cell: str) -> float:
     except ValueError:
         return math.nan
     return value if math.isfinite(value) and "_" not in cell else math.nan
+
+
+def plain_numbers(cells: Sequence[str]) -> Doubles | None:
+    """Return cells [M] as numbers; None unless ``is_number`` holds for every one of them."""
+    try:
+        values = np.fromiter(map(float, cells), np.float64, len(cells))
+    except ValueError:
+        return None
+    is_plain = np.isfinite(values).all() and not any("_" in cell for cell in cells)
+    return values if is_plain else None
 
 
 def printable(text: str) -> str:

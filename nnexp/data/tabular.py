@@ -31,7 +31,6 @@ _PARTS = {
 _MOST_NUMBERS = 2**31  # of the encoded table: 8 GiB in float32
 _BY_COLUMN = 2**24  # numbers from which the table is filled and kept column by column
 _MOST_WARNINGS = 20  # of single columns
-_FEATURES = ("found", "numeric", "categorical", "date")
 
 
 def load_table(config: TableConfig) -> Source:

@@ -24,7 +24,7 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
-from nnexp.data.source import is_number, quoted
+from nnexp.data.source import Doubles, is_number, plain_numbers, quoted
 from nnexp.data.sources.csv_parser import (
     cells_of,
     cells_of_any_length,
@@ -265,26 +265,17 @@ def _nothing(num_rows: int) -> Texts:
     return Texts(np.broadcast_to(np.int32(-1), (num_rows,)), ())
 
 
-def _numbers(cells: Sequence[str], missing: Collection[str]) -> Any:
+def _numbers(cells: Sequence[str], missing: Collection[str]) -> Doubles | None:
     """Cells as plain numbers; None where one is neither that nor missing."""
-    try:
-        values = np.fromiter(map(float, cells), np.float64, len(cells))
-    except ValueError:
-        try:
-            values = np.fromiter(
-                (np.nan if cell in missing else float(cell) for cell in cells),
-                np.float64,
-                len(cells),
-            )
-        except ValueError:
-            return None
-        known = [cell for cell in cells if cell not in missing]
-    else:
-        known = list(cells)
-    # Texts such as 1_000 and nan are no numbers here, and what is declared to be missing is none.
-    finite = np.isfinite(values).sum() == len(known)
-    plain = not any("_" in cell for cell in known)
-    return values if finite and plain and not any(map(is_number, missing)) else None
+    if any(map(is_number, missing)):
+        return None
+    is_known = np.fromiter((cell not in missing for cell in cells), bool, len(cells))
+    known = plain_numbers(list(itertools.compress(cells, is_known)))
+    if known is None:
+        return None
+    values = np.full(len(cells), np.nan)
+    values[is_known] = known
+    return values
 
 
 def _cells(count: int) -> str:
