@@ -119,9 +119,9 @@ def _decimal_comma(table: Table, declared: Sequence[str], options: Options) -> b
         return False
     for cells, role in zip(table.columns, declared, strict=True):
         if role in ("found", "numeric") and isinstance(cells, Texts):
-            known = [text for text in cells.values if not _is_gap(text, options)]
-            if not any("," in text for text in known):
+            if not any("," in text for text in cells.values):
                 continue
+            known = [text for text in cells.values if not _is_gap(text, options)]
             found = find_number_format(known, None, None)
             numbers = len(known) - len(found.bad)
             if found.format.decimal == "," and numbers > len(found.bad):
@@ -450,7 +450,7 @@ class _Understanding:
 
     def _compact_dates(self, texts: Sequence[str]) -> FoundOrder | None:
         """20240501 in every cell, on more than one day."""
-        compact = [text for text in texts if re.fullmatch(r"(19|20)\d{6}", text)]
+        compact = [text for text in texts if len(text) == 8 and re.fullmatch(r"(19|20)\d{6}", text)]
         if len(compact) < 2 or 10 * len(compact) < 9 * len(texts):
             return None
         order = find_date_order(compact)

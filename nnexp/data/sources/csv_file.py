@@ -9,6 +9,7 @@ import codecs
 import io
 import itertools
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,14 +132,15 @@ class TextFile:
             if odd:  # nan and inf are texts here
                 return odd
             count += table.num_rows
+            arrived = deque(table.columns)
+            del table
             for place, is_numeric in enumerate(numeric):
-                column = table.column(0)
-                table = table.remove_column(0)  # its memory goes as soon as it is copied
+                column = arrived.popleft()  # its memory goes as soon as it is copied
                 if is_numeric:
                     doubles[place].add(column)
                 else:
                     texts[place] += column.chunks
-            del table, column
+            del column
             pa.default_memory_pool().release_unused()
         if not count:
             return [np.empty(0) for _ in numeric], 0
@@ -154,7 +156,7 @@ class TextFile:
             lines = stream.read(_SAMPLE).splitlines()[dialect.first_line - 1 : -1]
         lengths = [len(line) + 1 for line in lines if line.strip()]
         size = self._path.stat().st_size
-        return int(1.2 * size / (sum(lengths) / len(lengths))) + 1000 if lengths else 1000
+        return int(1.2 * size / (sum(lengths) / len(lengths))) + 10 if lengths else 10
 
     def _parts(self, hold_lines: bool) -> Iterator[tuple[Any, bool]]:
         """What pyarrow reads at once, and whether it is the beginning.

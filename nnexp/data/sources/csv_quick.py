@@ -28,6 +28,7 @@ from nnexp.data.table import Cells, Table, join_rows
 from nnexp.errors import ConfigError, DataError
 
 _EXACT_DIGITS = 15  # of a whole number, which float64 always tells from its neighbours
+_MOST_COLUMNS = 5000  # of more pyarrow takes as long a cell as the csv module, or longer
 _SMALL = 2**22  # bytes, up to which the csv module is quick enough
 
 ASCII_COMPATIBLE = frozenset({"utf-8", "ascii", "iso8859-1", "cp1252", "iso8859-15", "cp1250"})
@@ -70,6 +71,8 @@ def _read(config: TableConfig) -> Table | None:
     if separator == " ":
         return None
     dialect = dialect_of(rows, lines, separator, config)
+    if dialect.width > _MOST_COLUMNS:
+        return None
     quotes = first.quotes(separator)
     if quotes is None:
         return None
