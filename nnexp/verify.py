@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @contextlib.contextmanager
 def _without_warnings_of_data() -> Iterator[None]:
-    """What the data are like was told when the runs were trained."""
+    """Warnings about the data are in the logs of the runs already."""
     of_data = logging.getLogger("nnexp.data")
     level = of_data.level
     of_data.setLevel(logging.ERROR)

@@ -76,7 +76,7 @@ def _run_of(folder: Path) -> Path:
 
 
 # --------------------------------------------------------------------------------------------------
-# What a run was told, as overrides of today's defaults.
+# The config of a recorded run, as overrides of today's defaults.
 # --------------------------------------------------------------------------------------------------
 
 
@@ -98,7 +98,7 @@ class Recorded:
 
 
 def read_recorded(folder: Path) -> Recorded:
-    """Read what the run in ``folder`` was told.
+    """Read the config of the run in ``folder``.
 
     Raises:
         DataError: its ``.hydra/`` is not there, or damaged.
@@ -171,7 +171,7 @@ def _arguments(recorded: Recorded, overrides: Sequence[str]) -> list[str]:
 
 
 def _dropped_lines(recorded: Recorded, overrides: Sequence[str]) -> Iterator[str]:
-    """What was told of a choice that is another one now."""
+    """The overrides of a choice that is replaced."""
     keys = {_key(text) for text in overrides}
     for text in recorded.overrides:
         key = _key(text)

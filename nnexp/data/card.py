@@ -10,7 +10,7 @@ from nnexp.data.roles import Finding
 from nnexp.data.source import printable
 
 _MOST_ROWS = 40  # columns that are shown in a log
-_MOST_KEPT = 1000  # columns that result.json tells of
+_MOST_KEPT = 1000  # columns that result.json describes
 _WIDEST = {"column": 30, "example": 20}
 _HEADINGS = ("column", "role", "distinct", "missing", "example", "becomes")
 _RIGHT = ("distinct", "missing")
@@ -49,7 +49,7 @@ class DataCard:
         """As plain values, for result.json.
 
         Args:
-            most: columns that are told; None tells all.
+            most: columns that are described; None: all.
         """
         return {
             "rows": self.num_rows,

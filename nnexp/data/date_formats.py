@@ -152,7 +152,7 @@ class FoundOrder:
 
     order: str
     has_time: bool
-    ambiguous: str = ""  # a text whose day and month nothing tells apart
+    ambiguous: str = ""  # a text whose day and month cannot be distinguished
 
 
 def find_date_order(texts: Sequence[str], day_first: bool | None = None) -> FoundOrder | None:

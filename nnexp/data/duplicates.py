@@ -13,7 +13,7 @@ from nnexp.rng import Bits, mix
 log = logging.getLogger(__name__)
 
 _WORTH_TELLING = 0.05  # of the held-out rows
-_FEWEST = 10  # copies that are told: a few may be chance
+_FEWEST = 10  # copies from which a warning is due: a few may be chance
 _BY_CHANCE = 0.1  # of the rows that are equal in their features, those with another label
 
 

@@ -198,7 +198,7 @@ class FoundFormat:
 
     format: NumberFormat
     bad: tuple[str, ...] = ()  # texts that are no numbers in it
-    ambiguous: str = ""  # a text of which nothing tells whether its comma is decimal
+    ambiguous: str = ""  # a text whose comma may be decimal or between thousands
     alike: int = 0  # texts that are digits with something beside or between them
     contradictory: bool = False  # a comma or point is decimal here and between thousands there
 

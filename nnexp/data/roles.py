@@ -2,7 +2,7 @@
 
 The rules speak of kinds of columns, never of names or of one file, with one exception: a column of
 whole numbers without a repeat that is called ``id`` identifies rows. What is declared goes before
-what is found; what was found is told in the data card, and what is left out also by a warning.
+what is found; the data card shows what was found, and a warning names what is left out.
 
 Axes: ``M`` rows.
 """

@@ -51,7 +51,7 @@ class Source:
     image_shape: tuple[int, ...] | None = None
     encoder: Encoder | None = None  # how a table's columns became the features
     card: DataCard | None = None  # what was understood of a table
-    # What is to be told of the data, level of logging and text: in the log of each run on them,
+    # Messages about the data, as level of logging and text: for the log of each run on them,
     # whichever process has read them.
     notices: tuple[tuple[int, str], ...] = ()
     groups: Indices | None = None  # [M]; rows of one group go to the same part of a split
