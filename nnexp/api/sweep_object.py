@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import html
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nnexp.api.reports import Report, report_of
 from nnexp.api.run_object import Run, frame_of, row_of
 from nnexp.errors import ConfigError, DataError, did_you_mean
-from nnexp.runs.folder import METRICS_FILE, RESULT_FILE, may_hold_runs, short
+from nnexp.runs.folder import METRICS_FILE, RESULT_FILE, run_folders, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,19 +141,6 @@ class Sweep:
             return self.best()
         except DataError:
             return None
-
-
-def run_folders(folder: Path) -> Iterator[Path]:
-    """The folders below ``folder`` that hold a result, numbers by their size."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted((f for f in folders if may_hold_runs(f, files)), key=_order)
-        if RESULT_FILE in files:
-            yield Path(place)
-
-
-def _order(name: str) -> tuple[bool, int, str]:
-    is_number = name.isdecimal()
-    return not is_number, int(name) if is_number else 0, name
 
 
 def _overrides(run: Run) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from nnexp.errors import ConfigError, NnexpError
 if TYPE_CHECKING:
     from nnexp.api.sweep_object import Sweep
     from nnexp.api.user_data import UserData
+    from nnexp.runs.folder import run_folders
 
 _DIR = "hydra.sweep.dir"
 _ROOT = "multirun"
@@ -106,7 +107,7 @@ def _check(own: UserData, given: Sequence[str]) -> None:
 
 def _swept(given: list[str], own: UserData | None, place: Path, *, progress: bool) -> Sweep:
     from nnexp.api.overrides import quoted
-    from nnexp.api.sweep_object import Sweep, run_folders
+    from nnexp.api.sweep_object import Sweep
 
     before = _results(place)
     made = []

@@ -360,10 +360,11 @@ class Encoder:
     def labels(self, table: Table) -> Texts | None:
         """Return the labels of a table as text, or None if it has no such column."""
         place = self._find(self.target, self.target_number, table)
-        if place is None:
-            return None
-        texts = as_texts(table.columns[place])
-        strip = self.target_strip
+        return None if place is None else self.labels_of(table.columns[place])
+
+    def labels_of(self, cells: Cells) -> Texts:
+        """Return the cells of a column of labels as text, what is to be taken off taken off."""
+        texts, strip = as_texts(cells), self.target_strip
         return Texts.of(
             None if code < 0 else texts.values[code].strip(strip).strip()
             for code in texts.codes.tolist()

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from nnexp.metrics import METRICS
 from nnexp.prediction.array_columns import with_columns
 from nnexp.registry import import_components
 from nnexp.runs.checkpoints import load_network
-from nnexp.runs.folder import CHECKPOINTS, METRICS_FILE, RESULT_FILE, may_hold_runs, short
+from nnexp.runs.folder import CHECKPOINTS, METRICS_FILE, RESULT_FILE, run_folders, short
 from nnexp.runs.record import RunResult, read_result
 from nnexp.runs.trained_network import TrainedNetwork, Treatment
 
@@ -191,12 +190,12 @@ def _predictor(folder: Path, result: RunResult) -> Predictor:
 def _finished(folder: Path) -> list[_Finished]:
     """The completed runs of a sweep, numbers by their size."""
     if not (folder / _SWEEP).exists():
-        below = next(_folders(folder), None)
+        below = next(run_folders(folder), None)
         if below is None:
             raise DataError(f"{folder}: holds no run and no sweep")
         raise DataError(f"{folder}: is no run and no sweep, but holds some, such as {below}")
     found = []
-    for place in _folders(folder):
+    for place in run_folders(folder):
         result = read_result(place)
         loss = result.metrics.get("val/loss")
         if result.status == "completed" and loss is not None:
@@ -204,18 +203,6 @@ def _finished(folder: Path) -> list[_Finished]:
     if not found:
         raise DataError(f"{folder}: no run was completed with a val/loss")
     return found
-
-
-def _folders(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted((f for f in folders if may_hold_runs(f, files)), key=_order)
-        if RESULT_FILE in files:
-            yield Path(place)
-
-
-def _order(name: str) -> tuple[bool, int, str]:
-    is_number = name.isdecimal()
-    return not is_number, int(name) if is_number else 0, name
 
 
 def _require_one_table(folder: Path, runs: Sequence[_Finished]) -> None:

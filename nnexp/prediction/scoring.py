@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nnexp.data.encoder import Encoder, is_declared, label_codes
 from nnexp.data.source import quoted
-from nnexp.data.table import Table, Texts, as_texts
+from nnexp.data.table import Table, Texts
 from nnexp.metrics import measured
 from nnexp.scoring_rules import clipped_losses
 
@@ -33,12 +33,7 @@ def labels_in(table: Table, encoder: Encoder, target: str | None) -> Texts | Non
     """
     if target is None:
         return encoder.labels(table)
-    texts = as_texts(table.columns[table.find(target, "target")])
-    strip = encoder.target_strip
-    return Texts.of(
-        None if code < 0 else texts.values[code].strip(strip).strip()
-        for code in texts.codes.tolist()
-    )
+    return encoder.labels_of(table.columns[table.find(target, "target")])
 
 
 class Scores:

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from nnexp.errors import DataError
@@ -255,6 +255,19 @@ def may_hold_runs(name: str, beside: Collection[str]) -> bool:
         beside: the names of the files in the same folder.
     """
     return not (name.startswith(".") or name in _NOT_RUNS or _VENV in beside)
+
+
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Yield the folders below ``folder`` that hold a result, numbers by their size."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted((f for f in folders if may_hold_runs(f, files)), key=_by_number)
+        if RESULT_FILE in files:
+            yield Path(place)
+
+
+def _by_number(name: str) -> tuple[bool, int, str]:
+    is_number = name.isdecimal()
+    return not is_number, int(name) if is_number else 0, name
 
 
 def set_aside_earlier(sweep: Path, subdir: object, folders: Iterable[Path]) -> list[Path]:
