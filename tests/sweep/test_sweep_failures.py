@@ -44,18 +44,23 @@ _SMALL = ["dataset=iris", "baseline=none", "trainer.pictures=false", "model=shal
           "trainer.epochs=2"]  # fmt: skip
 
 
+_STARTED: list[subprocess.Popen[str]] = []
+
+
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
     """Short, as the system's own: pytest's, with the name of the test, is too long for a socket."""
     folder = Path(tempfile.mkdtemp(prefix="nnexp-test-")).resolve()
     yield folder
+    while _STARTED:  # a failed test leaves its program to nobody else
+        end(_STARTED.pop())
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def started(folder: Path, *arguments: str, fork: bool = True) -> subprocess.Popen[str]:
     """``python -m nnexp -m`` in a process group of its own, with its own temporary folder."""
     (folder / "tmp").mkdir(exist_ok=True)
-    return (programs.Popen if fork else subprocess.Popen)(
+    process = (programs.Popen if fork else subprocess.Popen)(
         [sys.executable, "-m", "nnexp", "-m", "hydra.sweep.dir=out", *_NO_REPORT, *arguments],
         cwd=folder,
         env={**os.environ, "TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"},
@@ -64,6 +69,20 @@ def started(folder: Path, *arguments: str, fork: bool = True) -> subprocess.Pope
         text=True,
         start_new_session=True,
     )
+    _STARTED.append(process)
+    return process
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """The program and all it started are gone, and its streams are closed."""
+    for pid in processes_of(process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream:
+            stream.close()
 
 
 def sweep(folder: Path, *arguments: str) -> tuple[int, str, list[str]]:
@@ -87,8 +106,9 @@ def processes_of(session: int) -> dict[int, str]:
     found = {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            stat = (path / "stat").read_text().rpartition(")")[2].split()
-            line = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            # Other programs' names and arguments are any bytes.
+            stat = os.fsdecode((path / "stat").read_bytes()).rpartition(")")[2].split()
+            line = os.fsdecode((path / "cmdline").read_bytes().replace(b"\0", b" "))
         except OSError:  # it has just ended
             continue
         if int(stat[3]) == session and stat[0] != "Z":
@@ -97,7 +117,8 @@ def processes_of(session: int) -> dict[int, str]:
 
 
 def parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+    stat = os.fsdecode(Path(f"/proc/{pid}/stat").read_bytes())
+    return int(stat.rpartition(")")[2].split()[1])
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
@@ -156,9 +177,7 @@ def endless(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         wait_for(lambda: len(under_way(tmp_path)) == 2)
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        end(process)
 
 
 def under_way(folder: Path) -> list[Path]:
