@@ -316,8 +316,8 @@ class Config:
         for name in self.metrics:
             if name not in METRICS:
                 yield "metrics", _unregistered(name)
-        if self.task != getattr(self.dataset, "task", self.task):
-            yield "task", "must be read by the data set: write task: ${task} in its file of conf/"
+        if (task := getattr(self.dataset, "task", self.task)) != self.task:
+            yield "dataset.task", f"follows the task of the run: say task={task} instead"
         if self.scheduler.warmup_epochs >= self.trainer.epochs:
             reason = f"must be less than trainer.epochs={self.trainer.epochs}"
             yield "scheduler.warmup_epochs", reason

@@ -153,6 +153,7 @@ class FoundOrder:
     order: str
     has_time: bool
     ambiguous: str = ""  # a text whose day and month cannot be distinguished
+    contradicts: str = ""  # a text that cannot be read as ``day_first`` declares
 
 
 def find_date_order(texts: Sequence[str], day_first: bool | None = None) -> FoundOrder | None:
@@ -167,14 +168,17 @@ def find_date_order(texts: Sequence[str], day_first: bool | None = None) -> Foun
     fitting = [order for order in _READERS if _all_fit(texts, order)]
     if not fitting:
         return None
-    order, ambiguous = fitting[0], ""
+    order, ambiguous, contradicts = fitting[0], "", ""
     if set(_SLASHES) <= set(fitting):
         order = "mdy" if day_first is False else "dmy"
         same = all(seconds_of(text, "dmy") == seconds_of(text, "mdy") for text in texts)
         if day_first is None and "." not in texts[0] and not same:
             ambiguous = texts[0]
+    elif order in _SLASHES and day_first is not None and day_first != (order == "dmy"):
+        declared = "dmy" if day_first else "mdy"
+        contradicts = next(text for text in texts if math.isnan(seconds_of(text, declared)))
     has_time = order in ("time", "duration") or any(":" in text for text in texts)
-    return FoundOrder(order, has_time, ambiguous)
+    return FoundOrder(order, has_time, ambiguous, contradicts)
 
 
 def _all_fit(texts: Sequence[str], order: str) -> bool:

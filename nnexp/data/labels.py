@@ -5,8 +5,8 @@ Axes: ``M`` rows, ``C`` classes.
 
 from __future__ import annotations
 
-import itertools
 import math
+from dataclasses import dataclass
 
 from nnexp.config.dataset_schema import ColumnsConfig
 from nnexp.data.encoder import is_declared, label_codes
@@ -18,10 +18,17 @@ _MOST_CLASSES = 100  # whose names are numbers, or fewer than two rows each
 _MOST_FRACTIONS = 30
 
 
-def read_labels(
-    table: Table, target: int, config: ColumnsConfig
-) -> tuple[Indices, tuple[str, ...]]:
-    """Return every row's class [M], and the names [C]: numbers by value, else by character.
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The classes of a table's rows."""
+
+    y: Indices  # [M], from 0 to C - 1
+    names: tuple[str, ...]  # [C], numbers by value, else by character
+    merged: tuple[str, ...]  # other spellings of these names: ``1.0`` of ``1``
+
+
+def read_labels(table: Table, target: int, config: ColumnsConfig) -> Labels:
+    """Return every row's class.
 
     Raises:
         DataError: a label is missing, or the column holds something else than classes.
@@ -37,10 +44,22 @@ def read_labels(
         if code < 0 or code in gaps:
             cell = quoted(cell_text(table.columns[target], row))
             raise DataError(f"{table.where(row, target)}: the label is missing ({cell})")
-    names = in_order(stripped)
+    spellings = in_order(stripped)
+    names = _one_of_each_number(spellings)
     _require_classes(table, target, names, config.task)
     by_text = label_codes(Texts.of(stripped), names)
-    return by_text[texts.codes], tuple(names)
+    merged = tuple(text for text in spellings if text not in set(names))
+    return Labels(by_text[texts.codes], tuple(names), merged)
+
+
+def _one_of_each_number(names: list[str]) -> list[str]:
+    """Of ``1``, ``1.0`` and ``01`` the shortest, if all names are numbers: they are one class."""
+    if not all(map(is_number, names)):
+        return names
+    shortest: dict[float, str] = {}
+    for name in sorted(names, key=len):
+        shortest.setdefault(float(name), name)
+    return in_order(shortest.values())
 
 
 def _require_classes(table: Table, target: int, names: list[str], task: str) -> None:
@@ -56,10 +75,6 @@ def _require_classes(table: Table, target: int, names: list[str], task: str) -> 
             "quantity? task=classification takes them for classes; a quantity would be regression, "
             "which nnexp does not do"
         )
-    if are_numbers:
-        for name, other in itertools.pairwise(names):
-            if float(name) == float(other):
-                raise DataError(f"{where}: {quoted(name)} and {quoted(other)} are one number")
     if len(names) > _MOST_CLASSES and table.num_rows < 2 * len(names):
         raise DataError(
             f"{where} has {len(names)} different values in {table.num_rows} rows: a name, not a "

@@ -1,8 +1,9 @@
 """Numbers as people write them: with units, separators of thousands, a decimal comma.
 
-``1,234.50``, ``1.234,5``, ``1 234``, ``1'234``, ``12 %``, ``$5``, ``3.5 kg``, ``(120)`` for -120,
-and ``1.2D+02`` are numbers. What a comma means cannot be read off one cell, so a format is found
-for a whole column and then holds for each of its cells, and for those of later files.
+``1,234.50``, ``1.234,5``, ``1 234``, ``1'234``, ``12 %``, ``$5``, ``3.5 kg``, ``(120)`` and
+``120-`` for -120, ``="12"``, and ``1.2D+02`` are numbers. What a comma means cannot be read off one
+cell, so a format is found for a whole column and then holds for each of its cells, and for those of
+later files.
 """
 
 from __future__ import annotations
@@ -71,13 +72,18 @@ class _Parts:
 
 
 def _take_apart(text: str) -> _Parts | None:
-    text = text.strip().strip("\"'").strip()
+    text = text.strip()
+    if text.startswith('="') and text.endswith('"'):  # as spreadsheets keep a cell from changing
+        text = text[1:]
+    text = text.strip("\"'").strip()
     for minus in _MINUSES:
         if text.startswith(minus):
             text = "-" + text[1:]
     sign = 1.0
     if text.startswith("(") and text.endswith(")"):
         text, sign = text[1:-1].strip(), -1.0
+    elif re.fullmatch(r"\d[\d.,]*-", text):  # as SAP and COBOL write it
+        text, sign = text[:-1], -1.0
     found = _PARTS.fullmatch(text)
     if found is None or (found["sign"] and found["inner"]):
         return None
@@ -227,6 +233,12 @@ def find_number_format(
     bad = tuple(text for text in texts if math.isnan(number_format.value(text)))
     witness = next((text for text in parts if "," in text), "") if ambiguous else ""
     return FoundFormat(number_format, bad, witness, len(parts))
+
+
+def unit_of(text: str) -> str:
+    """Return the unit beside a number; "" where there is none, or no number."""
+    parts = _take_apart(text)
+    return parts.unit if parts else ""
 
 
 def _commonest_unit(parts: Iterable[_Parts]) -> str:

@@ -33,6 +33,7 @@ from nnexp.data.number_formats import (
     NumberFormat,
     find_number_format,
     looks_missing,
+    unit_of,
 )
 from nnexp.data.source import Doubles, in_order, is_number, plain_numbers, quoted
 from nnexp.data.table import Cells, Moments, Table, Texts, as_texts, cell_text, number_text
@@ -45,6 +46,7 @@ _MOSTLY_DISTINCT = 0.5  # a text column with more distinct values than so many a
 _NEARLY_CONSECUTIVE = 1.1  # whole numbers without a repeat that span no more than so many a row
 _PROSE = 3  # words of a cell, on average, from which a column is text rather than names
 _EXACT_DIGITS = 15  # of a whole number, which float64 always tells from its neighbours
+_CODE = 4  # digits, from which numbers that are filled up with zeros may be codes
 _ASKED = 20  # distinct numbers beside texts, from which they are no categories
 _MOST_ODD = 10  # texts beside numbers that are named in one message
 _MOST_WORDS = 3  # kinds of texts beside numbers that may be a typing error
@@ -201,7 +203,8 @@ class _Understanding:
             self._require_clear(texts, found)
             if merged := self._merged_integers(given):
                 return merged
-            return self._numeric(self._values(texts, found.format), found.format, words)
+            numeric = self._numeric(self._values(texts, found.format), found.format, words)
+            return self._with_zeros_told(numeric, given)
         order = find_date_order(given, options.day_first) if found.bad else None
         if order is not None:
             return self._date_of(texts, order, words)
@@ -252,6 +255,20 @@ class _Understanding:
         why = f"whole numbers of {max(map(len, long))} digits, which floats do not tell apart"
         return self._left_out("identifier", why, "categorical")
 
+    def _with_zeros_told(self, found: Finding, given: Sequence[str]) -> Finding:
+        """Numbers of one length, filled up with zeros, may be codes: 02139 is a place."""
+        lengths = {len(text) for text in given}
+        if len(lengths) != 1 or lengths.pop() < _CODE or not all(map(str.isdecimal, given)):
+            return found
+        filled = next((text for text in given if text.startswith("0")), None)
+        if filled is None or found.role != "numeric" or self._role != "found":
+            return found
+        warning = (
+            f"{quoted(filled)} begins with a zero: taken for a number; if it is a code, "
+            f"{self._declared_as('categorical')}"
+        )
+        return dataclasses.replace(found, warning="; ".join(filter(None, (found.warning, warning))))
+
     def _declared_numeric(
         self, texts: Texts, given: Sequence[str], found: FoundFormat, words: Sequence[str]
     ) -> Finding:
@@ -301,6 +318,7 @@ class _Understanding:
             f"number, but {num_numbers} cells of the column are; {missing}"
             f"if the column holds categories: {self._declared_as('categorical')}; or leave it out: "
             f"{self._declared_as('drop')}{_units_hint(text, texts, self._table)}"
+            f"{_two_units(text, found)}"
         )
 
     def _ask_of_dates(self, texts: Texts, given: Sequence[str]) -> None:
@@ -502,7 +520,7 @@ class _Understanding:
         example = cell_text(self._cells, int(np.argmax(~np.isnan(seconds))))
         return Finding(
             self._title, "date", dates.described(), column, distinct, len(gaps), example,
-            _told(words),
+            "; ".join(filter(None, (_told(words), _told_of_order(order, self._options)))),
         )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------
@@ -554,6 +572,27 @@ def _units_hint(text: str, texts: Texts, table: Table) -> str:
             return ""
     skip = paste("dataset.skip_rows", [table.line(0)])
     return f"; if the line is no row but holds units, say: {skip}"
+
+
+def _told_of_order(order: FoundOrder, options: Options) -> str:
+    """Where dates show another order of day and month than is declared for all columns."""
+    if not order.contradicts:
+        return ""
+    said = "false" if options.day_first is False else "true"
+    first = "day" if order.order == "dmy" else "month"
+    return (
+        f"{quoted(order.contradicts)} does not fit dataset.day_first={said}: the dates of this "
+        f"column are read with the {first} first"
+    )
+
+
+def _two_units(text: str, found: FoundFormat) -> str:
+    """Where a text would be a number, but for its unit."""
+    unit = unit_of(text)
+    if not unit or unit == found.format.unit:
+        return ""
+    others = f"in {found.format.unit}" if found.format.unit else "without a unit"
+    return f"; its unit is {unit}, other cells are {others}: convert them to one unit"
 
 
 def _likeliest_order(texts: Sequence[str]) -> tuple[FoundOrder | None, list[str]]:

@@ -228,9 +228,10 @@ class Table:
             else:
                 if -width <= number < width:
                     return number % width
-                raise ConfigError(
-                    f"dataset.{option}={reference}: {self.path} has columns 0 to {width - 1}"
-                )
+                if not self._in_first_row(reference):
+                    raise ConfigError(
+                        f"dataset.{option}={reference}: {self.path} has columns 0 to {width - 1}"
+                    )
         if self.names is None:
             have = (
                 f"has no header, so its columns go by number, 0 to {width - 1}; "
@@ -239,6 +240,12 @@ class Table:
         else:
             have = f"has no such column{nearest_first(str(reference), self.names)}"
         raise ConfigError(f"dataset.{option}={reference}: {self.path} {have}")
+
+    def _in_first_row(self, reference: Any) -> bool:
+        """Whether the first row of a table without names has such a cell: a header, perhaps."""
+        return self.names is None and any(
+            same_value(cell_text(cells, 0), reference) for cells in self.columns
+        )
 
     def _exactly(self, reference: Any) -> int | None:
         assert self.names is not None

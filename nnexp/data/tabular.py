@@ -13,8 +13,8 @@ import numpy as np
 
 from nnexp.config.dataset_schema import ColumnsConfig, OpenMLConfig, TableConfig
 from nnexp.data.card import DataCard
-from nnexp.data.encoder import Encoder, Unseen, numbers_declared
-from nnexp.data.labels import read_labels
+from nnexp.data.encoder import Encoder, Unseen, declared_among, numbers_declared
+from nnexp.data.labels import Labels, read_labels
 from nnexp.data.number_formats import find_number_format, looks_missing
 from nnexp.data.readers.openml import OpenMLQuery, openml_table
 from nnexp.data.reading import read_table
@@ -67,12 +67,12 @@ def source_of_table(table: Table, config: ColumnsConfig) -> Source:
     found = understood(table, config)
     encoder = found.encoder
     # Before the table's columns are given up.
-    notices = tuple(_notices(found.card, table, config, found.class_names))
+    notices = tuple(_notices(found, table, config))
     return Source(
         name=config.name or Path(table.path).name.split(".")[0],
         x=_encoded(table, encoder),
-        y=found.y,
-        class_names=found.class_names,
+        y=found.labels.y,
+        class_names=found.labels.names,
         feature_names=encoder.feature_names,
         one_hot=encoder.one_hot,
         fill=config.impute_numeric,
@@ -89,11 +89,11 @@ def source_of_table(table: Table, config: ColumnsConfig) -> Source:
 class Understood:
     """All that is found out of a table before its features are computed."""
 
-    y: Indices  # [M], from 0 to C - 1
-    class_names: tuple[str, ...]
+    labels: Labels
     val: Indices | None
     test: Indices | None
     groups: Indices | None
+    group_names: tuple[str, ...]  # in the order of their numbers
     encoder: Encoder
     card: DataCard
 
@@ -102,10 +102,10 @@ def understood(table: Table, config: ColumnsConfig) -> Understood:
     """Find out what a table holds. Raises as ``source_of_table``."""
     roles = declared_roles(table, config)
     target = roles.index("target")
-    y, class_names = read_labels(table, target, config)
+    labels = read_labels(table, target, config)
     val, test = _official_rows(table, roles)
-    _require_training_rows(table, target, y, class_names, [val, test])
-    groups = _groups(table, roles)
+    _require_training_rows(table, target, labels.y, labels.names, [val, test])
+    groups, group_names = _groups(table, roles, config)
     findings = understand(table, roles, config)
     encoder = _encoder(table, findings, target, config)
     width = len(encoder.feature_names)
@@ -114,7 +114,8 @@ def understood(table: Table, config: ColumnsConfig) -> Understood:
             f"{table.path}: {width} columns after one-hot encoding, times {table.num_rows} rows, "
             "are too many; leave columns out with dataset.drop"
         )
-    return Understood(y, class_names, val, test, groups, encoder, _card(table, findings))
+    card = _card(table, findings)
+    return Understood(labels, val, test, groups, group_names, encoder, card)
 
 
 def card_of(config: TableConfig) -> DataCard:
@@ -261,13 +262,12 @@ def _encoded(table: Table, encoder: Encoder) -> Doubles:
     return encoder.encode(table, Unseen(), by_column=by_column, consume=True)
 
 
-def _notices(
-    card: DataCard, table: Table, config: ColumnsConfig, class_names: Sequence[str]
-) -> Iterator[tuple[int, str]]:
+def _notices(found: Understood, table: Table, config: ColumnsConfig) -> Iterator[tuple[int, str]]:
     """The data card, and what of it is worth a warning."""
+    card, labels = found.card, found.labels
     yield logging.INFO, card.text()
     told = [finding for finding in card.findings if finding.warning]
-    warnings = [f"column {quoted(found.name)}: {found.warning}" for found in told[:_MOST_WARNINGS]]
+    warnings = [f"column {quoted(one.name)}: {one.warning}" for one in told[:_MOST_WARNINGS]]
     if len(told) > _MOST_WARNINGS:
         more = len(told) - _MOST_WARNINGS
         warnings.append(f"the like of {more} more columns (nnexp data {table.path} shows all)")
@@ -275,9 +275,17 @@ def _notices(
     for token in _unmatched(table, config):
         shown = quoted(token) if isinstance(token, str) else "null" if token is None else token
         warnings.append(f"dataset.missing: no cell is {shown}")
-    for name in filter(looks_missing, class_names):
+    for text in labels.merged:
+        name = next(name for name in labels.names if same_value(name, text))
+        warnings.append(f"{quoted(text)} and {quoted(name)} are one number, and one class")
+    for name in filter(looks_missing, labels.names):
         warnings.append(
             f"{quoted(name)} is taken for a class; if it means no label, name it in dataset.missing"
+        )
+    for name in filter(looks_missing, found.group_names):
+        warnings.append(
+            f"{quoted(name)} is taken for a group, kept together like the others; if it means that "
+            "the group is not known, name it in dataset.missing"
         )
     for warning in warnings:
         yield logging.WARNING, f"{table.path}: {warning}"
@@ -336,18 +344,21 @@ def _official_rows(table: Table, roles: Sequence[str]) -> tuple[Indices | None, 
     return val if len(val) else None, np.flatnonzero(parts == "test")
 
 
-def _groups(table: Table, roles: Sequence[str]) -> Indices | None:
+def _groups(
+    table: Table, roles: Sequence[str], config: ColumnsConfig
+) -> tuple[Indices | None, tuple[str, ...]]:
+    """Every row's group, and the groups' names."""
     if "group" not in roles:
-        return None
+        return None, ()
     column = roles.index("group")
     texts = as_texts(table.columns[column])
-    for row in np.flatnonzero(texts.codes < 0)[:1].tolist():
-        raise DataError(f"{table.where(row, column)}: no value, where dataset.group needs one")
-    for text in texts.values:
-        if not text:
-            row = texts.first_row(text)
-            raise DataError(f"{table.where(row, column)}: no value, where dataset.group needs one")
-    return texts.codes.astype(np.int64)
+    gaps = np.append(declared_among(texts.values, config.missing), True)[texts.codes]
+    for row in np.flatnonzero(gaps)[:1].tolist():
+        cell = quoted(cell_text(table.columns[column], row))
+        raise DataError(
+            f"{table.where(row, column)}: no value ({cell}), where dataset.group needs one"
+        )
+    return texts.codes.astype(np.int64), texts.values
 
 
 def _require_training_rows(

@@ -197,7 +197,23 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
         ),
         case("a,label\n1,\0\n2,\0\n", "t.csv: target 'label' has one class only, '\\x00'"),
         case("a,label\n1,x\n2,x\n", "t.csv: target 'label' has one class only, 'x'"),
-        case("a,label\n1,1\n2,1.0\n3,2\n", "t.csv: target 'label': '1' and '1.0' are one number"),
+        case("a,label\n1,1\n2,1.0\n", "t.csv: target 'label' has one class only, '1'"),
+        case(  # joined files, each with its header
+            "a,b,label\n1,2,x\n3,4,y\na,b,label\n5,6,x\n\na,b,label\n7,8,y\n",
+            "t.csv: line 4 repeats the header (in all 2 lines do); 'dataset.skip_rows=[4,7]' "
+            "leaves them out; if it is a row like the others, the file has no header: "
+            "dataset.header=false",
+        ),
+        case(
+            "hue,size,label\n" + "red,s,x\nblue,m,y\n" * 10 + "hue,size,label\nred,m,x\n",
+            "t.csv: line 22 repeats the header; 'dataset.skip_rows=[22]' leaves it out; if it is a "
+            "row like the others, the file has no header: dataset.header=false",
+        ),
+        case(
+            "who,a,label\nu,1,x\n?,2,y\n",
+            "t.csv: line 3, column 'who': no value ('?'), where dataset.group needs one",
+            group="who",
+        ),
         case(
             "a,label\n" + "".join(f"{i},{i / 8}\n" for i in range(200)),
             f"t.csv: target 'label' has 200 different numbers in 200 rows: {QUANTITY}",
@@ -210,9 +226,9 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
             "a,label\n" + "".join(f"{i},{i % 101 / 2}\n" for i in range(3000)),
             f"t.csv: target 'label' has 101 different numbers in 3000 rows: {QUANTITY}",
         ),
-        case(  # "1" and "1.0" are no matter where there are so many others
+        case(  # "1" and "1.0" are one
             "a,label\n1,1\n2,1.0\n" + "".join(f"{i},{i / 8}\n" for i in range(40)),
-            f"t.csv: target 'label' has 41 different numbers in 42 rows: {QUANTITY}",
+            f"t.csv: target 'label' has 40 different numbers in 42 rows: {QUANTITY}",
         ),
         case(
             "a,label\n1,NA\n" + "".join(f"{i},{i / 8}\n" for i in range(40)),
@@ -355,6 +371,16 @@ def test_a_name_where_the_file_has_no_header(tmp_path: Path) -> None:
         "dataset.target=label: t.csv has no header, so its columns go by number, 0 to 2; "
         "dataset.header=true takes its first row for one"
     )
+
+
+def test_a_number_that_may_be_a_name_of_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("2019,2020,2021\n1.5,2,0\n2.5,3,1\n")
+    assert refusal(ConfigError, path, target="2021") == (
+        "dataset.target=2021: t.csv has no header, so its columns go by number, 0 to 2; "
+        "dataset.header=true takes its first row for one"
+    )
+    assert refusal(ConfigError, path, target="3") == "dataset.target=3: t.csv has columns 0 to 2"
 
 
 def test_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -340,3 +340,72 @@ def test_numbers_that_float32_cannot_tell_apart(read: Any) -> None:
         load(TableConfig(path=path, target="label", scaling="none"))
     scaled = load(TableConfig(path=path, target="label")).x[:, 0]
     assert len(scaled.unique()) == len(set(stamps))
+
+
+# ── one value in several spellings ────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [('"=""{}"""', 1), ("{}-", -1), ("{}.50-", -1)],
+    ids=["excel", "sap", "cents"],
+)
+def test_numbers_as_other_programs_write_them(read: Any, text: str, value: int) -> None:
+    source = read(v=[text.format(10 + i % 29) for i in range(ROWS)])
+    cents = 0.5 if ".50" in text else 0
+    assert feature(source, "v")[:3] == [value * (10 + i + cents) for i in range(3)]
+
+
+def test_codes_that_begin_with_zeros_are_told(read: Any, caplog: Any) -> None:
+    source = read(
+        place=["02139", "94103", "10001", "07030", "60601"] * (ROWS // 5),
+        month=["01", "02", "11", "12"] * (ROWS // 4),
+    )
+    assert feature(source, "place")[0] == 2139
+    (told,) = [text for text in caplog.messages if "begins with a zero" in text]
+    assert told.endswith(
+        "column 'place': '02139' begins with a zero: taken for a number; if it is a code, "
+        "'dataset.columns={place:categorical}'"
+    )
+
+
+def test_two_units_are_both_named(read: Any) -> None:
+    with pytest.raises(DataError, match="its unit is lb, other cells are in kg: convert them"):
+        read(w=[f"{10 + i % 31} {'lb' if i == 7 else 'kg'}" for i in range(ROWS)])
+
+
+def test_day_first_against_the_dates_of_a_column(read: Any, caplog: Any) -> None:
+    days = [f"{13 + i % 15}/{1 + i % 12}/2024" for i in range(ROWS)]
+    source = read(day=days, options={"day_first": False})
+    assert feature(source, "day days")[0] == 0  # the 13th of January is the first
+    assert (
+        "column 'day': '13/1/2024' does not fit dataset.day_first=false: the dates of this column "
+        "are read with the day first"
+    ) in caplog.text
+    caplog.clear()
+    read(day=days, options={"day_first": True})
+    assert "does not fit" not in caplog.text
+
+
+def test_labels_that_are_one_number_are_one_class(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    labels = ["1", "1.0", "2", "02", "10"]
+    path.write_text("a,label\n" + "".join(f"{i / 8},{labels[i % 5]}\n" for i in range(ROWS)))
+    source = load_source(TableConfig(path=str(path), target="label"))
+    assert source.class_names == ("1", "2", "10")
+    assert source.y[:5].tolist() == [0, 0, 1, 1, 2]
+    told = [text for level, text in source.notices if level == logging.WARNING]
+    assert [text.partition(": ")[2] for text in told] == [
+        "'1.0' and '1' are one number, and one class",
+        "'02' and '2' are one number, and one class",
+    ]
+
+
+def test_a_group_that_looks_missing_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    who = ["NA", "u", "v"]
+    rows = "".join(f"{who[i % 3]},{i * 7 % 31 / 8},{i % 2}\n" for i in range(ROWS))
+    path.write_text("who,a,label\n" + rows)
+    source = load_source(TableConfig(path=str(path), target="label", group="who"))
+    (told,) = [text for level, text in source.notices if level == logging.WARNING]
+    assert "'NA' is taken for a group, kept together like the others" in told

@@ -33,6 +33,7 @@ from nnexp.errors import ConfigError, DataError
 _SEPARATORS = "\t;|, "  # by how rarely each stands inside a cell
 _TYPED = {"\t": "tab"}  # as dataset.separator takes it
 _SAMPLE = 200  # rows that are looked at
+_ENOUGH_ROWS = 20  # from which it says something that a text does not come again
 
 
 def find_separator(text: str, config: TableConfig) -> str:
@@ -127,21 +128,26 @@ def looks_like_header(
     """Whether a file's first row names its columns.
 
     It does not if it is all numbers, has a missing value, or has a text that comes again in its
-    column. Else its texts are names; numbers beside them are names if they count up by one. A
-    first row without others names columns only if it holds no number.
+    column; rows that repeat the first as a whole do not count where others show that it is a
+    header, as of files that were joined. Else its texts are names; numbers beside them are names if
+    they count up by one. A first row without others names columns only if it holds no number.
 
     Raises:
         DataError: a text stands above numbers, but numbers beside it look like values.
     """
-    above_numbers = False
-    for name, *cells in zip(first, *body[:_SAMPLE], strict=True):
+    rows = body[:_SAMPLE]
+    others = [row for row in rows if row != first]
+    above_numbers = any(
+        name and not is_number(name) and known and all(map(is_number, known))
+        for name, known in zip(first, _known(others, len(first), config), strict=True)
+    )
+    if above_numbers or len(others) >= _ENOUGH_ROWS:
+        rows = others
+    for name, *cells in zip(first, *rows, strict=True):
         if name in cells and not is_number(name) and name:
             return False
         if name and is_declared(name, config.missing):
             return False
-        known = [cell for cell in set(cells) if not is_declared(cell, config.missing)]
-        if name and known and not is_number(name) and all(map(is_number, known)):
-            above_numbers = True
     numbers = [float(name) for name in first if is_number(name)]
     texts = [name for name in first if name and not is_number(name)]
     if not texts:
@@ -156,6 +162,14 @@ def looks_like_header(
             "say so with dataset.header=true or dataset.header=false"
         )
     return False
+
+
+def _known(rows: Sequence[Sequence[str]], width: int, config: TableConfig) -> list[list[str]]:
+    """The distinct values of each column."""
+    return [
+        [cell for cell in {row[at] for row in rows} if not is_declared(cell, config.missing)]
+        for at in range(width)
+    ]
 
 
 # --------------------------------------------------------------------------------------------------

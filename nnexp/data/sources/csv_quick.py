@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from nnexp.config.overrides_text import paste
 from nnexp.config.schema import TableConfig
 from nnexp.data.source import is_number
 from nnexp.data.sources.csv_dialect import (
@@ -24,11 +25,12 @@ from nnexp.data.sources.csv_dialect import (
     read_carefully,
 )
 from nnexp.data.sources.csv_file import TextFile, texts_of
-from nnexp.data.table import Cells, Table, join_rows
+from nnexp.data.table import Cells, Table, Texts, join_rows
 from nnexp.errors import ConfigError, DataError
 
 _EXACT_DIGITS = 15  # of a whole number, which float64 always tells from its neighbours
 _MOST_COLUMNS = 5000  # of more pyarrow takes as long a cell as the csv module, or longer
+_MOST_SKIPPED = 50  # lines that a message lists
 _SMALL = 2**22  # bytes, up to which the csv module is quick enough
 
 ASCII_COMPATIBLE = frozenset({"utf-8", "ascii", "iso8859-1", "cp1252", "iso8859-15", "cp1250"})
@@ -41,7 +43,30 @@ def read_text_table(config: TableConfig) -> Table:
         ConfigError, DataError: naming the file and, where there is one, the line.
     """
     table = read_quickly(config)
-    return read_carefully(config) if table is None else table
+    if table is None:
+        table = read_carefully(config)
+    _require_one_header(table)
+    return table
+
+
+def _require_one_header(table: Table) -> None:
+    """No row repeats the header, as where files were joined."""
+    repeats = np.ones(table.num_rows, dtype=bool)
+    for name, cells in zip(table.names or [""], table.columns, strict=False):
+        if not isinstance(cells, Texts) or not name or name not in cells.values:
+            return
+        repeats &= cells.codes == cells.values.index(name)
+    rows = np.flatnonzero(repeats).tolist()
+    if not rows or table.line is None:
+        return
+    lines = [table.line(row) for row in rows]
+    leave_out = paste("dataset.skip_rows", lines) if len(rows) <= _MOST_SKIPPED else ""
+    raise DataError(
+        f"{table.place(rows[0])} repeats the header"
+        + (f" (in all {len(rows)} lines do)" if len(rows) > 1 else "")
+        + (f"; {leave_out} leaves {'it' if len(rows) == 1 else 'them'} out" if leave_out else "")
+        + "; if it is a row like the others, the file has no header: dataset.header=false"
+    )
 
 
 def read_quickly(config: TableConfig) -> Table | None:
@@ -157,5 +182,7 @@ def _numeric(rows: Sequence[Sequence[str]], dialect: Dialect, config: TableConfi
 def _is_plain(cell: str, separator: str) -> bool:
     """A number of which nothing is lost, and nothing has to be found out, by reading it at once."""
     if not is_number(cell) or len(cell.lstrip("+-").partition(".")[0]) > _EXACT_DIGITS:
+        return False
+    if re.match(r"0\d{3}", cell):  # a code, perhaps: its zeros are told of
         return False
     return separator != ";" or not re.fullmatch(r"[-+]?[1-9]\d{0,2}(\.\d{3})+", cell)
