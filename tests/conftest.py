@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -33,6 +34,13 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes are no part of a test's name: those of packed files hold the time, and xdist refuses
     to run tests whose names differ from process to process."""
     return argname if isinstance(val, bytes) else None
+
+
+def pytest_collection_finish() -> None:
+    """What torch, scikit-learn and thousands of tests consist of stays to the end; every full
+    collection of garbage would look through all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure() -> None:

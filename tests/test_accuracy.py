@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import statistics
+import sys
 from pathlib import Path
 
+import programs
 import pytest
 from hydra import compose, initialize_config_dir
 
 from nnexp.config.compose import CONF, register, to_config
 from nnexp.config.schema import Config
-from nnexp.runs.record import RunResult
+from nnexp.runs.record import RunResult, read_result
 from nnexp.trainer import run
 
 
@@ -26,9 +28,14 @@ def result_of(folder: Path, *overrides: str) -> RunResult:
 
 @pytest.mark.slow
 def test_digits_over_five_seeds(tmp_path: Path) -> None:
-    results = [
-        result_of(tmp_path / str(seed), "experiment=deep_adam", f"seed={seed}") for seed in range(5)
-    ]
+    """As one group."""
+    done = programs.run(
+        [sys.executable, "-m", "nnexp", "-m", "+experiment=deep_adam", "seed=range(5)",
+         "trainer.pictures=false", "hydra.sweep.dir=out", "~hydra.callbacks.report"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = [read_result(tmp_path / "out" / str(seed)) for seed in range(5)]
     network = [result.metrics["test/acc"] or 0.0 for result in results]
     knn = [result.baselines["knn"]["test/acc"] for result in results]
     assert statistics.mean(network) >= 0.970

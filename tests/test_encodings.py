@@ -53,33 +53,6 @@ def test_a_run_and_its_log(tmp_path: Path, environment: dict[str, str]) -> None:
     assert len(log) == 2
 
 
-@pytest.mark.parametrize(("launcher", "environment"), [("fused", ASCII), ("basic", LATIN)])
-def test_a_sweep_its_report_and_the_programs_that_read_it(
-    tmp_path: Path, environment: dict[str, str], launcher: str
-) -> None:
-    done = program(
-        tmp_path, "nnexp", "-m", "dataset=iris", *QUICK[:2], "seed=0,1,2", "hydra.sweep.dir=out",
-        NO_PICTURES,
-        "report.tensorboard=true", f"hydra/launcher={launcher}", **environment,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert b"\n  * " in done.stdout
-    assert b"report       out/report/index.html\n" in done.stdout
-    for num in range(3):
-        log = (tmp_path / "out" / str(num) / "nnexp.log").read_text(encoding="utf-8")
-        assert "linear · adam" in log.partition("\n")[0]
-    again = program(tmp_path, "nnexp.report", "out", "--reference", "linear · adam", **environment)
-    assert again.returncode == 0, again.stderr
-    for module in ("report", "tensorboard", "verify"):
-        helped = program(tmp_path, f"nnexp.{module}", "--help", **environment)
-        assert (helped.returncode, helped.stderr) == (0, b"")
-    verified = program(tmp_path, "nnexp.verify", "out", "--runs", "1", **environment)
-    assert (verified.returncode, verified.stderr) == (0, b"")
-    assert b"1 of 1 run identical" in verified.stdout
-    means = (path.name for path in (tmp_path / "out" / "report").rglob("*") if path.is_dir())
-    assert any("·" in name for name in means)  # names of folders are UTF-8 too
-
-
 def table(path: Path) -> Path:
     """Classes, columns and a name with letters that ASCII lacks."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,25 +61,55 @@ def table(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("mode", "environment"), [("run", ASCII), ("fused", ASCII), ("basic", LATIN)]
-)
-def test_names_of_files_columns_and_classes(
-    tmp_path: Path, environment: dict[str, str], mode: str
-) -> None:
-    path = table(tmp_path / "dätä" / "größen.csv")
-    sweep = [] if mode == "run" else ["-m", f"hydra/launcher={mode}", "seed=0,1"]
-    done = program(
-        tmp_path, "nnexp", *sweep, "dataset=csv", f"dataset.path='{path.relative_to(tmp_path)}'",
-        "dataset.target='urteil·'", *QUICK[: 2 if mode == "basic" else 3],
-        "hydra.run.dir='läufe/1'", "hydra.sweep.dir='läufe'",
-        "hydra.sweep.subdir='${hydra.job.num}ä'", **environment,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, b"")
-    folder = tmp_path / "läufe" / ("1" if mode == "run" else "1ä")
+def assert_is_of_the_table(folder: Path) -> None:
     config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
     assert config["dataset"]["path"] == "dätä/größen.csv"
     assert read_result(folder).status == "completed"
+
+
+def test_names_of_files_columns_and_classes(tmp_path: Path) -> None:
+    path = table(tmp_path / "dätä" / "größen.csv")
+    done = program(
+        tmp_path, "nnexp", "dataset=csv", f"dataset.path='{path.relative_to(tmp_path)}'",
+        "dataset.target='urteil·'", *QUICK, "hydra.run.dir='läufe/1'", **ASCII,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert_is_of_the_table(tmp_path / "läufe" / "1")
+
+
+@pytest.mark.parametrize(("launcher", "environment"), [("fused", ASCII), ("basic", LATIN)])
+def test_a_sweep_its_report_and_the_programs_that_read_it(
+    tmp_path: Path, environment: dict[str, str], launcher: str
+) -> None:
+    """Of a table whose names have letters that ASCII lacks."""
+    path = table(tmp_path / "dätä" / "größen.csv")
+    done = program(
+        tmp_path, "nnexp", "-m", "dataset=csv", f"dataset.path='{path.relative_to(tmp_path)}'",
+        "dataset.target='urteil·'", *QUICK[:2], "seed=0,1,2", "hydra.sweep.dir='läufe'",
+        "hydra.sweep.subdir='${hydra.job.num}ä'", "report.tensorboard=true",
+        f"hydra/launcher={launcher}", **environment,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\n  * " in done.stdout
+    runs = tmp_path / "läufe"
+    encoding = {"fused": "ascii", "basic": "latin-1"}[launcher]
+    assert b"report       " + "läufe".encode(encoding, "backslashreplace") in done.stdout
+    for num in range(3):
+        assert_is_of_the_table(runs / f"{num}ä")
+        log = (runs / f"{num}ä" / "nnexp.log").read_text(encoding="utf-8")
+        assert "linear · adam" in log
+    again = program(
+        tmp_path, "nnexp.report", "läufe", "--reference", "linear · adam", **environment
+    )
+    assert again.returncode == 0, again.stderr
+    for module in ("report", "tensorboard", "verify") if launcher == "fused" else ():
+        helped = program(tmp_path, f"nnexp.{module}", "--help", **environment)
+        assert (helped.returncode, helped.stderr) == (0, b"")
+    verified = program(tmp_path, "nnexp.verify", "läufe", "--runs", "1", **environment)
+    assert (verified.returncode, verified.stderr) == (0, b"")
+    assert b"1 of 1 run identical" in verified.stdout
+    means = (path.name for path in (runs / "report").rglob("*") if path.is_dir())
+    assert any("·" in name for name in means)  # names of folders are UTF-8 too
 
 
 @pytest.mark.parametrize("environment", [ASCII, {}], ids=["C", "UTF-8"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import graphlib
 from pathlib import Path
 
@@ -29,6 +30,12 @@ def hydra() -> object:
 
 def composed(*overrides: str) -> DictConfig:
     return compose("config", list(overrides))
+
+
+@functools.cache
+def composed_with(override: str) -> DictConfig:
+    """Of one override, which several tests look at."""
+    return composed(override)
 
 
 def composed_with_hydra(*overrides: str) -> DictConfig:
@@ -110,7 +117,7 @@ def test_no_value_of_it_survives_another_choice(experiment: str, group: str) -> 
     others = [name for name in choices(group) if name not in (own, *NEED_A_PATH)]
     for name in others:
         beside = composed(f"experiment={experiment}", f"{group}={name}")
-        assert beside[group] == composed(f"{group}={name}")[group]
+        assert beside[group] == composed_with(f"{group}={name}")[group]
 
 
 @pytest.mark.parametrize("experiment", ["mnist", "fashion_mnist"])

@@ -139,7 +139,7 @@ def test_random_runs_solo_and_batched() -> None:
 )  # fmt: skip
 def test_random_runs_in_other_modes(variables: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, str(CASES), "--first", "5000", "--cases", "12"],
+        [sys.executable, str(CASES), "--first", "5000", "--cases", "6"],
         env=os.environ | variables, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
