@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +41,8 @@ from nnexp.data.source import Doubles, in_order, is_number, plain_numbers, quote
 from nnexp.data.table import Cells, Moments, Table, Texts, as_texts, cell_text, number_text
 from nnexp.errors import DataError
 
+log = logging.getLogger(__name__)
+
 _LATEST, _EARLIEST = 2.0e11, -5.0e10  # seconds: the years 8307 and 385, beyond all data
 _ENOUGH_ROWS = 20  # from which a column is judged by how often its values repeat
 _MOST_CATEGORIES = 1000  # of a column that is not declared categorical
@@ -47,6 +51,9 @@ _NEARLY_CONSECUTIVE = 1.1  # whole numbers without a repeat that span no more th
 _PROSE = 3  # words of a cell, on average, from which a column is text rather than names
 _EXACT_DIGITS = 15  # of a whole number, which float64 always tells from its neighbours
 _CODE = 4  # digits, from which numbers that are filled up with zeros may be codes
+_TIMED = 1000  # columns, after which it is known how long the others will take
+_WITH_FEATURES = 1.3  # of the time that it takes to understand a column, with that for its values
+_LONG = 5.0  # seconds that are worth a word
 _ASKED = 20  # distinct numbers beside texts, from which they are no categories
 _MOST_ODD = 10  # texts beside numbers that are named in one message
 _MOST_WORDS = 3  # kinds of texts beside numbers that may be a typing error
@@ -105,10 +112,24 @@ def find_roles(table: Table, declared: Sequence[str], options: Options) -> list[
             thing or another, with the option that settles it.
     """
     comma = _decimal_comma(table, declared, options)
-    return [
-        _Understanding(table, place, role, options, comma=comma).finding()
-        for place, role in enumerate(declared)
-    ]
+    findings: list[Finding] = []
+    began = time.perf_counter()
+    for place, role in enumerate(declared):
+        findings.append(_Understanding(table, place, role, options, comma=comma).finding())
+        if len(findings) == _TIMED:
+            _tell_of_time(table, (time.perf_counter() - began) / _TIMED)
+    return findings
+
+
+def _tell_of_time(table: Table, seconds: float) -> None:
+    """How long a wide table will take, given the seconds that a column took so far."""
+    left = len(table.columns) - _TIMED
+    about = _WITH_FEATURES * seconds * left
+    if about >= _LONG:
+        log.info(
+            "%s: %d columns; what they hold is found out in about %.0f s",
+            table.path, len(table.columns), about,
+        )  # fmt: skip
 
 
 def _decimal_comma(table: Table, declared: Sequence[str], options: Options) -> bool:
