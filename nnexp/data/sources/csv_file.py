@@ -289,9 +289,11 @@ def _all_finite(column: pa.ChunkedArray) -> bool:
 def _texts(chunks: Sequence[pa.Array]) -> Texts:
     combined = pa.chunked_array(chunks).unify_dictionaries()
     values = combined.chunk(0).dictionary.to_pylist()
-    codes = np.concatenate(
-        [chunk.indices.to_numpy(zero_copy_only=False) for chunk in combined.chunks]
-    )
     places: dict[str, int] = {}
     new = np.array([places.setdefault(value.strip(), len(places)) for value in values], np.int32)
-    return Texts(new[codes.astype(np.int32)], tuple(places))
+    codes = np.empty(len(combined), np.int32)
+    begin = 0
+    for chunk in combined.chunks:  # one after another, to spare memory
+        codes[begin : begin + len(chunk)] = new[chunk.indices.to_numpy(zero_copy_only=False)]
+        begin += len(chunk)
+    return Texts(codes, tuple(places))
