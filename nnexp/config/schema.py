@@ -160,6 +160,10 @@ class Selection:
     direction: str
     epoch: str
 
+    def score(self, value: float) -> float:
+        """Return what epochs are compared by, smaller being better."""
+        return -value if self.direction == "maximize" else value
+
 
 SELECTIONS = {
     "accuracy": Selection("val/acc", "maximize", "the epoch of highest validation accuracy"),

@@ -109,8 +109,7 @@ class RunState:
         if epoch.val_loss is None or not epoch.is_finite:
             return False
         rule = SELECTIONS[select]
-        value = getattr(epoch, rule.key.replace("/", "_"))
-        score = -value if rule.direction == "maximize" else value
+        score = rule.score(getattr(epoch, rule.key.replace("/", "_")))
         if score > self.best_score:
             return False
         self.best_score, self.best_epoch = score, epoch.epoch
