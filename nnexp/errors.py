@@ -75,7 +75,17 @@ def _tells_lost_gpu(error: BaseException) -> bool:
     )
 
 
+_SHORTEST_ABBREVIATION = 3
+
+
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
-    """``" (did you mean 'x'?)"`` for the nearest of ``allowed``, or ``""`` if none is near."""
-    near = difflib.get_close_matches(name, list(allowed), n=1)
+    """``" (did you mean 'x'?)"`` for the nearest of ``allowed``, or ``""`` if none is near.
+
+    An abbreviation, as ``acc`` for accuracy, is too short to be near, but is one of a single name.
+    """
+    names = list(allowed)
+    near = difflib.get_close_matches(name, names, n=1)
+    if not near and len(name) >= _SHORTEST_ABBREVIATION:
+        begun = [other for other in names if other.startswith(name)]
+        near = begun if len(begun) == 1 else []
     return f" (did you mean '{near[0]}'?)" if near else ""

@@ -49,11 +49,37 @@ def test_fit_predict_and_attributes() -> None:
     assert isinstance(model.history_, History)
     assert list(model.history_[0]) == list(EPOCH_KEYS)
     assert model.n_iter_ == len(model.history_) == 15
-    losses = [record["val/loss"] for record in model.history_]
-    assert model.best_epoch_ == 1 + int(np.argmin(losses))
+    accs = [record["val/acc"] for record in model.history_]
+    assert model.best_epoch_ == max(np.flatnonzero(np.equal(accs, max(accs)))) + 1
     p = model.predict_proba(x)
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-12)
     np.testing.assert_array_equal(p.argmax(1), np.searchsorted(model.classes_, model.predict(x)))
+
+
+def test_select() -> None:
+    """The same training, of which another epoch is kept."""
+    x, y = load_digits(return_X_y=True)
+    fitted = {
+        select: nnexp.Classifier((16,), epochs=20, lr=0.02, select=select, random_state=3).fit(
+            x[:300], y[:300]
+        )
+        for select in ("accuracy", "loss", "last")
+    }
+    histories = [
+        [{**record, "seconds": 0} for record in model.history_] for model in fitted.values()
+    ]
+    assert histories[0] == histories[1] == histories[2]
+    accs, losses = ([record[key] for record in histories[0]] for key in ("val/acc", "val/loss"))
+    assert {select: model.best_epoch_ for select, model in fitted.items()} == {
+        "accuracy": 20 - accs[::-1].index(max(accs)),
+        "loss": 20 - losses[::-1].index(min(losses)),
+        "last": 20,
+    }
+    assert len({model.best_epoch_ for model in fitted.values()}) == 3
+    with pytest.raises(nnexp.ConfigError, match=r"trainer\.select=acc: .* mean 'accuracy'"):
+        nnexp.Classifier(select="acc").fit(x[:300], y[:300])
+    few = nnexp.Classifier(epochs=7, select="loss").fit([[0], [1], [2], [3]], ["a", "a", "b", "b"])
+    assert few.best_epoch_ == 7  # without validation rows there is only the last
 
 
 def test_it_trains_as_a_run_does(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Five sweeps of one experiment, then one report over them all: about an hour on two cores. Data are
 # looked for in NNEXP_DATA, else in ../shared/data. Arguments are added to every sweep, such as
-# seed=0 trainer.epochs=1 for a trial.
+# seed=0 trainer.epochs=1 for a trial. Epochs are chosen as they were for the results that are kept here.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 study=experiments/simple_tasks
@@ -12,7 +12,7 @@ sweep() {
     local name=$1
     shift
     python -m nnexp --config-dir $study/conf -m +experiment=compare_all dataset="$name" \
-        hydra.sweep.dir="$out/$name" "$@" | tee "$out/$name.log" || true # rates that diverge are told
+        trainer.select=loss hydra.sweep.dir="$out/$name" "$@" | tee "$out/$name.log" || true # rates that diverge are told
 }
 
 sweep digits "$@"

@@ -9,6 +9,8 @@ from typing import Any
 from nnexp.analysis.names import canonical, order, short_names, shown
 from nnexp.analysis.records import Entry, RunRecord, TaskFacts, Tried
 from nnexp.analysis.types import Estimate, Options, Protocol, Task, TriedSetting
+from nnexp.config.schema import SELECTIONS
+from nnexp.runs.record import with_selection
 
 # --------------------------------------------------------------------------------------------------
 # What a reader must know beside the numbers: edges of ranges, budgets, splits that lack.
@@ -189,6 +191,7 @@ def protocol(
             "a configuration with a failed run ranks below all without; where nothing else is "
             "left, a failed run counts as guessing",
         ),
+        ("epoch of a run", _epochs(records)),
         ("configurations tried", _budgets(tasks, entries)),
         (
             "intervals",
@@ -216,6 +219,32 @@ def _runs(records: Sequence[RunRecord]) -> str:
     counts = Counter(record.result.status for record in records)
     told = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
     return f"{len(records):,}: {told}" if records else "none"
+
+
+def _epochs(records: Sequence[RunRecord]) -> str:
+    """Which epoch of each run is kept, by ``trainer.select`` where runs differ in it."""
+    counts = Counter(_selection(record) for record in records if record.result.epochs)
+    if not counts:
+        return "none"
+    told = [
+        f"{_chosen_epoch(select)} (select={select}, {_counted(count, 'run')})"
+        for select, count in sorted(counts.items())
+    ]
+    if len(counts) == 1:
+        told = [_chosen_epoch(select) for select in counts]
+    ties = "" if list(counts) == ["last"] else "; of equally good epochs the last"
+    return f"a run is validated and tested with the weights of {' or '.join(told)}{ties}"
+
+
+def _chosen_epoch(select: str) -> str:
+    """Of a rule that a later version recorded only the name is known."""
+    return SELECTIONS[select].epoch if select in SELECTIONS else "another epoch"
+
+
+def _selection(record: RunRecord) -> str:
+    """Results without a config are by versions that had no other rule than loss."""
+    trainer = with_selection(record.result.config).get("trainer") or {}
+    return str(trainer.get("select", "loss"))
 
 
 def _splits(facts: TaskFacts) -> str:

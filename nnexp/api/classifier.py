@@ -46,8 +46,9 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A multilayer perceptron with scikit-learn's interface.
 
     Features are scaled, rows to validate on are set apart, stratified, and the network is that of
-    the epoch of least validation loss. Where that would be fewer than two rows a class on average,
-    all rows are trained on, to the last epoch. The same ``random_state`` gives the same network.
+    the epoch that ``select`` chooses by them. Where that would be fewer than two rows a class on
+    average, all rows are trained on, to the last epoch. The same ``random_state`` gives the same
+    network.
 
     Args:
         hidden: widths of the hidden layers, or one width; () is a linear model.
@@ -65,8 +66,11 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         warmup_epochs: epochs in which the learning rate rises linearly.
         label_smoothing: share of the probability that goes to all classes alike.
         grad_clip: largest L2 norm of the gradient; None: any.
-        early_stopping: end when the validation loss has not improved for ``patience`` epochs.
+        early_stopping: end when the validation loss has not improved for ``patience`` epochs,
+            whatever ``select`` says.
         patience: see there.
+        select: the epoch that is kept: accuracy (of highest validation accuracy), loss (of lowest
+            validation loss) or last; of equal epochs the last.
         val_fraction: share of the rows to validate on; 0: none, and the last epoch's network.
         scaling: standard, minmax or none, fitted on the training rows.
         random_state: an int, a RandomState, or None for a new seed at every fit.
@@ -105,6 +109,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         grad_clip: float | None = None,
         early_stopping: bool = False,
         patience: int = 10,
+        select: str = "accuracy",
         val_fraction: float = 0.15,
         scaling: str = "standard",
         random_state: int | np.random.RandomState | None = 0,
@@ -131,6 +136,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.grad_clip = grad_clip
         self.early_stopping = early_stopping
         self.patience = patience
+        self.select = select
         self.val_fraction = val_fraction
         self.scaling = scaling
         self.random_state = random_state
@@ -241,6 +247,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 batch_size=self.batch_size,
                 label_smoothing=float(self.label_smoothing),
                 grad_clip=self.grad_clip,
+                select=self.select,
                 early_stopping=EarlyStoppingConfig(
                     patience=self.patience if self.early_stopping else None
                 ),

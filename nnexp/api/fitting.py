@@ -68,8 +68,8 @@ def fit_network(
 ) -> Fitted:
     """Train one network on features [M, D] and classes [M].
 
-    The network is that of the epoch of least validation loss, or of the last epoch where there are
-    too few rows to set some apart. No rows are set apart to test.
+    The network is that of the epoch that ``trainer.select`` chooses, or of the last epoch where
+    there are too few rows to set some apart. No rows are set apart to test.
 
     Args:
         config: of which the baselines are not looked at.
@@ -83,7 +83,8 @@ def fit_network(
     source = _source(x, y, class_names, feature_names, config.dataset.name, val_fraction)
     dataset = split(source, config.dataset)
     if not dataset.num_val:  # one evaluation, after the last epoch
-        trainer = dataclasses.replace(config.trainer, eval_every=config.trainer.epochs)
+        epochs = config.trainer.epochs
+        trainer = dataclasses.replace(config.trainer, eval_every=epochs, select="last")
         config = dataclasses.replace(config, trainer=trainer)
     job = None if folder is None else Job(config, folder, _arm(config))
     with _kept(job), bar as shown:

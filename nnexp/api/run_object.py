@@ -163,7 +163,7 @@ class Run:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch of least validation loss, whose network this is."""
+        """The epoch that ``trainer.select`` chose, whose network this is."""
         return self._result.best_epoch
 
     @property

@@ -139,11 +139,12 @@ def _pins(overrides: Sequence[str], config: Mapping[str, Any]) -> Iterator[str]:
 
     from nnexp.api.composition import composed
     from nnexp.api.overrides import quoted
+    from nnexp.runs.record import with_selection
     from nnexp.sweeps.config_trees import without_hydra
 
     tree: Any = OmegaConf.to_container(without_hydra(composed(overrides)), resolve=False)
     now = dict(_leaves(tree))
-    for key, value in _leaves(config):
+    for key, value in _leaves(with_selection(config)):
         if key not in now:
             raise ConfigError(f"{key}: the run has this option, which does not exist any more")
         if now[key] != value:

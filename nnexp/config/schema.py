@@ -62,6 +62,7 @@ __all__ = [
     "PRECISIONS",
     "SCALERS",
     "SCHEMAS",
+    "SELECTIONS",
     "SGD",
     "STOPPING_METRICS",
     "Adagrad",
@@ -95,6 +96,7 @@ __all__ = [
     "ReportConfig",
     "SVMConfig",
     "Scheduler",
+    "Selection",
     "StepDecay",
     "TableConfig",
     "TrainerConfig",
@@ -144,9 +146,39 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 STOPPING_METRICS = ("val/loss", "val/acc", "train/loss")
 
 
+@dataclass(frozen=True)
+class Selection:
+    """A rule that chooses the epoch whose weights a run keeps; of equally good ones the last.
+
+    Attributes:
+        key: the number of an epoch's record that decides.
+        direction: ``minimize`` or ``maximize``.
+        epoch: what the chosen one is called.
+    """
+
+    key: str
+    direction: str
+    epoch: str
+
+    def score(self, value: float) -> float:
+        """Return what epochs are compared by, smaller being better."""
+        return -value if self.direction == "maximize" else value
+
+
+SELECTIONS = {
+    "accuracy": Selection("val/acc", "maximize", "the epoch of highest validation accuracy"),
+    "loss": Selection("val/loss", "minimize", "the epoch of lowest validation loss"),
+    "last": Selection("epoch", "maximize", "the last epoch"),
+}
+"""The values of ``trainer.select``. Accuracy is the default because reports judge by it."""
+
+
 @dataclass
 class EarlyStoppingConfig:
-    """Stop when a metric has not improved by min_delta for patience evaluations."""
+    """Stop when a metric has not improved by min_delta for patience evaluations.
+
+    It decides when a run ends; which of the epochs until then is kept, ``trainer.select`` decides.
+    """
 
     metric: str = choice("val/loss", STOPPING_METRICS)
     patience: int | None = ranged(None, ge=1)  # null: train all epochs
@@ -162,6 +194,7 @@ class TrainerConfig:
     drop_last: bool = False
     label_smoothing: float = ranged(0.0, ge=0, lt=1)
     grad_clip: float | None = ranged(None, gt=0)  # largest L2 norm of a run's gradient
+    select: str = choice("accuracy", SELECTIONS)  # which evaluated epoch is kept and tested
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     eval_every: int = ranged(1, ge=1)  # epochs between evaluations on the validation rows
     device: str = "auto"  # auto, cpu, cuda or cuda:N

@@ -247,14 +247,12 @@ class Group:
             state.epoch, state.step = epoch, state.step + len(self.batches)
             train_loss, train_acc, *val = (of_runs[row] for of_runs in numbers)
             val_loss, val_acc = val if run.is_due(epoch) else (None, None)
-            is_best = val_loss is not None and val_loss < state.best_loss
             record = Epoch(
                 i, epoch, state.step, train_loss, train_acc,
-                val_loss, val_acc, rates[row], seconds, is_best,
+                val_loss, val_acc, rates[row], seconds,
             )  # fmt: skip
-            state.judge(record, run.config)
-            records.append(record)
-            if is_best:
+            records.append(state.judge(record, run.config))
+            if records[-1].is_best:
                 best.append(row)
         self._assembly.keep_best(best)
         left = self._alive(alive)

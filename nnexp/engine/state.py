@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnexp.config.schema import Config, EarlyStoppingConfig
+from nnexp.config.schema import SELECTIONS, Config, EarlyStoppingConfig
 from nnexp.data.coded import TrainRows
 from nnexp.models.protocol import Network
 
@@ -41,7 +41,12 @@ class Epoch:
     val_acc: float | None
     lr: float  # of the last step
     seconds: float  # of training, since it began; not of what was done between two epochs
-    is_best: bool  # lowest validation loss so far
+    is_best: bool = False  # by trainer.select the best so far: its weights are kept
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether its losses are; else the run has diverged."""
+        return math.isfinite(self.train_loss) and math.isfinite(self.val_loss or 0.0)
 
 
 @dataclass
@@ -56,8 +61,8 @@ class RunState:
     best_params: Tensor | None = None
     best_stats: Tensor | None = None
     best_epoch: int | None = None
-    best_loss: float = math.inf
-    stopping_best: float = math.inf  # what early stopping compares with, smaller being better
+    best_score: float = math.inf  # what trainer.select compares with, smaller being better
+    stopping_best: float = math.inf  # what early stopping compares with, likewise
     stale: int = 0  # evaluations since it improved
     status: str = "running"  # completed or diverged in the end
 
@@ -68,17 +73,21 @@ class RunState:
 
     @property
     def best(self) -> tuple[Tensor, Tensor] | None:
-        """Parameters [P] and statistics [S] of the best epoch, once there has been one."""
+        """Parameters [P] and statistics [S] of the best epoch by ``trainer.select``, once there has
+        been one."""
         if self.best_params is None or self.best_stats is None:
             return None
         return self.best_params, self.best_stats
 
-    def judge(self, epoch: Epoch, config: Config) -> None:
-        """Take in an epoch's numbers, and whether they end the run."""
+    def judge(self, epoch: Epoch, config: Config) -> Epoch:
+        """Take in an epoch's numbers, and whether they end the run.
+
+        Returns:
+            The epoch's record, which says whether it is the best so far.
+        """
         trainer = config.trainer
-        if epoch.is_best and epoch.val_loss is not None:
-            self.best_loss, self.best_epoch = epoch.val_loss, epoch.epoch
-        if not math.isfinite(epoch.train_loss) or not math.isfinite(epoch.val_loss or 0.0):
+        is_best = self._is_best(epoch, trainer.select)
+        if not epoch.is_finite:
             self.status = "diverged"
         elif epoch.epoch == trainer.epochs or (
             epoch.val_loss is not None
@@ -88,6 +97,23 @@ class RunState:
             )
         ):
             self.status = "completed"
+        return replace(epoch, is_best=True) if is_best else epoch
+
+    def _is_best(self, epoch: Epoch, select: str) -> bool:
+        """Whether no epoch so far was better; it is then the one to beat.
+
+        An epoch without evaluation never is, also for ``last``: nobody knows whether the weights
+        after its last step are sound, and a result has the validation metrics of its epoch. The
+        last epoch of a run that completes is always evaluated.
+        """
+        if epoch.val_loss is None or not epoch.is_finite:
+            return False
+        rule = SELECTIONS[select]
+        score = rule.score(getattr(epoch, rule.key.replace("/", "_")))
+        if score > self.best_score:
+            return False
+        self.best_score, self.best_epoch = score, epoch.epoch
+        return True
 
     def _stops(self, rule: EarlyStoppingConfig, epoch: Epoch) -> bool:
         """Whether early stopping ends the run after this evaluation."""

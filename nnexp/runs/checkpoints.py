@@ -157,7 +157,7 @@ def save_last(
     content = _common(config, network, dataset)
     content |= {
         key: getattr(state, key)
-        for key in ("epoch", "step", "best_epoch", "best_loss", "stopping_best", "stale", "status")
+        for key in ("epoch", "step", "best_epoch", "best_score", "stopping_best", "stale", "status")
     }
     content["model"] = network.tensors(state.params, state.stats)
     layout = network.parameters

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nnexp.config.schema import SELECTIONS, TrainerConfig
 from nnexp.errors import DataError
 from nnexp.runs.folder import METRICS_FILE, ForeignFileError, set_aside
 from nnexp.runs.output_folder import claimed_sweeps
@@ -246,8 +247,7 @@ def _as_far_as_trained(result: RunResult, folder: Path) -> RunResult:
         epochs = read_metrics(folder)
         check(METRICS_FILE, epochs, list[dict[str, float | None]])
         last = epochs[-1]
-        validated = [epoch for epoch in epochs if epoch["val/loss"] is not None]
-        best = min(validated, key=lambda epoch: epoch["val/loss"] or 0.0, default=None)
+        best = _best(epochs, result.config)
         known: dict[str, Any] = {
             "epochs": int(last["epoch"] or 0),
             "seconds": {**result.seconds, "train": last["seconds"]},
@@ -259,3 +259,15 @@ def _as_far_as_trained(result: RunResult, folder: Path) -> RunResult:
     except (DataError, LookupError, ValueError):  # none, no epoch, or a damaged one
         return result
     return dataclasses.replace(result, **known)
+
+
+def _best(
+    epochs: Sequence[dict[str, float | None]], config: Mapping[str, Any]
+) -> dict[str, float | None] | None:
+    """The epoch that the run has kept; None: none was evaluated and had finite losses."""
+    trainer = config.get("trainer") or {}
+    rule = SELECTIONS[trainer.get("select", TrainerConfig.select)]
+    # A loss that is not finite is null.
+    sound = [e for e in epochs if e["train/loss"] is not None and e["val/loss"] is not None]
+    # Of equal ones the first of the reversed is taken.
+    return min(reversed(sound), key=lambda e: rule.score(e[rule.key] or 0.0), default=None)

@@ -203,7 +203,8 @@ class RunResult:
     epochs: int = 0
     """Epochs trained."""
     best_epoch: int | None = None
-    """The epoch of least validation loss, whose parameters saw the test rows."""
+    """The epoch that ``trainer.select`` chose, whose parameters saw the test rows. None: no epoch
+    was evaluated and had finite losses."""
     metrics: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(RESULT_METRICS))
     """:data:`RESULT_METRICS` at the best epoch, and ``val/<name>`` and ``test/<name>`` of further
     metrics that the config asks for (:mod:`nnexp.metrics`).
@@ -259,9 +260,19 @@ def read_result(folder: Path) -> RunResult:
     path = folder / RESULT_FILE
     content = read_bytes(path)
     try:
-        return _result_from(to_object(content))
+        result = _result_from(to_object(content))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
+    return dataclasses.replace(result, config=with_selection(result.config))
+
+
+def with_selection(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recorded config, with ``trainer.select`` where it is of a version that did not have
+    it: such runs kept the epoch of lowest validation loss."""
+    trainer = config.get("trainer")
+    if not isinstance(trainer, Mapping) or "select" in trainer:
+        return dict(config)
+    return {**config, "trainer": {**trainer, "select": "loss"}}
 
 
 def unrecorded(folder: Path) -> list[tuple[str, ...]]:

@@ -27,7 +27,14 @@ from nnexp.registry import import_components
 from nnexp.runs.checkpoints import ADDED, load_checkpoint
 from nnexp.runs.folder import METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from nnexp.runs.predictions import read_predictions
-from nnexp.runs.record import RunResult, read_metrics, read_result, unrecorded, without
+from nnexp.runs.record import (
+    RunResult,
+    read_metrics,
+    read_result,
+    unrecorded,
+    with_selection,
+    without,
+)
 from nnexp.trainer import run
 from nnexp.verification.agreement import (
     Agreement,
@@ -65,6 +72,8 @@ def recorded_config(folder: Path, trained_with: Mapping[str, Any]) -> RecordedCo
     """
     path = folder / ".hydra" / "config.yaml"
     values: Any = _loaded(path) if path.is_file() else OmegaConf.create(dict(trained_with))
+    recorded: Any = OmegaConf.to_container(values, resolve=False)
+    values = OmegaConf.create(with_selection(recorded))
     hydra = _loaded(path.with_name("hydra.yaml")) if path.is_file() else OmegaConf.create()
     choices = OmegaConf.select(hydra, "hydra.runtime.choices") or {}
     import_components(values.get("imports") or ())
@@ -150,6 +159,7 @@ _ABSENT_AT_FIRST: dict[str, Any] = {
     "metrics": [],
     "loss": {"name": "cross_entropy"},
 }
+_SCORE_AT_FIRST = "best_loss"  # what last.pt called best_score
 # What earlier versions called test/loss is clipped, and is compared as such.
 _NAMES: dict[tuple[str, ...], str] = {("metrics", "test/loss"): "the exact test/loss"}
 
@@ -227,8 +237,10 @@ class _Files:
         self.config: dict[str, Any] = {}
         self.checkpoints: dict[str, dict[str, Any]] = {}
         for path in sorted((folder / "checkpoints").glob("*.pt")):
-            self.checkpoints[path.name] = load_checkpoint(path)
-            self.config = self.checkpoints[path.name].pop("config", {})
+            content = self.checkpoints[path.name] = load_checkpoint(path)
+            self.config = with_selection(content.pop("config", {}))
+            if _SCORE_AT_FIRST in content:  # of a run that was selected by loss: it is the score
+                content["best_score"] = content.pop(_SCORE_AT_FIRST)
 
 
 def _predictions(folder: Path) -> dict[str, Any]:

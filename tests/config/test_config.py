@@ -245,9 +245,13 @@ def test_no_baseline(override: str) -> None:
          "scheduler.warmup_epochs=5.0: must be less than trainer.epochs=5"),
         (["+trainer.patience=3"],
          "trainer.patience: no such option (did you mean 'trainer.early_stopping.patience'?); "
-         "trainer has epochs, batch_size, drop_last, label_smoothing, grad_clip, early_stopping, "
-         "eval_every, device, precision, cuda_graphs, threads, require_train_loss, "
-         "checkpoint_seconds, histograms, pictures"),
+         "trainer has epochs, batch_size, drop_last, label_smoothing, grad_clip, select, "
+         "early_stopping, eval_every, device, precision, cuda_graphs, threads, "
+         "require_train_loss, checkpoint_seconds, histograms, pictures"),
+        (["trainer.select=acc"],
+         "trainer.select=acc: must be one of accuracy, loss, last (did you mean 'accuracy'?)"),
+        (["trainer.select=latest"],
+         "trainer.select=latest: must be one of accuracy, loss, last (did you mean 'last'?)"),
         (["++model.width=3"],
          "model.width: no such option; model has name, hidden, activation, dropout, norm, "
          "residual, bias, init, init_distribution, init_std"),

@@ -300,16 +300,17 @@ def test_early_stopping(metric: str, patience: int, min_delta: float, eval_every
 
 
 @pytest.mark.parametrize("eval_every", [1, 3])
-def test_best_epoch_is_the_lowest_validation_loss(eval_every: int) -> None:
-    """It is kept with its weights and statistics, whatever training does afterwards."""
+def test_the_best_epoch_is_kept(eval_every: int) -> None:
+    """With its weights and statistics, whatever training does afterwards."""
     structure = Structure(8, (32,), 4, norm="batch")
-    config = make_config(structure, adam(0.02), epochs=20, eval_every=eval_every)
+    options = {"epochs": 20, "eval_every": eval_every, "select": "loss"}
+    config = make_config(structure, adam(0.02), **options)
     group = group_of([config], structure)
     (records,) = train(group)
     state = group.states[0]
     losses = {r.epoch: r.val_loss for r in records if r.val_loss is not None}
     assert state.best_epoch == min(losses, key=losses.__getitem__)
-    assert state.best_loss == losses[state.best_epoch]
+    assert state.best_score == losses[state.best_epoch]
     assert state.best_epoch < 20
     lowest = math.inf
     for record in records:

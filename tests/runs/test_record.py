@@ -266,31 +266,41 @@ def test_a_reader_never_meets_half_a_result(tmp_path: Path) -> None:
 # What others write of a run that has not come to its end
 
 
-def given_up(folder: Path, *, keep: bool) -> RunResult:
+def given_up(folder: Path, *, keep: bool, config: dict[str, Any] | None = None) -> RunResult:
     dataset = a_result().dataset
     result = record_failure(
         folder, "killed", arm="deep_adam", seed=3, model="deep", optimizer="adam",
-        dataset=dataset.name, config=a_result().config, data=dataset, keep=keep,
+        dataset=dataset.name, config=config or a_result().config, data=dataset, keep=keep,
     )  # fmt: skip
     assert read_result(folder) == result
     return result
 
 
-def test_a_run_that_was_given_up_keeps_what_is_known(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("select", "best"), [(None, 5), ("accuracy", 5), ("loss", 4), ("last", 6)])
+def test_a_run_that_was_given_up_keeps_what_is_known(
+    tmp_path: Path, select: str | None, best: int
+) -> None:
+    """Its best epoch is that of its checkpoint: of equal ones the last, and none that diverged."""
+    losses = [0.5, 0.25, None, 0.25, 0.75, 0.8, 0.1]
+    accs = [0.1, 0.2, None, 0.4, 0.6, 0.5, 0.9]
     log = MetricsLog(tmp_path)
-    for number, loss in enumerate([0.5, 0.25, None, 0.25, 0.75], start=1):
-        log.append(an_epoch(number, **{"val/loss": loss, "val/acc": number / 10}))
+    for number, (loss, acc) in enumerate(zip(losses, accs, strict=True), start=1):
+        train_loss = math.inf if number == 7 else 0.1 + 0.2
+        log.append(an_epoch(number, **{"train/loss": train_loss, "val/loss": loss, "val/acc": acc}))
     log.close()
-    result = given_up(tmp_path, keep=True)
+    config = a_result().config
+    if select is not None:
+        config = {**config, "trainer": {"select": select}}
+    result = given_up(tmp_path, keep=True, config=config)
     assert (result.status, result.error, result.seed) == ("failed", "killed", 3)
-    assert (result.config, result.dataset) == (a_result().config, a_result().dataset)
-    assert (result.epochs, result.best_epoch) == (5, 2)
+    assert (result.config, result.dataset) == (config, a_result().dataset)
+    assert (result.epochs, result.best_epoch) == (7, best)
     assert result.metrics == {
-        "train/loss": 0.1 + 0.2, "val/loss": 0.25, "val/acc": 0.2, "test/loss": None,
-        "test/acc": None, "test/clipped_loss": None, "test/brier": None,
+        "train/loss": 0.1 + 0.2, "val/loss": losses[best - 1], "val/acc": accs[best - 1],
+        "test/loss": None, "test/acc": None, "test/clipped_loss": None, "test/brier": None,
     }  # fmt: skip
-    assert result.seconds == {"total": None, "train": 1.25, "predict": None}
-    assert len(read_metrics(tmp_path)) == 5
+    assert result.seconds == {"total": None, "train": 1.75, "predict": None}
+    assert len(read_metrics(tmp_path)) == 7
 
 
 @pytest.mark.parametrize("content", [b"", b"{\n", b"[]\n", b"{}\n", b'{"epoch": "x"}\n'])
