@@ -13,6 +13,7 @@ from nnexp.api.reports import Report, report_of
 from nnexp.api.run_object import Run, frame_of, row_of
 from nnexp.errors import ConfigError, DataError, did_you_mean
 from nnexp.runs.folder import METRICS_FILE, RESULT_FILE, run_folders, short
+from nnexp.runs.record import validation_rank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,8 +57,8 @@ class Sweep:
         """The runs that failed, diverged or were interrupted; ``error`` of each says why."""
         return tuple(run for run in self.runs if run.status != "completed")
 
-    def best(self, metric: str = "val/loss") -> Run:
-        """Return the completed run with the best value; of equals the first.
+    def best(self, metric: str = "val/acc") -> Run:
+        """Return the completed run with the best value; of equals that of lower validation loss.
 
         Args:
             metric: ``val/loss``, ``val/acc`` or ``train/loss``. Test rows choose nothing.
@@ -73,13 +74,13 @@ class Sweep:
                 f"{did_you_mean(metric, _CHOICES)}"
             )
         known = [
-            (value * _CHOICES[metric], place)
+            (value * _CHOICES[metric], *validation_rank(run.metrics), place)
             for place, run in enumerate(self.runs)
             if run.status == "completed" and (value := run.metrics.get(metric)) is not None
         ]
         if not known:
             raise DataError(f"{self.folder}: no run was completed with a {metric}")
-        return self.runs[min(known)[1]]
+        return self.runs[min(known)[-1]]
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a row a run: its overrides, then metrics, seconds and folder.
@@ -121,7 +122,7 @@ class Sweep:
     def __repr__(self) -> str:
         lines = [f"Sweep of {self._counted}"]
         if (best := self._best) is not None:
-            shown = f"val/loss {best.metrics['val/loss']:.4f}, {best.arm}, seed {best.seed}"
+            shown = f"val/acc {best.metrics['val/acc']:.4f}, {best.arm}, seed {best.seed}"
             lines.append(f"  best     {shown}")
         lines += [f"  {run.folder.name}: {run.status}: {run.error}" for run in self.failures[:3]]
         return "\n".join([*lines, f"  folder   {short(self.folder)}"])

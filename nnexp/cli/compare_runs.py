@@ -43,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--sort",
         choices=_SORTS,
-        default="val/loss",
+        default="val/acc",
         metavar="KEY",
-        help=f"one of {', '.join(_SORTS)} (default val/loss). Not by test metrics: they are "
+        help=f"one of {', '.join(_SORTS)} (default val/acc). Not by test metrics: they are "
         "not to choose by",
     )
     parser.add_argument(
@@ -65,7 +65,8 @@ def _compare(folders: Sequence[Path], sort: str, all_settings: bool, *, as_json:
     keys = differing(rows, all_settings=all_settings)
     notes = [*warnings(rows), *problems]
     if sort != "given":
-        rows = sorted(rows, key=lambda row: _rank(row, sort))
+        # Of equals that of lower validation loss comes first, as where one run is chosen.
+        rows = sorted(rows, key=lambda row: (_rank(row, sort), _rank(row, "val/loss")))
     if as_json:
         told = {"sort": sort, "settings": keys, "warnings": notes, "rows": list(map(_object, rows))}
         print(json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False))

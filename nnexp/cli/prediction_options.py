@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from nnexp.prediction.predictors import Chosen
 
 RUN_HELP = (
-    "the folder of a run; or of a sweep, which stands for its completed run of least validation "
-    "loss"
+    "the folder of a run; or of a sweep, which stands for its completed run of highest validation "
+    "accuracy"
 )
 
 ENSEMBLE_HELP = (
     "of a sweep, average the probabilities of the runs that differ in their seed alone: those of "
-    "the arm of least mean validation loss"
+    "the arm of highest mean validation accuracy"
 )
 
 

@@ -23,7 +23,7 @@ from nnexp.prediction.array_columns import with_columns
 from nnexp.registry import import_components
 from nnexp.runs.checkpoints import load_network
 from nnexp.runs.folder import CHECKPOINTS, METRICS_FILE, RESULT_FILE, run_folders, short
-from nnexp.runs.record import RunResult, read_result
+from nnexp.runs.record import RunResult, read_result, validation_rank
 from nnexp.runs.trained_network import TrainedNetwork, Treatment
 
 _SWEEP = "multirun.yaml"  # what Hydra writes into a sweep's folder
@@ -93,15 +93,16 @@ class Chosen:
 class _Finished:
     folder: Path
     result: RunResult
-    val_loss: float
+    rank: tuple[float, float]  # the least is the best
 
 
 def choose(folder: Path, *, ensemble: bool = False, each: bool = False) -> Chosen:
     """Return what predicts for a run's or a sweep's folder.
 
-    Of a sweep it is the completed run of least validation loss, as in ``Sweep.best``. With
-    ``ensemble`` it is the mean of the probabilities of the runs of one arm, which differ in their
-    seed alone: of the arm whose mean validation loss is least. With ``each``, every completed run.
+    Of a sweep it is the completed run of highest validation accuracy, of equals that of lowest
+    validation loss, as in ``Sweep.best``. With ``ensemble`` it is the mean of the probabilities of
+    the runs of one arm, which differ in their seed alone: of the arm with the highest mean
+    validation accuracy. With ``each``, every completed run.
     A run that diverged predicts with the network of its best epoch where it is asked for itself,
     and is none of a sweep's.
 
@@ -153,24 +154,29 @@ def _is_run(folder: Path) -> bool:
 
 
 def _best(runs: Sequence[_Finished]) -> tuple[_Finished, str]:
-    best = min(runs, key=lambda run: run.val_loss)
+    best = min(runs, key=lambda run: run.rank)
     return best, (
         f"{short(best.folder)}: {best.result.arm}, seed {best.result.seed}, the best of "
-        f"{len(runs)} by validation loss ({best.val_loss:.4g})"
+        f"{len(runs)} by validation accuracy ({-best.rank[0]:.4g})"
     )
+
+
+def _mean_rank(arm: Sequence[_Finished]) -> tuple[float, ...]:
+    ranks = zip(*(run.rank for run in arm), strict=True)
+    return tuple(map(statistics.fmean, ranks))
 
 
 def _ensemble(folder: Path, runs: Sequence[_Finished]) -> Chosen:
     arms: dict[str, list[_Finished]] = {}
     for run in runs:
         arms.setdefault(run.result.arm, []).append(run)
-    best = min(arms.values(), key=lambda arm: statistics.fmean(run.val_loss for run in arm))
+    best = min(arms.values(), key=_mean_rank)
     members = tuple(_predictor(run.folder, run.result) for run in best)
     _require_alike(folder, members)
-    loss = statistics.fmean(run.val_loss for run in best)
+    acc = -_mean_rank(best)[0]
     how = (
         f"the mean probabilities of {len(best)} run{'s' * (len(best) != 1)} of "
-        f"{best[0].result.arm}, the arm of least mean validation loss ({loss:.4g})"
+        f"{best[0].result.arm}, the arm of highest mean validation accuracy ({acc:.4g})"
     )
     networks = tuple(network for member in members for network in member.networks)
     whole = dataclasses.replace(members[0], name="ensemble", networks=networks)
@@ -197,11 +203,11 @@ def _finished(folder: Path) -> list[_Finished]:
     found = []
     for place in run_folders(folder):
         result = read_result(place)
-        loss = result.metrics.get("val/loss")
-        if result.status == "completed" and loss is not None:
-            found.append(_Finished(place, result, loss))
+        rank = validation_rank(result.metrics)
+        if result.status == "completed" and all(map(math.isfinite, rank)):
+            found.append(_Finished(place, result, rank))
     if not found:
-        raise DataError(f"{folder}: no run was completed with a val/loss")
+        raise DataError(f"{folder}: no run was completed with a val/acc and a val/loss")
     return found
 
 
@@ -210,8 +216,8 @@ def _require_one_table(folder: Path, runs: Sequence[_Finished]) -> None:
     if len(names) > 1:
         shown = ", ".join(sorted(set(names.values())))
         raise DataError(
-            f"{folder}: its runs are on {len(names)} different data sets ({shown}), whose losses "
-            "do not compare; give the folder of one run"
+            f"{folder}: its runs are on {len(names)} different data sets ({shown}), whose "
+            "accuracies do not compare; give the folder of one run"
         )
 
 

@@ -109,6 +109,11 @@ def test_a_sweep_is_that_of_the_command_line_and_its_runs_those_of_run() -> None
         data=(x, y), seed=1, optimizer="sgd", trainer__epochs=2, model__hidden=row["model.hidden"]
     )
     assert epochs(solo.folder) == epochs(Path(row["folder"]))
+    accs = [run.metrics["val/acc"] or 0.0 for run in swept]
+    best = swept.best()
+    assert best.metrics["val/acc"] == max(accs)
+    equals = [run for run, acc in zip(swept, accs, strict=True) if acc == max(accs)]
+    assert best.metrics["val/loss"] == min(run.metrics["val/loss"] or 9 for run in equals)
     best = swept.best("val/loss")
     assert best.metrics["val/loss"] == min(run.metrics["val/loss"] or 9 for run in swept)
     with pytest.raises(nnexp.ConfigError, match="the test set must not select"):

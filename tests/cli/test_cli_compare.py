@@ -177,9 +177,9 @@ def test_seeds_of_single_runs(compared: Compared) -> None:
 @pytest.mark.parametrize(
     ("sort", "order"),
     [
-        ([], "bac"),
+        ([], "cab"),
         (["--sort", "given"], "abc"),
-        (["--sort", "val/acc"], "cab"),
+        (["--sort", "val/loss"], "bac"),
         (["--sort", "seconds"], "bca"),
     ],
 )
@@ -316,7 +316,7 @@ def test_as_json(compared: Compared) -> None:
     losses = make_sweep("s")
     make("a", optimizer="sgd", status="failed", error="why")
     told = json.loads(compared("s", "a", "--json"))
-    assert told["sort"] == "val/loss"
+    assert told["sort"] == "val/acc"
     assert told["settings"] == ["optimizer.name", "optimizer.lr"]
     failed, row = told["rows"]
     assert (failed["counts"], failed["errors"]) == ({"failed": 1}, ["why"])

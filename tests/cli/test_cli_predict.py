@@ -166,7 +166,7 @@ def test_a_sweep_predicts_by_its_best_run_or_all(people: Path, tmp_path: Path, t
     data = written(tmp_path / "new.csv", rows(3))
     code, out, err = told(predict_file.main, tmp_path / "sweep", data)
     assert code == 0
-    assert "the best of 2 by validation loss" in err.splitlines()[0]
+    assert "the best of 2 by validation accuracy" in err.splitlines()[0]
     assert out.startswith("prediction,probability no,")
     code, out, err = told(predict_file.main, tmp_path / "sweep", data, "--all")
     assert code == 0

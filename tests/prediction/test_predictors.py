@@ -28,26 +28,27 @@ def people_sweep(once: Once) -> Path:
     return once("people_sweep", sweep)
 
 
-def losses(folder: Path) -> list[float]:
+def ranks(folder: Path) -> list[tuple[float, float]]:
+    """The least is the best."""
     results = [json.loads((folder / str(n) / "result.json").read_bytes()) for n in range(4)]
-    return [result["metrics"]["val/loss"] for result in results]
+    return [(-result["metrics"]["val/acc"], result["metrics"]["val/loss"]) for result in results]
 
 
-def test_the_best_run_by_validation_loss(people_sweep: Path) -> None:
-    found = losses(people_sweep)
+def test_the_best_run_by_validation_accuracy(people_sweep: Path) -> None:
+    found = ranks(people_sweep)
     best = found.index(min(found))
     chosen = choose(people_sweep)
     assert [one.name for one in chosen.predictors] == [str(best)]
     assert chosen.folder == people_sweep / str(best)
     assert chosen.how is not None
-    assert f"the best of 4 by validation loss ({min(found):.4g})" in chosen.how
+    assert f"the best of 4 by validation accuracy ({-min(found)[0]:.4g})" in chosen.how
     assert run_of(people_sweep) == (chosen.folder, chosen.how)
     assert run_of(people_sweep / "1") == (people_sweep / "1", None)
 
 
 def test_an_ensemble_averages_the_best_arm_over_its_seeds(people_sweep: Path) -> None:
-    found = losses(people_sweep)
-    arms = {0: sum(found[:2]), 2: sum(found[2:])}
+    found = ranks(people_sweep)
+    arms = {first: tuple(map(sum, zip(*found[first : first + 2], strict=True))) for first in (0, 2)}
     first = min(arms, key=arms.__getitem__)
     (ensemble,) = choose(people_sweep, ensemble=True).predictors
     table = table_of(rows(40))
