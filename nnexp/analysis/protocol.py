@@ -142,6 +142,27 @@ def missing_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list
     return told
 
 
+def failed_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
+    """A warning for each model that failed on a split, and as what it counts there."""
+    told = []
+    for facts in tasks:
+        for entry in entries:
+            failed = [outcome for outcome in entry.outcomes if outcome.num_failed]
+            if entry.task != facts.task.name or not failed:
+                continue
+            total, unit = len(entry.outcomes), "fit" if entry.one_fit else facts.task.unit
+            where = f"{len(failed)} of {_counted(total, unit)}"
+            accs = {f"{100 * outcome.choice.test_acc:.1f} %" for outcome in failed}
+            partly = [outcome for outcome in failed if not outcome.choice.failed]
+            told.append(
+                f"{entry.learner} on {entry.task}: failed on {where}"
+                + (", on some of them only in part" if partly else "")
+                + "; what failed counts as the majority class"
+                + (f" ({', '.join(sorted(accs))})" if len(accs) == 1 and not partly else "")
+            )
+    return told
+
+
 def single_splits(tasks: Iterable[TaskFacts]) -> list[str]:
     """A warning of tasks with one split: nothing can be said of chance."""
     names = [facts.task.name for facts in tasks if len(facts.task.splits) == 1]
@@ -187,7 +208,7 @@ def protocol(
             "on each split, hyperparameters are selected on the validation set by accuracy (tuned: "
             f"{tuned}; baselines: their own grids); test sets are read for the selected runs only; "
             "a configuration with a failed run ranks below all without; where nothing else is "
-            "left, a failed run counts as guessing",
+            "left, and where a baseline fails, the model scores what the majority class does",
         ),
         ("configurations tried", _budgets(tasks, entries)),
         (

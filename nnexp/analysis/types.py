@@ -106,7 +106,7 @@ class Choice:
     val_acc: float | None
     test_acc: float
     folders: tuple[str, ...]  # of the chosen runs; () for a baseline
-    failed: bool = False  # no setting was completed; test_acc is that of guessing
+    failed: bool = False  # no setting was completed; test_acc is that of the majority class
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,8 @@ def main_table(view: View) -> Section | None:
             )
     if any(sum(result.num_failed.values()) for result in view.comparison.results):
         intro += (
-            " A failed run counts against its model: as guessing, where no configuration is left."
+            " A failed run counts against its model: as the majority class, where no configuration "
+            "is left."
         )
     if any(splits_in_order(r, task) for task in view.comparison.tasks for r in view.results(task)):
         intro += (
