@@ -225,6 +225,12 @@ def protocol(
             f"±{100 * options.equivalence:g} pp; inconclusive: neither; better in: number of "
             "pairs, ties counted half (Bouthillier et al. 2021)",
         ),
+        (
+            "guessing",
+            "the most frequent class; that no model is shown to beat it is said unless one does "
+            "after Holm's correction over the models, by the paired test or by the number of test "
+            "samples classified correctly",
+        ),
         ("seeds", _numbers(record.result.seed for record in records)),
         ("versions", _versions(records)),
         ("machine", _machine(records)),
