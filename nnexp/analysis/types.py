@@ -234,7 +234,9 @@ class AcrossTasks:
     ties: int
     losses: int
     mean_rank: float  # 1 is best, ties share
-    iqm: Estimate | None  # interquartile mean of test accuracy, stratified bootstrap
+    normalised_error: Estimate | None
+    """Mean over data sets of the test error scaled so that on each the best learner has 0 and the
+    median learner 1, at most 2; bootstrap over data sets. None for fewer than three."""
     p_value: float | None  # Wilcoxon signed-rank against the reference, over task means
     p_adjusted: float | None  # Holm
     descriptive_only: str | None  # why no test is shown
