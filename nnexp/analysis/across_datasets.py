@@ -220,7 +220,9 @@ def over_tasks(
     placed: GroupedRuns, results: Sequence[LearnerOnTask], reference: str | None
 ) -> tuple[tuple[AcrossTasks, ...], CriticalDifference | None, list[str]]:
     """Over data sets, one task each: the one with most training rows, then with most learners."""
-    by_learner = {(r.learner, r.task): r for r in results if r.test_acc is not None}
+    by_learner = {
+        (r.learner, r.task): r for r in results if r.test_acc is not None and not r.is_selection
+    }
     chosen: dict[str, TaskFacts] = {}
     for facts in placed.tasks:
         count = sum(task == facts.task.name for _, task in by_learner)

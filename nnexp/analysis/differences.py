@@ -89,7 +89,7 @@ class Measures:
         """A warning for every learner whose predictions of test rows that stay lack."""
         if not self._facts.task.same_test_rows:
             return []
-        ran = [entry for entry in self._entries if entry.outcomes]
+        ran = [entry for entry in self._entries if entry.outcomes and not entry.is_selection]
         problems = {
             entry.learner: problem
             for entry in ran

@@ -245,6 +245,8 @@ class Entry:
     notes: tuple[str, ...] = ()
     one_fit: bool = False
     """A baseline on a split that stays: one outcome, whatever the number of seeds."""
+    is_selection: bool = False
+    """Another network on each split: see ``selected_network``."""
 
     @property
     def is_network(self) -> bool:

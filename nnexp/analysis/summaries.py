@@ -17,6 +17,7 @@ from nnexp.analysis.types import (
     AcrossTasks,
     Difference,
     Estimate,
+    LearnerOnTask,
     Options,
     Task,
     Verdict,
@@ -76,6 +77,8 @@ def best_network(
 ) -> Verdict | None:
     """Which network the validation rows favour, and what the test rows say of it.
 
+    Where splits are drawn anew, the test rows of one validate on others, and have a say in which.
+
     Args:
         pairwise: verdicts on the first of two networks against the second, either way round.
 
@@ -97,10 +100,18 @@ def best_network(
     over = ""
     if any(set(entry.by_split) != splits for entry in networks):
         over = f" on the {len(splits)} common {task.unit}s"
-    sentence = (
-        f"Of {len(networks)} networks on {task.name}, {best} has the best validation accuracy"
-        f"{over}; on the test set it reaches {_percent(acc)} and is {told}"
-    )
+    sentence = f"Of {len(networks)} networks on {task.name}, {best} has the best "
+    if task.same_test_rows:
+        sentence += (
+            f"validation accuracy{over}; on the test set, which had no part in this, it reaches "
+            f"{_percent(acc)} and is {told}"
+        )
+    else:
+        sentence += (
+            f"mean validation accuracy{over}; on the test sets it reaches {_percent(acc)} and is "
+            f"{told} (biased in its favour: test sets share samples with the validation sets of "
+            "other splits)"
+        )
     return Verdict(kind="summary", sentence=sentence, task=task.name, learner=best)
 
 
@@ -181,6 +192,21 @@ def over_all(line: AcrossTasks, reference: str) -> Verdict:
             f"{line.wins} won, {line.ties} inconclusive or equivalent, {line.losses} lost{tested}"
         ),
         learner=line.learner,
+    )
+
+
+def selection_over_all(selections: Sequence[LearnerOnTask], reference: str) -> Verdict:
+    """The best network per split against the reference, on each data set once; not tested."""
+    kinds = [result.verdict.kind for result in selections if result.verdict is not None]
+    won, lost = kinds.count("better"), kinds.count("worse")
+    return Verdict(
+        kind="summary",
+        sentence=(
+            f"The best network, selected on each {selections[0].learner.rpartition(' ')[2]} by "
+            f"validation accuracy, vs {reference} over these {len(selections)} data sets: {won} "
+            f"won, {len(selections) - won - lost} inconclusive or equivalent, {lost} lost"
+        ),
+        learner=selections[0].learner,
     )
 
 

@@ -203,6 +203,9 @@ class LearnerOnTask:
     """Further metrics by name; None where a split has no value. Left out of ``summary.json`` if
     there are none."""
     notes: tuple[str, ...] = ()  # "trained on 20,000 of 60,000 rows"; why it was left out
+    is_selection: bool = False
+    """The best network, selected on each split by its validation accuracy there: no network of its
+    own, and none of ``Comparison.learners``. ``Choice.setting["network"]`` names the selected."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,12 @@ def main_table(view: View) -> Section | None:
             intro += (
                 " Where the split is fixed, a baseline is one fit, against every seed of a network."
             )
+    if any(result.is_selection for result in view.comparison.results):
+        intro += (
+            f" The best network per {view.unit} is, on each {view.unit}, the network with the best "
+            "validation accuracy there: what selecting among these networks gives. Its one "
+            "comparison is planned, and p is not adjusted."
+        )
     if any(sum(result.num_failed.values()) for result in view.comparison.results):
         intro += (
             " A failed run counts against its model: as the majority class, where no configuration "
@@ -99,7 +105,7 @@ def _splits(task: Task) -> str:
 def _overview(view: View) -> Table:
     by_learner = {(r.learner, r.task): r for r in view.comparison.results}
     rows = []
-    for learner in view.looks.networks + view.looks.baselines:
+    for learner in view.looks.selections + view.looks.networks + view.looks.baselines:
         row = [view.head(learner)]
         for task in view.tasks:
             result = by_learner.get((learner, task.name))

@@ -157,7 +157,7 @@ def _all_rates(view: View, task: Task) -> dict[str, list[RatePoint]]:
     return {
         result.learner: points
         for result in view.results(task)
-        if result.is_network and len(points := _rate_points(result)) > 1
+        if result.is_network and not result.is_selection and len(points := _rate_points(result)) > 1
     }
 
 
@@ -249,6 +249,8 @@ def _expected_best(view: View, task: Task, bands: dict[str, Band], group: Group)
 def _table(view: View, task: Task) -> Table | None:
     rows = []
     for result in view.results(task):
+        if result.is_selection:  # its configurations are those of the networks
+            continue
         tried = [t for t in result.tried if t.setting]
         tried.sort(key=lambda t: -t.val_acc.mean if t.val_acc else 0.0)
         for t in tried[:_SETTINGS_LISTED]:
