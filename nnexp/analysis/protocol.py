@@ -231,9 +231,11 @@ def protocol(
         (
             "intervals",
             "95 %: where splits are drawn anew, t over splits with Nadeau and Bengio's correction "
-            "for samples that splits share; where the test set is fixed, t over seeds with the "
-            "variance over test samples added (Owen); between baselines that were fitted once on "
-            "this training set, over test samples alone",
+            "for samples that splits share, so that they hold for other samples of the kind, in "
+            "training and in testing; where the test set is fixed, t over seeds with the variance "
+            "over test samples added (Owen), which holds for other test samples and other seeds, "
+            "but for this training set alone; between baselines that were fitted once on this "
+            "training set, over test samples alone",
         ),
         (
             "verdicts",

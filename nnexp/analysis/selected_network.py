@@ -44,10 +44,7 @@ def selected_network(networks: Sequence[Entry], facts: TaskFacts) -> Entry | Non
         outcomes=tuple(outcomes),
         num_runs=sum(entry.num_runs for entry in networks),
         num_failed=counts,
-        notes=(
-            f"selected among {len(networks)} networks by the validation accuracy of each {unit}; "
-            "one planned comparison, p not adjusted",
-        ),
+        notes=(f"of {len(networks)} networks, by validation accuracy; p not adjusted",),
         is_selection=True,
     )
 

@@ -23,7 +23,7 @@ from nnexp.analysis.types import (
     Verdict,
     VerdictKind,
 )
-from nnexp.analysis.verdicts import points, signed
+from nnexp.analysis.verdicts import GIVEN, points, signed
 from nnexp.baselines.base import labels
 from nnexp.errors import did_you_mean
 
@@ -104,7 +104,7 @@ def best_network(
     if task.same_test_rows:
         sentence += (
             f"validation accuracy{over}; on the test set, which had no part in this, it reaches "
-            f"{_percent(acc)} and is {told}"
+            f"{_percent(acc)} and, {GIVEN}, is {told}"
         )
     else:
         sentence += (
@@ -148,6 +148,7 @@ def chance(
     ends = max(best.mean - half, -1.0), min(best.mean + half, 1.0)
     over = f", simultaneous over {len(found)} models" if len(found) > 1 else ""
     gap = f"{signed(best.mean)} pp (95 % CI{over} {signed(ends[0])} to {signed(ends[1])})"
+    gap += f", {GIVEN}" if facts.task.same_test_rows else ""
     most, task = f"the best, {best.learner}: {gap}", facts.task.name
     limit = f"{100 * equivalence:g} pp"
     if any(interval.high > equivalence for interval in intervals):

@@ -17,6 +17,8 @@ from nnexp.analysis.types import Difference, LearnerOnTask, Task, Verdict, Verdi
 # where the whole interval lies within what does not matter (two one-sided tests, Schuirmann 1987).
 # --------------------------------------------------------------------------------------------------
 
+GIVEN = "for this training set"
+"""What an interval holds for where the test set is fixed; see ``statistics``."""
 MOST_SEEDS = 1000  # more than this is no advice
 FEWEST_PAIRS = 5  # of fewer the spread is too little known for advice
 
@@ -81,8 +83,11 @@ def _verdict(difference: Difference, error: Uncertainty, equivalence: float, uni
 
 
 def _of_pairs(difference: Difference, error: Uncertainty, unit: str) -> str:
-    """``better in 8 of 10 splits``; without predictions nothing is said of other test samples."""
-    rows = "" if error.tells_of_rows else ", on this test set"
+    """``better in 8 of 10 splits``, and for which samples the interval holds: where the test set is
+    fixed for this training set, and without predictions for this test set alone."""
+    rows = ""
+    if error.is_given_training_set:
+        rows = f", {GIVEN}" if error.tells_of_rows else ", for this training and test set"
     if difference.p_better is None:
         return f"one fit of each{rows}"
     pairs = f"{difference.num_pairs:,} {unit}s"
@@ -224,6 +229,7 @@ def headline(
     if not networks:
         return None
     base = next((r for r in results if r.learner == reference), None)
+    given = f", {GIVEN}" if task.same_test_rows else ""
     its = f" ({points(base.test_acc.mean)} %)" if base and base.test_acc else ""
     where = f"{reference} on {task.name}{its}"
     told, name, counts = networks[0], networks[0].learner, ""
@@ -237,7 +243,7 @@ def headline(
     assert told.verdict is not None  # compared are those that have one
     return Verdict(
         kind="summary",
-        sentence=_answer(told, name, where, equivalence) + counts,
+        sentence=_answer(told, name, where, given, equivalence) + counts,
         seeds_needed=told.verdict.seeds_needed,
         task=task.name,
         learner=told.learner,
@@ -276,9 +282,9 @@ def _counts(kinds: Counter[VerdictKind]) -> str:
     return ", ".join([*parts, *(f"{count} {words}" for count, words in rest)])
 
 
-def _answer(result: LearnerOnTask, name: str, where: str, equivalence: float) -> str:
+def _answer(result: LearnerOnTask, name: str, where: str, given: str, equivalence: float) -> str:
     assert result.verdict is not None  # headline keeps those that have one
-    kind, lead, limit = result.verdict.kind, _lead(result), f"±{100 * equivalence:g} pp"
+    kind, lead, limit = result.verdict.kind, _lead(result) + given, f"±{100 * equivalence:g} pp"
     if kind == "better":
         small = f", by a negligible margin (within {limit})"
         yes = f"Yes{small if _is_within(result, equivalence) else ''}"

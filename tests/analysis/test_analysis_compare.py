@@ -193,8 +193,43 @@ def test_of_a_fixed_test_set_it_is_said_that_it_had_no_part() -> None:
     (told,) = [v for v in compare(records, Options()).verdicts if v.kind == "summary"]
     assert told.sentence.endswith(
         "deep · adam has the best validation accuracy; on the test set, which had no part in this, "
-        "it reaches 95.0 % and is worse than shallow · adam"
+        "it reaches 95.0 % and, for this training set, is worse than shallow · adam"
     )
+
+
+def test_intervals_on_a_fixed_test_set_are_told_for_this_training_set() -> None:
+    """Training and validation rows that are drawn anew come from one pool."""
+    records = [
+        run(model=model, seed=s, test_acc=float(BASE[s] + gain + NOISE[s]), data=cases.MNIST,
+            baselines={"knn": baseline(0.9, float(BASE[s]), {"k": 3}),
+                       "majority": baseline(0.1, 0.1)})
+        for s in range(6)
+        for model, gain in (("deep", 0.01), ("shallow", -0.01))
+    ]  # fmt: skip
+    comparison = compare(records, Options())
+    headline, best, *single = [v.sentence for v in comparison.verdicts]
+    assert " to +1.4), for this training set; one by one, 1 is better, 1 worse" in headline
+    assert "for this training set, is better than shallow · adam" in best
+    assert all(sentence.endswith("for this training and test set") for sentence in single)
+    assert "for this training set alone" in dict(comparison.protocol.lines)["intervals"]
+    assert all("training and test set" in r.difference.method for r in comparison.results
+               if r.difference)  # fmt: skip
+    told = compare(
+        [
+            run(
+                seed=s,
+                test_acc=0.1 + float(NOISE[s]),
+                data=cases.MNIST,
+                baselines={"majority": baseline(0.1, 0.1)},
+            )
+            for s in range(6)
+        ],
+        Options(),
+    )
+    assert all("set" in v.sentence for v in told.verdicts if v.kind == "chance")
+    assert [v.kind for v in told.verdicts].count("chance") == 1
+    drawn = [v.sentence for v in pair(BASE + 0.01, BASE).verdicts]
+    assert not any("for this training" in sentence for sentence in drawn)
 
 
 # ── the best network, selected on each split ──────────────────────────────────────────────────
@@ -565,7 +600,7 @@ def test_baselines_on_one_split_are_one_fit_each(fixed: Comparison) -> None:
     assert (told.mean, told.num_pairs, told.p_better) == (pytest.approx(mean), 1, None)
     assert (told.interval.low, told.interval.high) == pytest.approx((mean - half, mean + half))
     assert told.p_value == pytest.approx(2 * stats.t.sf(mean / math.sqrt(variance / n), n - 1))
-    assert told.method == "t interval over 360 test samples, one fit of each"
+    assert told.method == "t interval over 360 test samples, one fit of each; for this training set"
     assert "one fit of each" in verdict_on(fixed, "SVM (RBF)").sentence
     assert knn.test_acc is not None
     assert knn.test_acc.values == (pytest.approx(right["knn"].mean()),)
@@ -634,8 +669,8 @@ def test_predictions_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         f"{chosen[1] / 'predictions.npz'} is damaged, or not a file of predictions (and 1 more "
         "file)"
     )
-    assert ", on this test set" in verdict_on(comparison, "deep · sgd").sentence
-    assert "on this test set" not in verdict_on(comparison, "deep · adam").sentence
+    assert ", for this training and test set" in verdict_on(comparison, "deep · sgd").sentence
+    assert "one fit, for this training set; " in verdict_on(comparison, "deep · adam").sentence
     losses = result_of(comparison, "deep · sgd").test_clipped_loss
     assert losses is not None
     assert losses.interval is None

@@ -145,7 +145,7 @@ def _matrix(view: View, task: Task) -> Sequence[Block]:
         for i, row in enumerate(shown)
     ]  # fmt: skip
     table = Table(
-        caption=f"Differences between networks on {task.name}",
+        caption=f"Differences between networks on {task.name}{view.given(task)}",
         columns=heads,
         rows=rows,
         style="matrix",

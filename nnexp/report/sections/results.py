@@ -77,6 +77,7 @@ def main_table(view: View) -> Section | None:
         )
     if "not significant after correction" in _kinds(view):
         intro += f" {NOT_SIGNIFICANT}"
+    intro += view.given_note()
     blocks += [Text(text) for text in _methods(view)]
     return Section(id="results", title="Test accuracy", intro=intro, blocks=blocks)
 
@@ -167,7 +168,9 @@ def _table(view: View, task: Task) -> Table:
         row.append(_runs(result))
         row += [Cell(count(result.num_settings)), _chosen(result, task)] if tuned else []
         rows.append(row)
-    return Table(caption=f"Test accuracy on {task.name}", columns=heads, rows=rows)
+    return Table(
+        caption=f"Test accuracy on {task.name}{view.given(task)}", columns=heads, rows=rows
+    )
 
 
 def _compared(view: View, result: LearnerOnTask) -> list[Cell]:
@@ -240,6 +243,7 @@ def dots(view: View) -> Section | None:
     )
     if view.comparison.reference:
         intro += f" The dashed line is {view.reference}."
+    intro += view.given_note()
     return Section(
         id="dots",
         title=f"All {view.units}",

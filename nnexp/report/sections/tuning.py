@@ -41,7 +41,7 @@ def curves(view: View) -> Section | None:
     if not blocks:
         return None
     intro = f"The selected runs: mean over the {view.units}, with the band of its 95 % CI."
-    intro += view.shared_note(tuned=False)
+    intro += view.given_note() + view.shared_note(tuned=False)
     return Section(
         id="curves",
         title="Training",
@@ -119,7 +119,8 @@ def learning_curves(view: View) -> Section | None:
     return Section(
         id="learning-curves",
         title="Learning curves",
-        intro="Test accuracy against the number of training samples, with 95 % CIs.",
+        intro="Test accuracy against the number of training samples, with 95 % CIs."
+        + view.given_note(),
         blocks=[gallery],
     )
 
@@ -271,4 +272,6 @@ def _table(view: View, task: Task) -> Table | None:
         return None
     heads = columns("model", "configuration", ("validation accuracy, %", "[95 % CI]"),
                     ("runs", "failed"), ("selected", f"{task.unit}s"))  # fmt: skip
-    return Table(caption=f"Configurations tried on {task.name}", columns=heads, rows=rows)
+    return Table(
+        caption=f"Configurations tried on {task.name}{view.given(task)}", columns=heads, rows=rows
+    )
