@@ -111,10 +111,10 @@ def _outcome(
     results = [run.record.result for run in members if run.completed]
     num_failed = len(members) - len(results) if chosen is not None else 1
     counted: dict[str, float] = {}
-    failed_val_acc = 0.0
+    failed_val_acc, are_classes_known = 0.0, True
     if num_failed or any(told.val_acc is None for told in tried):
         scores = majority()
-        failed_val_acc = scores.val_acc
+        failed_val_acc, are_classes_known = scores.val_acc, scores.is_recorded
         counted = {
             "val/acc": scores.val_acc,
             "test/acc": scores.test_acc,
@@ -150,6 +150,7 @@ def _outcome(
         val_loss=mean("val/loss", metrics),
         num_failed=num_failed,
         failed_val_acc=failed_val_acc,
+        are_classes_known=are_classes_known,
     )
 
 

@@ -249,6 +249,7 @@ def _failed(split: str, scores: MajorityScores) -> Outcome:
         test_brier=scores.test_brier,
         num_failed=1,
         failed_val_acc=scores.val_acc,
+        are_classes_known=scores.is_recorded,
     )
 
 

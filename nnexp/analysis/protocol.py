@@ -153,11 +153,13 @@ def failed_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[
             total, unit = len(entry.outcomes), "fit" if entry.one_fit else facts.task.unit
             where = f"{len(failed)} of {_counted(total, unit)}"
             accs = {f"{100 * outcome.choice.test_acc:.1f} %" for outcome in failed}
+            unknown = not all(outcome.are_classes_known for outcome in failed)
+            taken = ", taken as one of equally frequent ones, as no run records frequencies"
             partly = [outcome for outcome in failed if not outcome.choice.failed]
             told.append(
                 f"{entry.learner} on {entry.task}: failed on {where}"
                 + (", on some of them only in part" if partly else "")
-                + "; what failed counts as the majority class"
+                + f"; what failed counts as the majority class{taken if unknown else ''}"
                 + (f" ({', '.join(sorted(accs))})" if len(accs) == 1 and not partly else "")
             )
     return told

@@ -230,6 +230,8 @@ class Outcome:
     num_failed: int = 0  # of the selected runs; each counts as the majority class
     failed_val_acc: float = 0.0
     """What a setting that failed counts as, on the validation samples."""
+    are_classes_known: bool = True
+    """False: it failed, and no run records the frequencies of the classes."""
 
 
 @dataclass(frozen=True, kw_only=True)

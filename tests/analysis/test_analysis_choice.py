@@ -234,7 +234,11 @@ def test_a_baseline_that_failed_on_every_split_is_compared() -> None:
     svm = cases.skipped_baseline("it broke") | {"failed": True}
     records = [run(seed=s, baselines={"svm": svm}) for s in (0, 1)]
     result = found(compare(records, Options()), "SVM (RBF)")
-    assert [c.test_acc for c in result.choices] == [0.1, 0.1]  # no run records class frequencies
+    assert [c.test_acc for c in result.choices] == [0.1, 0.1]
+    assert (
+        "SVM (RBF) on digits: failed on 2 of 2 splits; what failed counts as the majority class, "
+        "taken as one of equally frequent ones, as no run records frequencies (10.0 %)"
+    ) in compare(records, Options()).warnings
     assert result.notes == ("failed: it broke",)
 
 
