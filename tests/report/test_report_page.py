@@ -256,7 +256,10 @@ def test_seeds_on_one_split_are_called_seeds(tmp_path: Path) -> None:
                  "All seeds", "A dot below is one seed",
                  "all configurations of a seed"):  # fmt: skip
         assert told in text
-    assert seeds.table("Test accuracy on digits")["deep · adam"][-1] == "lr=0.01"  # one choice
+    assert (
+        seeds.table("Test accuracy on digits, for this training set")["deep · adam"][-1]
+        == "lr=0.01"
+    )  # one choice
     both = [on, cases.task("iris", 5)]
     text = write(cases.comparison(networks=cases.NETWORKS[:3], tasks=both), tmp_path).tree.text
     assert "Mean over the seeds or splits" in text
