@@ -23,7 +23,7 @@ from nnexp.analysis.types import (
     Verdict,
     VerdictKind,
 )
-from nnexp.analysis.verdicts import GIVEN, points, signed
+from nnexp.analysis.verdicts import GIVEN, points, selected_by, signed
 from nnexp.baselines.base import labels
 from nnexp.errors import did_you_mean
 
@@ -200,12 +200,12 @@ def selection_over_all(selections: Sequence[LearnerOnTask], reference: str) -> V
     """The best network per split against the reference, on each data set once; not tested."""
     kinds = [result.verdict.kind for result in selections if result.verdict is not None]
     won, lost = kinds.count("better"), kinds.count("worse")
+    how = selected_by(selections[0].learner.rpartition(" ")[2])
     return Verdict(
         kind="summary",
         sentence=(
-            f"The best network, selected on each {selections[0].learner.rpartition(' ')[2]} by "
-            f"validation accuracy, vs {reference} over these {len(selections)} data sets: {won} "
-            f"won, {len(selections) - won - lost} inconclusive or equivalent, {lost} lost"
+            f"The best network, {how}, vs {reference} over these {len(selections)} data sets: "
+            f"{won} won, {len(selections) - won - lost} inconclusive or equivalent, {lost} lost"
         ),
         learner=selections[0].learner,
     )

@@ -235,8 +235,7 @@ def headline(
     told, name, counts = networks[0], networks[0].learner, ""
     if len(networks) > 1:
         told = next(r for r in compared if r.is_selection)
-        name = f"the best of {len(networks)} networks, selected on each {task.unit} by "
-        name += "validation accuracy,"
+        name = f"the best of {len(networks)} networks, {selected_by(task.unit)},"
         kinds = Counter(r.verdict.kind for r in networks if r.verdict)
         if kinds["too few"] < len(networks):
             counts = f"; one by one, {_counts(kinds)}"
@@ -248,6 +247,11 @@ def headline(
         task=task.name,
         learner=told.learner,
     )
+
+
+def selected_by(unit: str) -> str:
+    """How the best network is selected, for splits or for seeds on one split."""
+    return f"selected {'on' if unit == 'split' else 'for'} each {unit} by validation accuracy"
 
 
 def which_network(summary: Verdict, kinds: Sequence[VerdictKind]) -> Verdict:

@@ -295,6 +295,7 @@ def test_costs_scores_ensembles_and_failures_are_told(pages: Pages) -> None:
     assert failed["deep · sgd · lr=0.1"][1:] == [
         "diverged", "8", "0, 1, 2, 3, 4, 5, 6, 7", "the loss is nan in epoch 3",
     ]  # fmt: skip
+    assert "the best model has 0 and the median model 1 (more than 2 counts as 2)" in page.tree.text
     across = page.table("Models over the data sets")
     assert across["deep · adam"] == ["3", "0 / 1 / 1", "1.25", "0.20[−0.01, 0.41]",
                                      "descriptive only"]  # fmt: skip
@@ -468,6 +469,10 @@ def test_captions_say_what_intervals_on_a_fixed_test_set_hold_for(tmp_path: Path
         page.tree.text.count("Where the test set is fixed, intervals hold for this training") == 3
     )
     assert "selected on each split by validation accuracy" in page.tree.text
+    held = comparison_cases.sweep(datasets=[mnist], seeds=range(3), split_seed=0)
+    assert "networks, selected for each seed by validation accuracy, " in (
+        compare(held, Options()).verdicts[0].sentence
+    )
 
 
 def written(comparison: Comparison, folder: Path) -> Page:

@@ -61,8 +61,8 @@ def main_table(view: View) -> Section | None:
             )
     if any(result.is_selection for result in view.comparison.results):
         intro += (
-            f" The best network per {view.unit} is, on each {view.unit}, the network with the best "
-            "validation accuracy there: what selecting among these networks gives. Its one "
+            f" The best network per {view.unit} is in turn the network with the best validation "
+            f"accuracy of each {view.unit}: what selecting among these networks gives. Its one "
             "comparison is planned, and p is not adjusted."
         )
     if any(sum(result.num_failed.values()) for result in view.comparison.results):
