@@ -31,6 +31,8 @@ from nnexp.analysis.types import (
 
 ALPHA = 0.05
 _DRAWS = 2000
+WORST = 2.0  # the largest normalised error: as far behind the median as that is behind the best
+FEWEST_TO_AVERAGE = 3  # data sets
 
 Floats = NDArray[np.float64]
 
@@ -65,12 +67,12 @@ def across_tasks(
             ties=sum(kind not in ("better", "worse") for kind in verdicts.get(name, ())),
             losses=sum(kind == "worse" for kind in verdicts.get(name, ())),
             mean_rank=float(rank),
-            iqm=interquartile_mean(values[name]),
+            normalised_error=mean_over_tasks(errors) if num_tasks >= FEWEST_TO_AVERAGE else None,
             p_value=p_values[name][0] if name in p_values else None,
             p_adjusted=p_values[name][1] if name in p_values else None,
             descriptive_only=why,
         )
-        for name, rank in zip(names, ranks, strict=True)
+        for name, rank, errors in zip(names, ranks, normalised_errors(means), strict=True)
     ]
     return tuple(sorted(lines, key=lambda line: line.mean_rank))
 
@@ -115,31 +117,38 @@ def _descriptive_only(num_tasks: int, num_comparisons: int) -> str | None:
     )
 
 
-def interquartile_mean(values: Sequence[Sequence[float]]) -> Estimate | None:
-    """Mean of the middle half of all results [T][n] (Agarwal et al. 2021).
+def normalised_errors(means: Floats) -> Floats:
+    """Of accuracies [L, T] the errors, scaled on each data set: the best learner has 0, the median
+    learner 1, and nobody more than ``WORST``.
 
-    The interval is a percentile bootstrap that draws splits within each data set, with a generator
-    of its own. It takes splits for independent, and data sets for given.
+    Errors of hard and of easy data sets become comparable, and each data set counts once (the
+    distance to the best of Wistuba et al. 2015, with the median in the place of the worst, which
+    one bad learner would set; clipped as by Grinsztajn et al. 2022). Where the median is the best,
+    others have ``WORST``.
     """
-    strata = [np.asarray(task, np.float64) for task in values if len(task)]
-    if not strata:
-        return None
+    errors = np.round(1 - means, 12)
+    behind = errors - errors.min(0)
+    scale = np.median(errors, axis=0) - errors.min(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = np.where(behind > 0, behind / scale, 0.0)
+    return np.minimum(scaled, WORST)
+
+
+def mean_over_tasks(values: Floats) -> Estimate:
+    """The mean of one value a data set [T].
+
+    The interval is a percentile bootstrap that draws data sets, with a generator of its own, the
+    same for all learners: how the mean would vary with other data sets of the kind.
+    """
     rng = np.random.default_rng(0)
-    drawn = np.concatenate(
-        [task[rng.integers(0, len(task), (_DRAWS, len(task)))] for task in strata], axis=1
-    )
-    means = stats.trim_mean(drawn, 0.25, axis=1)
+    drawn = values[rng.integers(0, len(values), (_DRAWS, len(values)))].mean(1)
     tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
+    low, high = np.percentile(drawn, [tail, 100 - tail])
     return Estimate(
-        mean=float(stats.trim_mean(np.concatenate(strata), 0.25)),
-        interval=Interval(low=float(low), high=float(high)) if _vary(strata) else None,
-        values=tuple(float(task.mean()) for task in strata),
+        mean=float(values.mean()),
+        interval=Interval(low=float(low), high=float(high)),
+        values=tuple(float(value) for value in values),
     )
-
-
-def _vary(strata: Sequence[Floats]) -> bool:
-    return all(len(task) > 1 for task in strata)
 
 
 def critical_difference(values: Mapping[str, Sequence[Sequence[float]]]) -> CriticalDifference:
@@ -211,7 +220,9 @@ def over_tasks(
     placed: GroupedRuns, results: Sequence[LearnerOnTask], reference: str | None
 ) -> tuple[tuple[AcrossTasks, ...], CriticalDifference | None, list[str]]:
     """Over data sets, one task each: the one with most training rows, then with most learners."""
-    by_learner = {(r.learner, r.task): r for r in results if r.test_acc is not None}
+    by_learner = {
+        (r.learner, r.task): r for r in results if r.test_acc is not None and not r.is_selection
+    }
     chosen: dict[str, TaskFacts] = {}
     for facts in placed.tasks:
         count = sum(task == facts.task.name for _, task in by_learner)

@@ -15,6 +15,7 @@ from nnexp.analysis.learners import best_first
 from nnexp.analysis.protocol import (
     budgets,
     edges,
+    failed_splits,
     missing_splits,
     num_settings,
     protocol,
@@ -22,12 +23,13 @@ from nnexp.analysis.protocol import (
     tried_settings,
 )
 from nnexp.analysis.records import Entry, RunRecord, TaskFacts
+from nnexp.analysis.selected_network import selected_network
 from nnexp.analysis.summaries import (
-    best_by_validation,
     best_network,
     chance,
     find_reference,
     over_all,
+    selection_over_all,
     untested,
 )
 from nnexp.analysis.types import (
@@ -66,6 +68,7 @@ def compare(records: Sequence[RunRecord], options: Options) -> Comparison:
             *warnings,
             *single_splits(placed.tasks),
             *missing_splits(placed.tasks, placed.entries),
+            *failed_splits(placed.tasks, placed.entries),
             *(warning for task in found for warning in task.warnings),
             *(f"{r.learner} on {r.task}: {_lowered(edge)}" for r in results for edge in r.edges),
             *about_ranks,
@@ -79,7 +82,13 @@ def compare(records: Sequence[RunRecord], options: Options) -> Comparison:
         critical_difference=ranks,
         learning_curves=tuple(learning_curves(placed, results)),
         failed=placed.failed,
-        protocol=protocol(records, placed.tasks, placed.entries, options),
+        protocol=protocol(
+            records,
+            placed.tasks,
+            placed.entries,
+            options,
+            selects=any(result.is_selection for result in results),
+        ),
         num_runs=len(records),
     )
 
@@ -99,20 +108,25 @@ def _compare_on(
     facts: TaskFacts, placed: GroupedRuns, reference: str | None, options: Options
 ) -> _OnTask:
     entries = placed.on(facts.task.name)
-    measures = Measures(facts, entries)
+    base = next((entry for entry in entries if entry.learner == reference), None)
+    networks = [entry for entry in entries if entry.is_network and entry.outcomes]
+    # Where the reference is one of the networks, it is a candidate too.
+    asked = base is not None and base.outcomes and not base.is_network
+    selected = selected_network(networks, facts) if asked else None
+    measures = Measures(facts, entries if selected is None else [*entries, selected])
     target = target_acc(entries)
     histories = Histories()
-    base = next((entry for entry in entries if entry.learner == reference), None)
     against: dict[str, Error] = {}
     if base is not None and base.outcomes:
         others = [entry for entry in entries if entry is not base and entry.outcomes]
         family = adjusted([measures.difference(entry, base) for entry in others])
+        if selected is not None:  # the headline's comparison: planned, and a family of its own
+            family += adjusted([measures.difference(selected, base)])
         against = {difference.learner: (difference, error) for difference, error in family}
     results = [
         _result(entry, facts, measures, histories, target, against.get(entry.learner), options)
-        for entry in entries
+        for entry in (entries if selected is None else [*entries, selected])
     ]
-    networks = [entry for entry in entries if entry.is_network and entry.outcomes]
     pairs = adjusted([measures.difference(a, b) for a, b in combinations(networks, 2)])
     kinds = _kinds(pairs, options.equivalence)
     accs = {result.learner: result.test_acc for result in results}
@@ -122,8 +136,7 @@ def _compare_on(
         told = [kind for (learner, _), kind in kinds.items() if learner == best.learner]
         answer, best = which_network(best, told), None
     else:
-        favourite = best_by_validation(networks)
-        answer = headline(facts.task, results, reference, favourite, options.equivalence)
+        answer = headline(facts.task, results, reference, options.equivalence)
     summaries = [answer, chance(facts, entries, measures, options.equivalence), best]
     return _OnTask(
         task=replace(facts.task, target_acc=target),
@@ -175,7 +188,7 @@ def _result(
         num_settings=num_settings(entry),
         tried=tried,
         choices=entry.choices,
-        edges=edges(entry, tried, facts.task),
+        edges=() if entry.is_selection else edges(entry, tried, facts.task),
         val_acc=measures.val_acc(entry),
         test_acc=measures.test_acc(entry),
         test_clipped_loss=measures.test_clipped_loss(entry),
@@ -184,15 +197,18 @@ def _result(
         difference=against[0] if against else None,
         verdict=verdict(*against, options.equivalence, facts.task.unit) if against else None,
         cost=cost(entry, target, histories),
-        curves=curves(
+        curves=None
+        if entry.is_selection
+        else curves(
             [histories.of(record.folder) for record in chosen],
             [record.result.group_size for record in chosen],
             facts.overlap,
         ),
-        expected_best=expected_best(entry.outcomes, facts.guess, measures.over),
+        expected_best=None if entry.is_selection else expected_best(entry.outcomes, measures.over),
         ensemble=ensemble(entry, measures.held_out) if facts.task.same_test_rows else None,
         test_metrics=measures.test_metrics(entry),
         notes=entry.notes,
+        is_selection=entry.is_selection,
     )
 
 
@@ -207,6 +223,9 @@ def _verdicts(
         if reference is not None and line.learner != reference
         if any(r.learner == line.learner and r.is_network for task in found for r in task.results)
     ]
+    selections = [r for task in found if task.task.is_whole for r in task.results if r.is_selection]
+    if across and reference is not None and len(selections) == across[0].num_tasks:
+        told.insert(0, selection_over_all(selections, reference))
     told += untested(across) if told else []
     for task in found:
         told += task.summaries

@@ -203,18 +203,20 @@ def expected_maximum(values: Sequence[float]) -> Floats:
 
 def expected_best(
     outcomes: Sequence[Outcome],
-    guess: float,
     estimate: Callable[[Sequence[float]], Estimate | None],
 ) -> Band | None:
-    """Per split, then the mean over splits; None where fewer than two settings were tried.
+    """Per split, then the mean over splits; None where fewer than two settings were tried. A
+    setting that failed counts as the majority class.
 
     Args:
-        guess: what a setting gives that failed.
         estimate: mean and interval of one value a split.
     """
     curves = [
-        expected_maximum([guess if t.val_acc is None else t.val_acc for t in outcome.tried])
+        expected_maximum(
+            [outcome.failed_val_acc if t.val_acc is None else t.val_acc for t in outcome.tried]
+        )
         for outcome in outcomes
+        if outcome.tried
     ]
     length = min(map(len, curves), default=0)
     if length < 2:

@@ -47,7 +47,7 @@ class Measures:
         self._facts = facts
         self._step = 1 / facts.task.num_test if facts.task.num_test else 0.0
         self._entries = entries
-        self.held_out = HeldOut(facts.task.num_classes)
+        self.held_out = HeldOut()
         self._scores: dict[str, dict[str, RowScores]] = {}
         if facts.task.same_test_rows:
             # Networks first, so that baselines are looked up in what has been read.
@@ -89,7 +89,7 @@ class Measures:
         """A warning for every learner whose predictions of test rows that stay lack."""
         if not self._facts.task.same_test_rows:
             return []
-        ran = [entry for entry in self._entries if entry.outcomes]
+        ran = [entry for entry in self._entries if entry.outcomes and not entry.is_selection]
         problems = {
             entry.learner: problem
             for entry in ran

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
 
 from nnexp.analysis.learners import Learners, baseline_entry, find_learners
+from nnexp.analysis.majority import MajorityClass, MajorityScores
 from nnexp.analysis.names import SEPARATOR, canonical, order
 from nnexp.analysis.records import Entry, Outcome, RunRecord, TaskFacts, Tried, find_tasks
 from nnexp.analysis.types import Choice, FailedRun, Options, Setting
@@ -21,7 +23,8 @@ from nnexp.runs.record import RunResult, precedence
 # The choice is nested: on every split the setting with the best mean validation accuracy on that
 # very split is taken, then lower validation loss, then the smaller setting. A setting with a run
 # that failed on the split ranks below all without. Only then are test numbers read (Cawley and
-# Talbot 2010 on what happens otherwise). What failed altogether has the accuracy of guessing.
+# Talbot 2010 on what happens otherwise). What failed altogether scores what the
+# majority class does.
 # --------------------------------------------------------------------------------------------------
 
 NOT_RUN = "interrupted"  # says nothing against the learner: the setting counts as not tried
@@ -50,7 +53,9 @@ class PlacedRun:
         return "failed" if status == "completed" and not self.completed else status
 
 
-def network_entry(learner: str, facts: TaskFacts, runs: Sequence[PlacedRun]) -> Entry:
+def network_entry(
+    learner: str, facts: TaskFacts, runs: Sequence[PlacedRun], majority: MajorityClass
+) -> Entry:
     """What a learner's runs on a task amount to; ``runs`` is not empty."""
     outcomes: dict[str, Outcome] = {}
     for draw in dict.fromkeys(run.draw for run in runs):
@@ -58,7 +63,7 @@ def network_entry(learner: str, facts: TaskFacts, runs: Sequence[PlacedRun]) -> 
         chosen = choose(peers)
         for split in dict.fromkeys(run.split for run in peers):
             mine = [run for run in peers if run.split == split]
-            outcome = _outcome(split, mine, chosen, facts)
+            outcome = _outcome(split, mine, chosen, partial(majority.on, draw))
             if outcome is not None:
                 outcomes[split] = outcome
     return Entry(
@@ -93,7 +98,10 @@ def _by_setting(runs: Iterable[PlacedRun]) -> list[tuple[Setting, list[PlacedRun
 
 
 def _outcome(
-    split: str, runs: Sequence[PlacedRun], chosen: Setting | None, facts: TaskFacts
+    split: str,
+    runs: Sequence[PlacedRun],
+    chosen: Setting | None,
+    majority: Callable[[], MajorityScores],
 ) -> Outcome | None:
     """Of one split; None if the chosen setting was not run on it."""
     tried = tuple(sorted(map(_tried, _by_setting(runs)), key=lambda t: order(t.setting)))
@@ -102,15 +110,20 @@ def _outcome(
         return None
     results = [run.record.result for run in members if run.completed]
     num_failed = len(members) - len(results) if chosen is not None else 1
-    uniform = {
-        "val/acc": facts.guess,
-        "test/acc": facts.guess,
-        "test/clipped_loss": math.log(facts.task.num_classes),
-        "test/brier": 1 - facts.guess,
-    }
+    counted: dict[str, float] = {}
+    failed_val_acc, are_classes_known = 0.0, True
+    if num_failed or any(told.val_acc is None for told in tried):
+        scores = majority()
+        failed_val_acc, are_classes_known = scores.val_acc, scores.is_recorded
+        counted = {
+            "val/acc": scores.val_acc,
+            "test/acc": scores.test_acc,
+            "test/clipped_loss": scores.test_clipped_loss,
+            "test/brier": scores.test_brier,
+        }
 
     def mean(key: str, of: Sequence[Mapping[str, float | None]]) -> float | None:
-        values = [metrics.get(key) for metrics in of] + [uniform.get(key)] * num_failed
+        values = [metrics.get(key) for metrics in of] + [counted.get(key)] * num_failed
         known = [value for value in values if value is not None]
         return fmean(known) if len(known) == len(values) else None
 
@@ -134,6 +147,10 @@ def _outcome(
         train_seconds=_mean_known(map(_train_seconds, results)),
         predict_seconds=_mean_known(result.seconds.get("predict") for result in results),
         tune_seconds=_tune_seconds(runs),
+        val_loss=mean("val/loss", metrics),
+        num_failed=num_failed,
+        failed_val_acc=failed_val_acc,
+        are_classes_known=are_classes_known,
     )
 
 
@@ -214,17 +231,19 @@ def group_runs(records: Sequence[RunRecord], options: Options) -> GroupedRuns:
     baseline_keys = {b.learner: b.name for of in learners.baselines.values() for b in of.values()}
     entries = []
     for facts in tasks:
+        majority = MajorityClass(facts, {i: records[i] for i in facts.splits})
         for learner in learners.network_names:
             mine = runs.get((facts.task.name, learner))
             if mine and (facts.task.name, learner) not in idle:
                 own = [_placed_run(i, records, facts, learners) for i in mine]
-                entry = network_entry(learner, facts, own)
+                entry = network_entry(learner, facts, own, majority)
                 entries.append(_with_refused(entry, len(refused.get((entry.task, learner), ()))))
         for learner in learners.baseline_names:
             mine = told.get((facts.task.name, learner))
             if mine:
                 pairs = [(facts.splits[i], records[i]) for i in mine]
-                entries.append(baseline_entry(learner, baseline_keys[learner], facts, pairs))
+                name = baseline_keys[learner]
+                entries.append(baseline_entry(learner, name, facts, pairs, majority))
     compared = {entry.learner for entry in entries}
     return GroupedRuns(
         tasks=tuple(tasks),
@@ -322,7 +341,7 @@ def _failed(records: Sequence[RunRecord], task_of: dict[int, TaskFacts]) -> tupl
 
 
 def _idle(records: Sequence[RunRecord], idle: dict[tuple[str, str], list[int]]) -> Iterator[str]:
-    """What ran out of memory, or cannot be computed here, has shown nothing: it did not guess."""
+    """What ran out of memory, or cannot be computed here, has shown nothing of its accuracy."""
     for (task, learner), mine in idle.items():
         errors = dict.fromkeys(records[i].result.error or "no reason given" for i in mine)
         none = "its run never trained" if len(mine) == 1 else f"none of {len(mine)} runs trained"

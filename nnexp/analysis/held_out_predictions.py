@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nnexp.analysis.majority import class_shares, prior_scores
 from nnexp.analysis.records import Entry, Outcome
 from nnexp.analysis.types import Ensemble, Reliability
 from nnexp.errors import DataError
@@ -37,17 +37,13 @@ class RowScores:
 
 
 class HeldOut:
-    """What learners said of a task's test rows.
+    """What learners said of a task's test rows."""
 
-    Args:
-        num_classes: C; a split on which all failed counts as guessing one of them.
-    """
-
-    def __init__(self, num_classes: int) -> None:
-        self._num_classes = num_classes
+    def __init__(self) -> None:
         self._known: dict[Path, Predictions | None] = {}
         self._problems: dict[Path, str] = {}
         self._rows: NDArray[np.int32] | None = None
+        self._labels: NDArray[np.int32] | None = None
 
     def scores(self, entry: Entry) -> dict[str, RowScores]:
         """By split. Empty unless all is known of the same rows."""
@@ -56,8 +52,8 @@ class HeldOut:
         failed = {o.choice.split for o in entry.outcomes if o.choice.failed}
         if not known or any(told is None and split not in failed for split, told in found.items()):
             return {}
-        guessed = self._guessed(len(known[0].correct))
-        return {split: told or guessed for split, told in found.items()}
+        majority = self._majority() if len(known) < len(found) else known[0]
+        return {split: told or majority for split, told in found.items()}
 
     def predictions(self, folder: Path) -> Predictions | None:
         """Of one run; None if they cannot be read, or are of other rows than the first's."""
@@ -93,7 +89,7 @@ class HeldOut:
             self._problems[folder] = str(error)
             return None
         if self._rows is None:
-            self._rows = read.rows
+            self._rows, self._labels = read.rows, read.labels
         if np.array_equal(read.rows, self._rows):
             return read
         path = folder / PREDICTIONS_FILE
@@ -115,12 +111,13 @@ class HeldOut:
                 return RowScores(right.astype(np.float64), None, None)
         return None
 
-    def _guessed(self, num_rows: int) -> RowScores:
-        """As a failed run counts: see ``selection``."""
-        share = 1 / self._num_classes
-        numbers = (share, math.log(self._num_classes), 1 - share)
-        correct, loss, brier = (np.full(num_rows, number) for number in numbers)
-        return RowScores(correct, loss, brier)
+    def _majority(self) -> RowScores:
+        """As a failed run counts: the majority class, with the frequencies of the classes."""
+        assert self._labels is not None  # a file was read
+        shares = class_shares(self._labels)
+        losses, briers = prior_scores(shares)
+        right = (self._labels == shares.argmax()).astype(np.float64)
+        return RowScores(right, losses[self._labels], briers[self._labels])
 
 
 def _of_network(told: Predictions) -> RowScores:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nnexp.analysis.majority import MajorityClass, MajorityScores
 from nnexp.analysis.names import (
     NAMING,
     NOT_THE_LEARNER,
@@ -155,29 +156,47 @@ def _baseline_configs(
 
 _MEASURED = (
     "val/acc", "val/clipped_loss", "test/acc", "test/clipped_loss", "test/brier", "calibration",
-    "tried", "rows", "seconds", "note", "skipped",
+    "tried", "rows", "seconds", "note", "skipped", "failed",
 )  # fmt: skip
 
 
 def baseline_entry(
-    learner: str, name: str, facts: TaskFacts, runs: Sequence[tuple[str, RunRecord]]
+    learner: str,
+    name: str,
+    facts: TaskFacts,
+    runs: Sequence[tuple[str, RunRecord]],
+    majority: MajorityClass,
 ) -> Entry:
     """A baseline on a task, from the runs (split, record) that tell of it; there is at least one.
 
     Runs that share a split tell the same, as baselines are computed once a split: the first that
     has numbers is taken. Where the split stays and seeds vary it is one fit, and one outcome.
+
+    A baseline that failed on a split scores what the majority class does, as a network would. It
+    failed if its record says so; in older ones, if it was left out there and not on other splits.
     """
     by_split: dict[str, list[RunRecord]] = {}
+    draws: dict[str, str] = {}
+    failed: dict[str, bool] = {}  # left out on a split: whether as it failed, not by a rule
     notes: list[str] = []
     for split, record in runs:
         told = record.result.baselines[name]
+        place = facts.only_draw or split
+        draws[place] = split if facts.only_draw is None else next(iter(facts.draws.values()))
         if told.get("val/acc") is not None and told.get("test/acc") is not None:
-            by_split.setdefault(facts.only_draw or split, []).append(record)
+            by_split.setdefault(place, []).append(record)
         reason = told.get("skipped")
-        notes += [f"left out: {reason}"] if reason else []
+        if reason:
+            failed[place] = failed.get(place, False) or bool(told.get("failed"))
+            notes.append(f"{'failed' if told.get('failed') else 'left out'}: {reason}")
         notes += [str(told["note"])] if told.get("note") else []
     splits = facts.task.splits if facts.only_draw is None else (facts.only_draw,)
-    outcomes = [_outcome(name, split, by_split[split]) for split in splits if split in by_split]
+    outcomes = []
+    for split in splits:
+        if split in by_split:
+            outcomes.append(_outcome(name, split, by_split[split]))
+        elif split in failed and (failed[split] or by_split):
+            outcomes.append(_failed(split, majority.on(draws[split])))
     return Entry(
         learner=learner,
         task=facts.task.name,
@@ -211,6 +230,26 @@ def _outcome(name: str, split: str, records: Sequence[RunRecord]) -> Outcome:
         train_seconds=told.get("seconds/train"),
         predict_seconds=told.get("seconds/predict"),
         tune_seconds=seconds,
+    )
+
+
+def _failed(split: str, scores: MajorityScores) -> Outcome:
+    return Outcome(
+        choice=Choice(
+            split=split,
+            setting={},
+            val_acc=None,
+            test_acc=scores.test_acc,
+            folders=(),
+            failed=True,
+        ),
+        records=(),
+        tried=(),
+        test_clipped_loss=scores.test_clipped_loss,
+        test_brier=scores.test_brier,
+        num_failed=1,
+        failed_val_acc=scores.val_acc,
+        are_classes_known=scores.is_recorded,
     )
 
 

@@ -144,6 +144,29 @@ def missing_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list
     return told
 
 
+def failed_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
+    """A warning for each model that failed on a split, and as what it counts there."""
+    told = []
+    for facts in tasks:
+        for entry in entries:
+            failed = [outcome for outcome in entry.outcomes if outcome.num_failed]
+            if entry.task != facts.task.name or not failed:
+                continue
+            total, unit = len(entry.outcomes), "fit" if entry.one_fit else facts.task.unit
+            where = f"{len(failed)} of {_counted(total, unit)}"
+            accs = {f"{100 * outcome.choice.test_acc:.1f} %" for outcome in failed}
+            unknown = not all(outcome.are_classes_known for outcome in failed)
+            taken = ", taken as one of equally frequent ones, as no run records frequencies"
+            partly = [outcome for outcome in failed if not outcome.choice.failed]
+            told.append(
+                f"{entry.learner} on {entry.task}: failed on {where}"
+                + (", on some of them only in part" if partly else "")
+                + f"; what failed counts as the majority class{taken if unknown else ''}"
+                + (f" ({', '.join(sorted(accs))})" if len(accs) == 1 and not partly else "")
+            )
+    return told
+
+
 def single_splits(tasks: Iterable[TaskFacts]) -> list[str]:
     """A warning of tasks with one split: nothing can be said of chance."""
     names = [facts.task.name for facts in tasks if len(facts.task.splits) == 1]
@@ -164,13 +187,29 @@ def _is_number(value: Any) -> bool:
 # --------------------------------------------------------------------------------------------------
 
 
+_BEST_NETWORK = (
+    "on each split the network with the best validation accuracy there (ties: the lower validation "
+    "loss, then the first name), each with its selected hyperparameters: what selecting among "
+    "these networks gives, at the cost of training all. Its difference to the reference is the "
+    "headline: one planned comparison, not corrected for the comparisons of single models. It is "
+    "no further network: ranks, tests over data sets and the networks against each other leave it "
+    "out"
+)
+
+
 def protocol(
     records: Sequence[RunRecord],
     tasks: Sequence[TaskFacts],
     entries: Sequence[Entry],
     options: Options,
+    *,
+    selects: bool,
 ) -> Protocol:
-    """Rows, splits, choice, budgets, seeds, intervals, versions and machine."""
+    """Rows, splits, choice, budgets, seeds, intervals, versions and machine.
+
+    Args:
+        selects: there is a learner that selects a network on each split.
+    """
     lines = [("runs", _runs(records))]
     for facts in tasks:
         task = facts.task
@@ -189,23 +228,32 @@ def protocol(
             "on each split, hyperparameters are selected on the validation set by accuracy (tuned: "
             f"{tuned}; baselines: their own grids); test sets are read for the selected runs only; "
             "a configuration with a failed run ranks below all without; where nothing else is "
-            "left, a failed run counts as guessing",
+            "left, and where a baseline fails, the model scores what the majority class does",
         ),
         ("epoch of a run", _epochs(records)),
+        *([("best network", _BEST_NETWORK)] if selects else []),
         ("configurations tried", _budgets(tasks, entries)),
         (
             "intervals",
             "95 %: where splits are drawn anew, t over splits with Nadeau and Bengio's correction "
-            "for samples that splits share; where the test set is fixed, t over seeds with the "
-            "variance over test samples added (Owen); between baselines that were fitted once on "
-            "this training set, over test samples alone",
+            "for samples that splits share, so that they hold for other samples of the kind, in "
+            "training and in testing; where the test set is fixed, t over seeds with the variance "
+            "over test samples added (Owen), which holds for other test samples and other seeds, "
+            "but for this training set alone; between baselines that were fitted once on this "
+            "training set, over test samples alone",
         ),
         (
             "verdicts",
             "better or worse: the interval excludes 0 and p < .05 after Holm's correction over the "
-            "models of a task; equivalent: the interval lies within "
+            "models of a task taken one by one; equivalent: the interval lies within "
             f"±{100 * options.equivalence:g} pp; inconclusive: neither; better in: number of "
             "pairs, ties counted half (Bouthillier et al. 2021)",
+        ),
+        (
+            "guessing",
+            "the most frequent class; that no model is shown to beat it is said unless one does "
+            "after Holm's correction over the models, by the paired test or by the number of test "
+            "samples classified correctly",
         ),
         ("seeds", _numbers(record.result.seed for record in records)),
         ("versions", _versions(records)),

@@ -50,11 +50,6 @@ class TaskFacts:
     only_draw: str | None = None
     """The one draw of rows where seeds stand for splits: a baseline is one fit there."""
 
-    @property
-    def guess(self) -> float:
-        """The accuracy of guessing any class."""
-        return 1 / self.task.num_classes
-
 
 def find_tasks(records: Sequence[RunRecord]) -> list[TaskFacts]:
     """The tasks of all runs, ordered by data set and number of training rows.
@@ -231,6 +226,12 @@ class Outcome:
     train_seconds: float | None = None
     predict_seconds: float | None = None
     tune_seconds: float | None = None
+    val_loss: float | None = None  # None too for a baseline
+    num_failed: int = 0  # of the selected runs; each counts as the majority class
+    failed_val_acc: float = 0.0
+    """What a setting that failed counts as, on the validation samples."""
+    are_classes_known: bool = True
+    """False: it failed, and no run records the frequencies of the classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +247,8 @@ class Entry:
     notes: tuple[str, ...] = ()
     one_fit: bool = False
     """A baseline on a split that stays: one outcome, whatever the number of seeds."""
+    is_selection: bool = False
+    """Another network on each split: see ``selected_network``."""
 
     @property
     def is_network(self) -> bool:

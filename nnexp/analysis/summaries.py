@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+
+from scipy.special import ndtr
 
 from nnexp.analysis.differences import Measures
 from nnexp.analysis.grouping import GroupedRuns
 from nnexp.analysis.protocol import listed
 from nnexp.analysis.records import Entry, TaskFacts
-from nnexp.analysis.types import AcrossTasks, Estimate, Options, Task, Verdict, VerdictKind
-from nnexp.analysis.verdicts import points, signed
+from nnexp.analysis.statistics import ALPHA, LEVEL, holm
+from nnexp.analysis.types import (
+    AcrossTasks,
+    Difference,
+    Estimate,
+    LearnerOnTask,
+    Options,
+    Task,
+    Verdict,
+    VerdictKind,
+)
+from nnexp.analysis.verdicts import GIVEN, points, selected_by, signed
 from nnexp.baselines.base import labels
 from nnexp.errors import did_you_mean
 
@@ -64,6 +77,8 @@ def best_network(
 ) -> Verdict | None:
     """Which network the validation rows favour, and what the test rows say of it.
 
+    Where splits are drawn anew, the test rows of one validate on others, and have a say in which.
+
     Args:
         pairwise: verdicts on the first of two networks against the second, either way round.
 
@@ -85,23 +100,31 @@ def best_network(
     over = ""
     if any(set(entry.by_split) != splits for entry in networks):
         over = f" on the {len(splits)} common {task.unit}s"
-    sentence = (
-        f"Of {len(networks)} networks on {task.name}, {best} has the best validation accuracy"
-        f"{over}; on the test set it reaches {_percent(acc)} and is {told}"
-    )
+    sentence = f"Of {len(networks)} networks on {task.name}, {best} has the best "
+    if task.same_test_rows:
+        sentence += (
+            f"validation accuracy{over}; on the test set, which had no part in this, it reaches "
+            f"{_percent(acc)} and, {GIVEN}, is {told}"
+        )
+    else:
+        sentence += (
+            f"mean validation accuracy{over}; on the test sets it reaches {_percent(acc)} and is "
+            f"{told} (biased in its favour: test sets share samples with the validation sets of "
+            "other splits)"
+        )
     return Verdict(kind="summary", sentence=sentence, task=task.name, learner=best)
 
 
 def chance(
     facts: TaskFacts, entries: Sequence[Entry], measures: Measures, equivalence: float
 ) -> Verdict | None:
-    """How learners compare with guessing, where none lies above it.
+    """How learners compare with guessing, where none is shown to lie above it.
 
     That none beats it, or all are equivalent to it, is said only where it is shown: every learner's
     95 % interval of the difference ends within the equivalence (each of these holds at its level,
-    so all do: Berger 1982). Else it is said that none is shown to. There is no verdict where one
-    interval lies above 0, even if correction for the number of learners would take that away, nor
-    where a learner has none. Guessing is the majority-class baseline, else as ``Measures.guess``.
+    so all do: Berger 1982). Else it is said that none is shown to. There is no verdict where
+    ``beats_guessing``, nor where a learner has no interval. Guessing is the majority-class
+    baseline, else as ``Measures.guess``.
     """
     majority = next((e for e in entries if e.baseline == "majority" and e.outcomes), None)
     learners = [entry for entry in entries if entry.outcomes and entry.baseline != "majority"]
@@ -109,18 +132,23 @@ def chance(
         return None
     if majority is not None:
         name = "the most frequent class"
-        told = [measures.difference(entry, majority)[0] for entry in learners]
+        share = fmean(choice.test_acc for choice in majority.choices)
+        found = [measures.difference(entry, majority) for entry in learners]
     else:
         guess = measures.guess()
-        name = guess.name
-        told = [measures.over_guessing(entry, guess)[0] for entry in learners]
+        name, share = guess.name, guess.share
+        found = [measures.over_guessing(entry, guess) for entry in learners]
+    told = [difference for difference, _ in found]
     intervals = [difference.interval for difference in told if difference.interval is not None]
-    if len(intervals) < len(told) or any(interval.low > 0 for interval in intervals):
+    if len(intervals) < len(told) or beats_guessing(told, share, facts.task.num_test):
         return None
-    best = max(told, key=lambda difference: difference.mean)
-    gap = f"{signed(best.mean)} pp"
-    if best.interval is not None:
-        gap += f" (95 % CI {signed(best.interval.low)} to {signed(best.interval.high)})"
+    best, error = max(found, key=lambda pair: pair[0].mean)
+    # Simultaneous over the learners (Bonferroni): the best of many is picked out.
+    half = error.half_width_at((1 - LEVEL) / len(found))
+    ends = max(best.mean - half, -1.0), min(best.mean + half, 1.0)
+    over = f", simultaneous over {len(found)} models" if len(found) > 1 else ""
+    gap = f"{signed(best.mean)} pp (95 % CI{over} {signed(ends[0])} to {signed(ends[1])})"
+    gap += f", {GIVEN}" if facts.task.same_test_rows else ""
     most, task = f"the best, {best.learner}: {gap}", facts.task.name
     limit = f"{100 * equivalence:g} pp"
     if any(interval.high > equivalence for interval in intervals):
@@ -130,6 +158,27 @@ def chance(
     else:
         sentence = f"All models are equivalent to guessing {name} on {task} within ±{limit}; {most}"
     return Verdict(kind="chance", sentence=sentence, task=task)
+
+
+def beats_guessing(differences: Sequence[Difference], share: float, num_test: int) -> bool:
+    """Whether a learner is shown to beat guessing, with at most 5 % of error where none does.
+
+    Two tests share the 5 %, each with Holm's correction over the learners. The paired t test of
+    the verdicts, of which the upper side alone counts, finds small differences over many splits.
+    The second finds large ones on two or three, where t can show nothing: on one split a learner
+    that is no better than guessing classifies at most Binomial(N, ``share``) samples correctly,
+    and the mean over splits that test other samples varies less than one of them, so the
+    normal approximation with the variance of one split errs on the safe side.
+    """
+    tested = [d.p_value for d in differences if d.p_value is not None]
+    by_t = zip(differences, holm(tested), strict=True) if len(tested) == len(differences) else ()
+    if any(p < ALPHA and difference.mean > 0 for difference, p in by_t):
+        return True
+    if not num_test or not 0 < share < 1:
+        return False
+    error = math.sqrt(share * (1 - share) / num_test)
+    by_rows = holm([float(ndtr(-difference.mean / error)) for difference in differences])
+    return min(by_rows, default=1.0) < ALPHA / 2
 
 
 def over_all(line: AcrossTasks, reference: str) -> Verdict:
@@ -144,6 +193,21 @@ def over_all(line: AcrossTasks, reference: str) -> Verdict:
             f"{line.wins} won, {line.ties} inconclusive or equivalent, {line.losses} lost{tested}"
         ),
         learner=line.learner,
+    )
+
+
+def selection_over_all(selections: Sequence[LearnerOnTask], reference: str) -> Verdict:
+    """The best network per split against the reference, on each data set once; not tested."""
+    kinds = [result.verdict.kind for result in selections if result.verdict is not None]
+    won, lost = kinds.count("better"), kinds.count("worse")
+    how = selected_by(selections[0].learner.rpartition(" ")[2])
+    return Verdict(
+        kind="summary",
+        sentence=(
+            f"The best network, {how}, vs {reference} over these {len(selections)} data sets: "
+            f"{won} won, {len(selections) - won - lost} inconclusive or equivalent, {lost} lost"
+        ),
+        learner=selections[0].learner,
     )
 
 

@@ -106,7 +106,7 @@ class Choice:
     val_acc: float | None
     test_acc: float
     folders: tuple[str, ...]  # of the chosen runs; () for a baseline
-    failed: bool = False  # no setting was completed; test_acc is that of guessing
+    failed: bool = False  # no setting was completed; test_acc is that of the majority class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +203,9 @@ class LearnerOnTask:
     """Further metrics by name; None where a split has no value. Left out of ``summary.json`` if
     there are none."""
     notes: tuple[str, ...] = ()  # "trained on 20,000 of 60,000 rows"; why it was left out
+    is_selection: bool = False
+    """The best network, selected on each split by its validation accuracy there: no network of its
+    own, and none of ``Comparison.learners``. ``Choice.setting["network"]`` names the selected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +237,9 @@ class AcrossTasks:
     ties: int
     losses: int
     mean_rank: float  # 1 is best, ties share
-    iqm: Estimate | None  # interquartile mean of test accuracy, stratified bootstrap
+    normalised_error: Estimate | None
+    """Mean over data sets of the test error scaled so that on each the best learner has 0 and the
+    median learner 1, at most 2; bootstrap over data sets. None for fewer than three."""
     p_value: float | None  # Wilcoxon signed-rank against the reference, over task means
     p_adjusted: float | None  # Holm
     descriptive_only: str | None  # why no test is shown

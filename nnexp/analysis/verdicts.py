@@ -17,6 +17,8 @@ from nnexp.analysis.types import Difference, LearnerOnTask, Task, Verdict, Verdi
 # where the whole interval lies within what does not matter (two one-sided tests, Schuirmann 1987).
 # --------------------------------------------------------------------------------------------------
 
+GIVEN = "for this training set"
+"""What an interval holds for where the test set is fixed; see ``statistics``."""
 MOST_SEEDS = 1000  # more than this is no advice
 FEWEST_PAIRS = 5  # of fewer the spread is too little known for advice
 
@@ -81,8 +83,11 @@ def _verdict(difference: Difference, error: Uncertainty, equivalence: float, uni
 
 
 def _of_pairs(difference: Difference, error: Uncertainty, unit: str) -> str:
-    """``better in 8 of 10 splits``; without predictions nothing is said of other test samples."""
-    rows = "" if error.tells_of_rows else ", on this test set"
+    """``better in 8 of 10 splits``, and for which samples the interval holds: where the test set is
+    fixed for this training set, and without predictions for this test set alone."""
+    rows = ""
+    if error.is_given_training_set:
+        rows = f", {GIVEN}" if error.tells_of_rows else ", for this training and test set"
     if difference.p_better is None:
         return f"one fit of each{rows}"
     pairs = f"{difference.num_pairs:,} {unit}s"
@@ -195,6 +200,7 @@ def _p(value: float | None) -> str:
 # --------------------------------------------------------------------------------------------------
 
 _COUNTED: dict[str, tuple[VerdictKind, ...]] = {
+    "better": ("better",),
     "equivalent": ("equivalent",),
     "worse": ("worse",),
     "inconclusive": ("undecided", "not significant after correction"),
@@ -206,36 +212,46 @@ def headline(
     task: Task,
     results: Sequence[LearnerOnTask],
     reference: str | None,
-    favourite: str | None,
     equivalence: float,
 ) -> Verdict | None:
     """Return whether a network beats the reference on a task, in a sentence.
 
-    *Yes*: one is shown to. *No*: each is shown to be worse or equivalent. *Equivalent*: each is.
-    *No evidence*: none is shown to beat it, and not all are shown not to. *Unknown*: each has too
-    few pairs. None if no network was compared with the reference.
+    Of several networks the best is meant, selected on each split by validation accuracy; it is one
+    comparison, and what becomes of the networks one by one is counted behind it. None if no
+    network was compared with the reference.
 
     Args:
         results: of all learners on the task, with their verdicts.
-        favourite: the network that the validation rows choose.
         equivalence: a share; a difference of less is negligible.
     """
     compared = [r for r in results if r.is_network and r.verdict and r.difference]
-    if not compared:
+    networks = [r for r in compared if not r.is_selection]
+    if not networks:
         return None
     base = next((r for r in results if r.learner == reference), None)
+    given = f", {GIVEN}" if task.same_test_rows else ""
     its = f" ({points(base.test_acc.mean)} %)" if base and base.test_acc else ""
     where = f"{reference} on {task.name}{its}"
-    limit = f"±{100 * equivalence:g} pp"
-    kinds = Counter(r.verdict.kind for r in compared if r.verdict)
-    best = next((r for r in compared if r.learner == favourite), compared[0])
-    if len(compared) == 1:
-        sentence = _of_one(compared[0], where, limit, equivalence)
-    else:
-        sentence = _of_several(compared, kinds, where, limit, equivalence)
-        if best.learner == favourite:
-            sentence += f"; the best by validation accuracy, {favourite}: {_lead(best)}"
-    return Verdict(kind="summary", sentence=sentence, task=task.name, learner=best.learner)
+    told, name, counts = networks[0], networks[0].learner, ""
+    if len(networks) > 1:
+        told = next(r for r in compared if r.is_selection)
+        name = f"the best of {len(networks)} networks, {selected_by(task.unit)},"
+        kinds = Counter(r.verdict.kind for r in networks if r.verdict)
+        if kinds["too few"] < len(networks):
+            counts = f"; one by one, {_counts(kinds)}"
+    assert told.verdict is not None  # compared are those that have one
+    return Verdict(
+        kind="summary",
+        sentence=_answer(told, name, where, given, equivalence) + counts,
+        seeds_needed=told.verdict.seeds_needed,
+        task=task.name,
+        learner=told.learner,
+    )
+
+
+def selected_by(unit: str) -> str:
+    """How the best network is selected, for splits or for seeds on one split."""
+    return f"selected {'on' if unit == 'split' else 'for'} each {unit} by validation accuracy"
 
 
 def which_network(summary: Verdict, kinds: Sequence[VerdictKind]) -> Verdict:
@@ -258,38 +274,8 @@ def which_network(summary: Verdict, kinds: Sequence[VerdictKind]) -> Verdict:
     return replace(summary, sentence=f"{answer}: {rest}")
 
 
-def _of_several(
-    compared: Sequence[LearnerOnTask],
-    kinds: Counter[VerdictKind],
-    where: str,
-    limit: str,
-    equivalence: float,
-) -> str:
-    """The answer, and how many networks are what."""
-    total = len(compared)
-    if kinds["better"]:
-        winners = [r for r in compared if r.verdict and r.verdict.kind == "better"]
-        answer = _yes(winners, limit, equivalence)
-        if len(winners) == total:
-            return f"{answer}: all {total} networks beat {where}"
-        verb = "beats" if len(winners) == 1 else "beat"
-        return f"{answer}: {len(winners)} of {total} networks {verb} {where}; {_counts(kinds)}"
-    if kinds["equivalent"] == total:
-        return f"Equivalent: all {total} networks match {where} within {limit}"
-    if kinds["worse"] == total:
-        return f"No: all {total} networks are worse than {where}"
-    if kinds["equivalent"] + kinds["worse"] == total:
-        # An equivalent one may be better by less.
-        few = limit.removeprefix("±")
-        return f"No: none of the {total} networks beats {where} by {few} or more: {_counts(kinds)}"
-    if kinds["too few"] == total:
-        return f"Unknown: too few pairs to compare the {total} networks with {where}"
-    claim = f"No evidence that any of the {total} networks beats {where}"
-    return f"{claim}: {_counts(kinds)}"
-
-
 def _counts(kinds: Counter[VerdictKind]) -> str:
-    """``4 are worse, 2 inconclusive``: the networks that do not beat the reference."""
+    """``4 are worse, 2 inconclusive``: networks by what is said of them."""
     told = [
         (count, words)
         for words, alike in _COUNTED.items()
@@ -300,12 +286,13 @@ def _counts(kinds: Counter[VerdictKind]) -> str:
     return ", ".join([*parts, *(f"{count} {words}" for count, words in rest)])
 
 
-def _of_one(result: LearnerOnTask, where: str, limit: str, equivalence: float) -> str:
+def _answer(result: LearnerOnTask, name: str, where: str, given: str, equivalence: float) -> str:
     assert result.verdict is not None  # headline keeps those that have one
-    name, kind = result.learner, result.verdict.kind
-    lead = _lead(result)
+    kind, lead, limit = result.verdict.kind, _lead(result) + given, f"±{100 * equivalence:g} pp"
     if kind == "better":
-        return f"{_yes([result], limit, equivalence)}: {name} beats {where}: {lead}"
+        small = f", by a negligible margin (within {limit})"
+        yes = f"Yes{small if _is_within(result, equivalence) else ''}"
+        return f"{yes}: {name} beats {where}: {lead}"
     if kind == "worse":
         return f"No: {name} is worse than {where}: {lead}"
     if kind == "equivalent":
@@ -313,11 +300,6 @@ def _of_one(result: LearnerOnTask, where: str, limit: str, equivalence: float) -
     if kind == "too few":
         return f"Unknown: too few pairs to compare {name} with {where}"
     return f"No evidence that {name} beats {where}: {lead}, inconclusive"
-
-
-def _yes(winners: Sequence[LearnerOnTask], limit: str, equivalence: float) -> str:
-    small = all(_is_within(winner, equivalence) for winner in winners)
-    return f"Yes, by a negligible margin (within {limit})" if small else "Yes"
 
 
 def _lead(result: LearnerOnTask) -> str:

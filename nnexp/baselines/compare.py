@@ -46,7 +46,8 @@ def compute(
         ``seconds/predict`` for the test rows; ``rows`` that it was trained on; ``note``, text or
         None; ``tried``, every setting with its ``val/acc``; ``predicted``, the classes of the
         test rows as an integer array. Of a baseline that is left out or fails: ``skipped``, the
-        reason in one line, with None for the others, ``tried`` empty and no ``predicted``.
+        reason in one line, with None for the others, ``tried`` empty and no ``predicted``; of one
+        that fails also ``failed``, True.
 
     Raises:
         ConfigError: as ``check_baselines``.
@@ -66,7 +67,7 @@ def compute(
         if data.x.device.type == "cuda" and (is_out_of_memory(error) or is_lost_gpu(error)):
             raise
         log.warning("%s failed: %s", label, error_line(error))
-        return skipped_record(error_line(error), metrics)
+        return {**skipped_record(error_line(error), metrics), "failed": True}
     seconds = time.perf_counter() - began
     return found_record(found, seconds, _further(metrics, found, data, label))
 

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from nnexp.analysis.learners import best_first, splits_in_order
 from nnexp.analysis.types import Comparison, Difference, LearnerOnTask, Task, Verdict, VerdictKind
+from nnexp.analysis.verdicts import GIVEN
 from nnexp.report import blocks as blocks_module
 from nnexp.report.blocks import points, points_interval
 from nnexp.runs.folder import short
@@ -286,11 +287,14 @@ def _legend(comparison: Comparison, shown: Sequence[LearnerOnTask]) -> str:
     number = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     units = blocks_module.either(f"{tasks[result.task].unit}s" for result in shown)
     has_interval = any(r.test_acc is not None and r.test_acc.interval is not None for r in shown)
+    fixed = {tasks[result.task].same_test_rows for result in shown}
+    given = f", {GIVEN}" if fixed == {True} else f", {GIVEN} where the test set is fixed"
+    interval = f" [95 % CI{given if any(fixed) else ''}]" if has_interval else ""
     some = any(splits_in_order(result, tasks[result.task]) for result in shown)
     compared = any(r.difference is not None for r in shown)
     return (
         f"{'one split' if counts == [1] else f'mean over {number} {units}'}"
         f"{', or as many as the row says, which then is ranked below the others' if some else ''}"
-        f"{' [95 % CI]' if has_interval else ''}, hyperparameters selected on the validation set"
+        f"{interval}, hyperparameters selected on the validation set"
         f"{'; better in: ties count half' if compared else ''}"
     )

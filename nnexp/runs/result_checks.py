@@ -158,6 +158,7 @@ _OF_BASELINES: dict[str, Any] = {
     "rows": int | None,
     "note": str | None,
     "skipped": str | None,
+    "failed": bool | None,
     "tried": list[dict[str, Any]] | None,
     "val/acc by k": dict[str, float | None] | None,  # of the first results
 }

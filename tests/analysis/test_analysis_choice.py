@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import comparison_cases as cases
+import numpy as np
 import pytest
 from comparison_cases import baseline, run
 
 from nnexp.analysis.compare import Options, compare
 from nnexp.analysis.records import RunRecord
 from nnexp.analysis.types import Comparison, LearnerOnTask
+from nnexp.runs.predictions import Predictions, write_predictions
 
 
 def found(comparison: Comparison, learner: str, task: str = "digits") -> LearnerOnTask:
@@ -154,11 +157,11 @@ def test_a_setting_with_a_failed_run_ranks_below_all_without() -> None:
     result = only(records)
     assert {c.setting["optimizer.lr"] for c in result.choices} == {0.01}
     assert result.num_failed == {"diverged": 1}
-    partly = only(records[:2])  # nothing else: the seed that failed counts as guessing
+    partly = only(records[:2])  # nothing else: a seed failed
     assert [(c.test_acc, c.failed) for c in partly.choices] == [(0.94, False), (0.1, True)]
 
 
-def test_a_learner_of_which_all_failed_has_the_accuracy_of_guessing() -> None:
+def test_a_learner_of_which_all_failed_without_class_frequencies() -> None:
     result = only([run(seed=s, status="diverged", val_acc=None) for s in (0, 1)] + [run(seed=2)])
     assert [(c.test_acc, c.failed) for c in result.choices] == [
         (0.1, True),
@@ -169,6 +172,74 @@ def test_a_learner_of_which_all_failed_has_the_accuracy_of_guessing() -> None:
     assert result.test_clipped_loss.values[0] == pytest.approx(math.log(10))
     assert result.test_brier is not None
     assert result.test_brier.values[0] == pytest.approx(0.9)
+
+
+def test_a_failed_network_scores_what_the_majority_class_does(tmp_path: Path) -> None:
+    """On classes of 63 and 37 %: as the baseline measured it, else by the test labels."""
+    two = cases.Data(num_test=200, num_classes=2)
+    majority = {"majority": baseline(0.62, 0.63)}
+    broken = [run(seed=s, data=two, status="diverged", baselines=majority) for s in (0, 1)]
+    whole = [run(seed=s, data=two, model="shallow", baselines=majority) for s in (0, 1)]
+    comparison = compare([*broken, *whole], Options())
+    result = found(comparison, "deep · adam")
+    assert [(c.test_acc, c.failed) for c in result.choices] == [(0.63, True)] * 2
+    assert result.test_brier is not None
+    assert result.test_brier.values == pytest.approx((0.74, 0.74))  # as the baseline has it
+    assert (
+        "deep · adam on digits: failed on 2 of 2 splits; what failed counts as the majority class "
+        "(63.0 %)"
+    ) in comparison.warnings
+    labels = np.repeat(np.array([0, 1], np.int32), [126, 74])
+    p = np.tile(np.array([[0.6, 0.4]], np.float32), (200, 1))
+    write_predictions(tmp_path, Predictions(p, labels, np.arange(200, dtype=np.int32)))
+    broken = [run(seed=s, data=two, status="diverged") for s in (0, 1)]
+    whole = [run(seed=1, data=two, model="shallow", folder=tmp_path)]
+    result = found(compare([*broken, *whole], Options()), "deep · adam")
+    assert [c.test_acc for c in result.choices] == pytest.approx([0.63, 0.63])
+    assert result.test_clipped_loss is not None
+    entropy = -(0.63 * math.log(0.63) + 0.37 * math.log(0.37))
+    assert result.test_clipped_loss.values == pytest.approx((entropy, entropy))
+    assert result.test_brier is not None
+    assert result.test_brier.values[0] == pytest.approx(1 - 0.63**2 - 0.37**2)
+
+
+def test_a_failed_setting_counts_as_the_majority_class_in_the_expected_best() -> None:
+    majority = {"majority": baseline(0.62, 0.63)}
+    records = [
+        run(lr=0.1, status="diverged", baselines=majority),
+        run(lr=0.01, val_acc=0.9, baselines=majority),
+    ]
+    band = found(compare(records, Options()), "deep · adam").expected_best
+    assert band is not None
+    assert band.mean == pytest.approx(((0.62 + 0.9) / 2, 0.9))
+
+
+@pytest.mark.parametrize("told", [{"failed": True}, {}])
+def test_a_failed_baseline_scores_what_the_majority_class_does(told: dict[str, bool]) -> None:
+    """Left out on one of two splits it failed there, in older records without a mark too."""
+    majority = {"majority": baseline(0.62, 0.63)}
+    svm = (baseline(0.9, 0.91, {"C": 1.0}), cases.skipped_baseline("it broke") | told)
+    records = [run(seed=s, baselines={"svm": svm[s], **majority}) for s in (0, 1)]
+    comparison = compare(records, Options())
+    result = found(comparison, "SVM (RBF)")
+    assert [(c.test_acc, c.failed) for c in result.choices] == [(0.91, False), (0.63, True)]
+    assert (
+        "SVM (RBF) on digits: failed on 1 of 2 splits; what failed counts as the majority class "
+        "(63.0 %)"
+    ) in comparison.warnings
+    assert not any("has no run" in warning for warning in comparison.warnings)
+
+
+def test_a_baseline_that_failed_on_every_split_is_compared() -> None:
+    svm = cases.skipped_baseline("it broke") | {"failed": True}
+    records = [run(seed=s, baselines={"svm": svm}) for s in (0, 1)]
+    result = found(compare(records, Options()), "SVM (RBF)")
+    assert [c.test_acc for c in result.choices] == [0.1, 0.1]
+    assert (
+        "SVM (RBF) on digits: failed on 2 of 2 splits; what failed counts as the majority class, "
+        "taken as one of equally frequent ones, as no run records frequencies (10.0 %)"
+    ) in compare(records, Options()).warnings
+    assert result.notes == ("failed: it broke",)
 
 
 def test_interrupted_runs_say_nothing_against_a_learner() -> None:

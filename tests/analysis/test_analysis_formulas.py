@@ -17,9 +17,10 @@ from nnexp.analysis.across_datasets import (
     critical_difference,
     fewest_tasks,
     friedman,
-    interquartile_mean,
+    mean_over_tasks,
     mean_ranks,
     nemenyi,
+    normalised_errors,
     wilcoxon,
 )
 from nnexp.analysis.curves import expected_maximum
@@ -217,28 +218,40 @@ def test_expected_maximum_is_unbiased_for_fewer_draws() -> None:
     assert mean == pytest.approx(np.arange(1, 6) / np.arange(2, 7), abs=0.008)
 
 
-def test_interquartile_mean_and_its_bootstrap() -> None:
-    rng = np.random.default_rng(0)
-    values = rng.random((3, 12))
-    found = interquartile_mean(values.tolist())
-    assert found is not None
-    middle = np.sort(values.ravel())[9:27]
-    assert found.mean == pytest.approx(middle.mean())
-    assert found.values == pytest.approx(values.mean(1))
+def test_normalised_errors_by_hand() -> None:
+    """Errors of three learners: .10, .20, .25; .02, .01, .03; .5, .5, .6; .3, .3, .3."""
+    means = np.array([[0.90, 0.98, 0.5, 0.7], [0.80, 0.99, 0.5, 0.7], [0.75, 0.97, 0.4, 0.7]])
+    assert normalised_errors(means) == pytest.approx(
+        np.array([[0, 1, 0, 0], [1, 0, 0, 0], [1.5, 2, 2, 0]])
+    )
+    # A hopeless learner counts as 2, and does not change what the others are.
+    more = normalised_errors(np.vstack([means[:, :1], [[0.1]], [[0.89]]]))
+    assert more.ravel() == pytest.approx([0, 1, 1.5, 2, 0.1])
 
-    def iqm(*strata: np.ndarray) -> float:
-        return float(stats.trim_mean(np.concatenate(strata), 0.25))
 
+def test_the_mean_over_data_sets_is_bootstrapped_over_them() -> None:
+    values = np.random.default_rng(0).random(8)
+    found = mean_over_tasks(values)
+    assert found.mean == pytest.approx(values.mean())
+    assert found.values == pytest.approx(values)
     scipys = stats.bootstrap(
-        list(values), iqm, n_resamples=2000, method="percentile", vectorized=False,
+        [values], np.mean, n_resamples=5000, method="percentile",
         random_state=np.random.default_rng(1),
     ).confidence_interval  # fmt: skip
     assert found.interval is not None
     assert found.interval.low == pytest.approx(scipys.low, abs=0.015)
     assert found.interval.high == pytest.approx(scipys.high, abs=0.015)
-    one = interquartile_mean([[0.5], [0.7]])
-    assert one is not None
-    assert one.interval is None
+
+
+def test_a_data_set_counts_once_whatever_its_number_of_splits() -> None:
+    """Accuracies pooled, the first data set with its twenty splits would decide."""
+    tasks = {"A": [[0.90] * 20, [0.98], [0.5]], "KNN": [[0.80] * 20, [0.99], [0.5]],
+             "B": [[0.75] * 20, [0.97], [0.4]]}  # fmt: skip
+    found = {line.learner: line.normalised_error for line in across_tasks(tasks, "KNN", {})}
+    means = {name: error.mean for name, error in found.items() if error is not None}
+    assert means == pytest.approx({"A": 1 / 3, "KNN": 1 / 3, "B": 5.5 / 3})
+    two = {name: accs[:2] for name, accs in tasks.items()}
+    assert [line.normalised_error for line in across_tasks(two, "KNN", {})] == [None] * 3
 
 
 def test_across_tasks_tests_from_enough_data_sets_on() -> None:

@@ -392,6 +392,7 @@ def test_a_baseline_that_fails_costs_nothing_else(
     monkeypatch.setattr(SVMLearner, "fit", fail)
     found = compare(config_of("baseline=[svm,knn]").baseline, wine)
     assert found["svm"]["skipped"] == "no plane"
+    assert found["svm"]["failed"] is True
     assert "SVM (RBF) failed: no plane" in caplog.text
     assert found["knn"]["test/acc"] > 0.9
     monkeypatch.setattr(SVMLearner, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

@@ -13,10 +13,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import get_args
 
+import comparison_cases
 import pytest
 import report_cases as cases
 from PIL import Image
 
+from nnexp.analysis.compare import Options, compare
 from nnexp.analysis.types import Comparison, Estimate, Interval, Verdict, VerdictKind
 from nnexp.report import blocks
 from nnexp.report.page import write_page
@@ -254,7 +256,10 @@ def test_seeds_on_one_split_are_called_seeds(tmp_path: Path) -> None:
                  "All seeds", "A dot below is one seed",
                  "all configurations of a seed"):  # fmt: skip
         assert told in text
-    assert seeds.table("Test accuracy on digits")["deep · adam"][-1] == "lr=0.01"  # one choice
+    assert (
+        seeds.table("Test accuracy on digits, for this training set")["deep · adam"][-1]
+        == "lr=0.01"
+    )  # one choice
     both = [on, cases.task("iris", 5)]
     text = write(cases.comparison(networks=cases.NETWORKS[:3], tasks=both), tmp_path).tree.text
     assert "Mean over the seeds or splits" in text
@@ -290,8 +295,9 @@ def test_costs_scores_ensembles_and_failures_are_told(pages: Pages) -> None:
     assert failed["deep · sgd · lr=0.1"][1:] == [
         "diverged", "8", "0, 1, 2, 3, 4, 5, 6, 7", "the loss is nan in epoch 3",
     ]  # fmt: skip
+    assert "the best model has 0 and the median model 1 (more than 2 counts as 2)" in page.tree.text
     across = page.table("Models over the data sets")
-    assert across["deep · adam"] == ["3", "0 / 1 / 1", "1.25", "96.50[95.45, 97.55]",
+    assert across["deep · adam"] == ["3", "0 / 1 / 1", "1.25", "0.20[−0.01, 0.41]",
                                      "descriptive only"]  # fmt: skip
 
 
@@ -429,3 +435,47 @@ def test_each_kind_of_verdict_has_its_sign(tmp_path: Path) -> None:
     signs = {item.all("span")[1].text for item in section.all("li")}
     assert len(signs) == len(kinds)
     assert section.all("summary")[0].text == f"{len(kinds) - 6} more"
+
+
+# ── the best network per split, and fixed test sets ───────────────────────────────────────────
+
+
+def test_the_best_network_per_split_is_a_row_and_no_further_network(tmp_path: Path) -> None:
+    records = comparison_cases.sweep(datasets=[comparison_cases.DIGITS], seeds=range(4))
+    page = written(compare(records, Options()), tmp_path)
+    row = page.table("Test accuracy on digits")["best network per split"]
+    assert row[-4].endswith(("inconclusive", "better", "worse", "significant"))
+    assert row[-3] == "481 diverged"
+    assert row[-2] == "12"
+    assert "network=" in row[-1]
+    assert "best network per split" in page.table("Cost on digits")
+    assert "best network per split" not in page.table("Configurations tried on digits")
+    assert "best network per split" not in page.source.split('id="pairs"')[1].split("</section>")[0]
+    text = page.tree.text
+    assert "the best of 4 networks, selected on each split by validation accuracy," in text
+    assert "of 4 networks, by validation accuracy; p not adjusted" in text
+    assert " · 6 models · " in text
+    assert "for this training set" not in page.source.split('id="protocol"')[0]
+
+
+def test_captions_say_what_intervals_on_a_fixed_test_set_hold_for(tmp_path: Path) -> None:
+    mnist = replace(comparison_cases.MNIST, num_test=300)
+    records = comparison_cases.sweep(tmp_path / "runs", datasets=[mnist], seeds=range(3))
+    page = written(compare(records, Options()), tmp_path / "page")
+    for caption in ("Test accuracy", "Differences between networks", "Scores of probabilities",
+                    "Configurations tried"):  # fmt: skip
+        assert page.table(f"{caption} on mnist, for this training set")
+    assert (
+        page.tree.text.count("Where the test set is fixed, intervals hold for this training") == 3
+    )
+    assert "selected on each split by validation accuracy" in page.tree.text
+    held = comparison_cases.sweep(datasets=[mnist], seeds=range(3), split_seed=0)
+    assert "networks, selected for each seed by validation accuracy, " in (
+        compare(held, Options()).verdicts[0].sentence
+    )
+
+
+def written(comparison: Comparison, folder: Path) -> Page:
+    folder.mkdir(exist_ok=True)
+    source = write_page(comparison, folder).read_text(encoding="utf-8")
+    return Page(comparison, folder, source, parsed(source))

@@ -78,6 +78,7 @@ class Look:
 
 
 GREY = Look("faint", "")
+SELECTION = Look("ink", "*")  # the best network, another on each split
 
 
 class Looks:
@@ -101,6 +102,8 @@ class Looks:
         self.networks = [name for name in by_rank if known[name]]
         self.baselines = [name for name in by_rank if not known[name]]
         self._looks = {name: _network(i) for i, name in enumerate(self.networks)}
+        self.selections = [*dict.fromkeys(r.learner for r in comparison.results if r.is_selection)]
+        self._looks |= dict.fromkeys(self.selections, SELECTION)
         self._looks |= {
             name: _baseline(i, name == comparison.reference)
             for i, name in enumerate(self.baselines)
@@ -108,21 +111,26 @@ class Looks:
 
     def of(self, learner: str, group: Group = "networks") -> Look:
         """How ``learner`` is drawn in a figure of networks alone, or of both kinds."""
-        if group == "mixed" and len(self._looks) > MIXED_NETWORKS + MIXED_BASELINES:
-            shown = self.networks[:MIXED_NETWORKS] + self.baselines[:MIXED_BASELINES]
+        if (
+            group == "mixed"
+            and len(self.networks + self.baselines) > MIXED_NETWORKS + MIXED_BASELINES
+        ):
+            shown = self.selections + self.networks[:MIXED_NETWORKS]
+            shown += self.baselines[:MIXED_BASELINES]
             if learner not in shown:
                 return GREY
         return self._looks.get(learner, GREY)
 
     def back_to_front(self, learners: Iterable[str], group: Group = "networks") -> list[str]:
         """The order in which to draw: grey ones first, the best last and on top."""
-        order = {name: i for i, name in enumerate(self.networks + self.baselines)}
+        order = {name: i for i, name in enumerate(self.selections + self.networks + self.baselines)}
         return sorted(learners, key=lambda n: (not self.of(n, group).is_grey, -order.get(n, 0)))
 
     def legend(self, learners: Iterable[str], group: Group = "networks") -> list[tuple[str, Look]]:
         """Those with a look of their own, networks first, best first."""
         wanted = set(learners)
-        names = [name for name in self.networks + self.baselines if name in wanted]
+        every = self.selections + self.networks + self.baselines
+        names = [name for name in every if name in wanted]
         return [(n, self.of(n, group)) for n in names if not self.of(n, group).is_grey]
 
 
@@ -131,7 +139,11 @@ def _mean_ranks(comparison: Comparison) -> dict[str, float]:
     of a task rank below those that have all."""
     ranks: dict[str, list[int]] = {}
     for task in comparison.tasks:
-        rows = [r for r in comparison.results if r.task == task.name and r.val_acc is not None]
+        rows = [
+            r
+            for r in comparison.results
+            if r.task == task.name and r.val_acc is not None and not r.is_selection
+        ]
         rows.sort(key=lambda r: (lacking(r, task) > 0, -r.val_acc.mean if r.val_acc else 0.0))
         for rank, row in enumerate(rows):
             ranks.setdefault(row.learner, []).append(rank)

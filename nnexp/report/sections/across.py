@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nnexp.analysis.types import AcrossTasks, Difference, Task
+from nnexp.analysis.across_datasets import WORST
+from nnexp.analysis.types import AcrossTasks, Difference, Estimate, Task
 from nnexp.report.blocks import (
     Block,
     Cell,
@@ -16,8 +17,7 @@ from nnexp.report.blocks import (
     Tone,
     better_in,
     count,
-    percent,
-    percent_interval,
+    fixed,
     points,
     probability,
     probability_sentence,
@@ -29,14 +29,16 @@ _MATRIX = 12  # networks in the matrix of pairs
 
 
 def data_sets(view: View) -> Section | None:
-    """Wins, ranks, the interquartile mean, Wilcoxon's test, the critical difference."""
+    """Wins, ranks, normalised errors, Wilcoxon's test, the critical difference."""
     comparison = view.comparison
     if not comparison.across:
         return None
     rows = sorted(comparison.across, key=lambda across: across.mean_rank)
+    averaged = any(row.normalised_error for row in rows)
+    error = [("normalised error", "mean [95 % CI]")] if averaged else []
     heads = columns(
         "model", "data sets", ("won / tied / lost", f"against {view.reference}"), "mean rank",
-        ("interquartile mean", "accuracy, % [95 % CI]"), ("p", "Wilcoxon, Holm"),
+        *error, ("p", "Wilcoxon, Holm"),
     )  # fmt: skip
     why = dict.fromkeys(row.descriptive_only for row in rows if row.descriptive_only)
     blocks: list[Block] = [Text(_sentence(reason)) for reason in why]
@@ -44,9 +46,19 @@ def data_sets(view: View) -> Section | None:
         Table(
             caption="Models over the data sets",
             columns=heads,
-            rows=[_across(view, row) for row in rows],
+            rows=[_across(view, row, averaged=averaged) for row in rows],
         )
     )
+    if averaged:
+        blocks.append(
+            Text(
+                "Normalised error: the test error, scaled on each data set so that the best model "
+                f"has 0 and the median model 1 (more than {WORST:g} counts as {WORST:g}), then the "
+                "mean over data sets, each of which counts once. Its interval is a bootstrap over "
+                "data sets: it says how the mean varies with the choice of data sets, and with "
+                "few of them it is too narrow."
+            )
+        )
     ranks = comparison.critical_difference
     if ranks is not None and len(ranks.learners) > 1:
         label = "Mean ranks, best first: " + ", ".join(
@@ -72,18 +84,26 @@ def data_sets(view: View) -> Section | None:
     )
 
 
-def _across(view: View, row: AcrossTasks) -> list[Cell]:
+def _across(view: View, row: AcrossTasks, *, averaged: bool) -> list[Cell]:
     is_reference = row.learner == view.comparison.reference
     wins = "reference" if is_reference else f"{row.wins} / {row.ties} / {row.losses}"
-    iqm = row.iqm
+    error = row.normalised_error
     return [
         view.head(row.learner),
         Cell(count(row.num_tasks)),
         Cell(wins, tone="quiet" if is_reference else ""),
         Cell(f"{row.mean_rank:.2f}"),
-        Cell(percent(iqm.mean), percent_interval(iqm.interval)) if iqm else Cell("–"),
+        *([_scaled(error)] if averaged else []),
         Cell("descriptive only" if row.descriptive_only else probability(row.p_adjusted)),
     ]
+
+
+def _scaled(error: Estimate | None) -> Cell:
+    """``0.41 [0.10, 0.83]``."""
+    if error is None or error.interval is None:
+        return Cell("–" if error is None else fixed(error.mean, 2))
+    ends = f"[{fixed(error.interval.low, 2)}, {fixed(error.interval.high, 2)}]"
+    return Cell(fixed(error.mean, 2), ends)
 
 
 def _sentence(reason: str) -> str:
@@ -125,7 +145,7 @@ def _matrix(view: View, task: Task) -> Sequence[Block]:
         for i, row in enumerate(shown)
     ]  # fmt: skip
     table = Table(
-        caption=f"Differences between networks on {task.name}",
+        caption=f"Differences between networks on {task.name}{view.given(task)}",
         columns=heads,
         rows=rows,
         style="matrix",

@@ -76,7 +76,13 @@ def _scores(view: View, task: Task) -> Sequence[Block]:
     ]
     heads = columns("model", ("clipped log-loss", "[95 % CI]"), ("Brier score", "[95 % CI]"),
                     ("calibration error", "pp"))  # fmt: skip
-    return [Table(caption=f"Scores of probabilities on {task.name}", columns=heads, rows=rows)]
+    return [
+        Table(
+            caption=f"Scores of probabilities on {task.name}{view.given(task)}",
+            columns=heads,
+            rows=rows,
+        )
+    ]
 
 
 def _reliability(view: View) -> list[Block]:

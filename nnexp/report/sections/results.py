@@ -59,9 +59,16 @@ def main_table(view: View) -> Section | None:
             intro += (
                 " Where the split is fixed, a baseline is one fit, against every seed of a network."
             )
+    if any(result.is_selection for result in view.comparison.results):
+        intro += (
+            f" The best network per {view.unit} is in turn the network with the best validation "
+            f"accuracy of each {view.unit}: what selecting among these networks gives. Its one "
+            "comparison is planned, and p is not adjusted."
+        )
     if any(sum(result.num_failed.values()) for result in view.comparison.results):
         intro += (
-            " A failed run counts against its model: as guessing, where no configuration is left."
+            " A failed run counts against its model: as the majority class, where no configuration "
+            "is left."
         )
     if any(splits_in_order(r, task) for task in view.comparison.tasks for r in view.results(task)):
         intro += (
@@ -70,6 +77,7 @@ def main_table(view: View) -> Section | None:
         )
     if "not significant after correction" in _kinds(view):
         intro += f" {NOT_SIGNIFICANT}"
+    intro += view.given_note()
     blocks += [Text(text) for text in _methods(view)]
     return Section(id="results", title="Test accuracy", intro=intro, blocks=blocks)
 
@@ -98,7 +106,7 @@ def _splits(task: Task) -> str:
 def _overview(view: View) -> Table:
     by_learner = {(r.learner, r.task): r for r in view.comparison.results}
     rows = []
-    for learner in view.looks.networks + view.looks.baselines:
+    for learner in view.looks.selections + view.looks.networks + view.looks.baselines:
         row = [view.head(learner)]
         for task in view.tasks:
             result = by_learner.get((learner, task.name))
@@ -160,7 +168,9 @@ def _table(view: View, task: Task) -> Table:
         row.append(_runs(result))
         row += [Cell(count(result.num_settings)), _chosen(result, task)] if tuned else []
         rows.append(row)
-    return Table(caption=f"Test accuracy on {task.name}", columns=heads, rows=rows)
+    return Table(
+        caption=f"Test accuracy on {task.name}{view.given(task)}", columns=heads, rows=rows
+    )
 
 
 def _compared(view: View, result: LearnerOnTask) -> list[Cell]:
@@ -233,6 +243,7 @@ def dots(view: View) -> Section | None:
     )
     if view.comparison.reference:
         intro += f" The dashed line is {view.reference}."
+    intro += view.given_note()
     return Section(
         id="dots",
         title=f"All {view.units}",

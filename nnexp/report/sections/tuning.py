@@ -41,7 +41,7 @@ def curves(view: View) -> Section | None:
     if not blocks:
         return None
     intro = f"The selected runs: mean over the {view.units}, with the band of its 95 % CI."
-    intro += view.shared_note(tuned=False)
+    intro += view.given_note() + view.shared_note(tuned=False)
     return Section(
         id="curves",
         title="Training",
@@ -119,7 +119,8 @@ def learning_curves(view: View) -> Section | None:
     return Section(
         id="learning-curves",
         title="Learning curves",
-        intro="Test accuracy against the number of training samples, with 95 % CIs.",
+        intro="Test accuracy against the number of training samples, with 95 % CIs."
+        + view.given_note(),
         blocks=[gallery],
     )
 
@@ -157,7 +158,7 @@ def _all_rates(view: View, task: Task) -> dict[str, list[RatePoint]]:
     return {
         result.learner: points
         for result in view.results(task)
-        if result.is_network and len(points := _rate_points(result)) > 1
+        if result.is_network and not result.is_selection and len(points := _rate_points(result)) > 1
     }
 
 
@@ -249,6 +250,8 @@ def _expected_best(view: View, task: Task, bands: dict[str, Band], group: Group)
 def _table(view: View, task: Task) -> Table | None:
     rows = []
     for result in view.results(task):
+        if result.is_selection:  # its configurations are those of the networks
+            continue
         tried = [t for t in result.tried if t.setting]
         tried.sort(key=lambda t: -t.val_acc.mean if t.val_acc else 0.0)
         for t in tried[:_SETTINGS_LISTED]:
@@ -269,4 +272,6 @@ def _table(view: View, task: Task) -> Table | None:
         return None
     heads = columns("model", "configuration", ("validation accuracy, %", "[95 % CI]"),
                     ("runs", "failed"), ("selected", f"{task.unit}s"))  # fmt: skip
-    return Table(caption=f"Configurations tried on {task.name}", columns=heads, rows=rows)
+    return Table(
+        caption=f"Configurations tried on {task.name}{view.given(task)}", columns=heads, rows=rows
+    )

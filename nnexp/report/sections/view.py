@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from nnexp.analysis.learners import best_first
 from nnexp.analysis.types import Band, Comparison, LearnerOnTask, Task, VerdictKind
+from nnexp.analysis.verdicts import GIVEN
 from nnexp.report.blocks import Block, Cell, Column, Folded, Heading, Tone, counted, either
 from nnexp.report.figures.palette import Looks
 
@@ -95,6 +96,19 @@ class View:
             f"{SHARED} marks runs that were trained in a batch, of up to {most}: each counts an "
             f"equal fraction of its time{', in training as in tuning' if tuned else ''}; a solo "
             "run would take longer."
+        )
+
+    def given(self, task: Task) -> str:
+        """What the intervals of a task hold for, behind a caption; "" for samples of the kind."""
+        return f", {GIVEN}" if task.same_test_rows else ""
+
+    def given_note(self) -> str:
+        """The same in a sentence behind an introduction, where a task has such intervals."""
+        if not any(task.same_test_rows for task in self.comparison.tasks):
+            return ""
+        return (
+            f" Where the test set is fixed, intervals hold {GIVEN}: how results vary with other "
+            "training samples is not covered."
         )
 
     def results(self, task: Task) -> list[LearnerOnTask]:
