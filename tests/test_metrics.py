@@ -340,10 +340,8 @@ def test_a_run_records_them_and_its_table_shows_them(place: Path) -> None:
     events = EventAccumulator(str(place / "alone"))
     events.Reload()
     tags = events.Tags()["scalars"]
-    assert {"test/cost", "val/cost", "vs/knn/test_cost", "vs/majority/val_macro_f1"} <= {*tags}
-    last = [tag for tag in sorted(tags) if tag.startswith(("best/", "test/"))]
-    assert "test/acc" in last[:5]  # of those, TensorBoard's table shows five
-    assert events.Scalars("test/cost")[-1].value == pytest.approx(result["metrics"]["test/cost"])
+    assert {"val/cost", "vs/knn/val_cost", "vs/majority/val_macro_f1"} <= {*tags}
+    assert events.Scalars("val/cost")[-1].value == pytest.approx(result["metrics"]["val/cost"])
 
 
 def test_a_sweep_and_its_report_have_them(sweep: tuple[Path, str]) -> None:
@@ -354,9 +352,10 @@ def test_a_sweep_and_its_report_have_them(sweep: tuple[Path, str]) -> None:
     assert len(rows) == 4
     for row in rows:
         result = json.loads((folder / row["folder"] / "result.json").read_text(encoding="utf-8"))
-        assert float(row["metrics.test/cost"]) == result["metrics"]["test/cost"]
+        assert float(row["metrics.val/cost"]) == result["metrics"]["val/cost"]
         assert float(row["baselines.knn.val/cost"]) == result["baselines"]["knn"]["val/cost"]
-        assert row["metrics.test/broken"] == ""
+        assert row["metrics.val/broken"] == ""
+        assert not any("test/" in column for column in row)
         assert row["arm"] == result["arm"]
         assert "metrics" not in result["arm"]
     summary = json.loads((folder / "report" / "summary.json").read_text(encoding="utf-8"))

@@ -226,7 +226,8 @@ def protocol(
         (
             "model selection",
             "on each split, hyperparameters are selected on the validation set by accuracy (tuned: "
-            f"{tuned}; baselines: their own grids); test sets are read for the selected runs only; "
+            f"{tuned}; baselines: their own grids); every run leaves its test metrics in its own "
+            "folder, here are those of the selected runs only; "
             "a configuration with a failed run ranks below all without; where nothing else is "
             "left, and where a baseline fails, the model scores what the majority class does",
         ),

@@ -82,13 +82,20 @@ class Sweep:
             raise DataError(f"{self.folder}: no run was completed with a {metric}")
         return self.runs[min(known)[-1]]
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self, *, test_metrics: bool = False) -> pd.DataFrame:
         """Return a row a run: its overrides, then metrics, seconds and folder.
+
+        Args:
+            test_metrics: also those on the test set, of every run. Whoever picks the best row by
+                them reports a number that is too good; ``best`` and ``report`` do not.
 
         Raises:
             NnexpError: pandas is not installed.
         """
-        return frame_of([row_of(run, _overrides(run)) for run in self.runs])
+        rows = [row_of(run, _overrides(run)) for run in self.runs]
+        if not test_metrics:
+            rows = [{k: v for k, v in row.items() if not _is_test_metric(k)} for row in rows]
+        return frame_of(rows)
 
     def report(
         self,
@@ -142,6 +149,11 @@ class Sweep:
             return self.best()
         except DataError:
             return None
+
+
+def _is_test_metric(column: str) -> bool:
+    """``test/acc``, ``knn/test/acc``."""
+    return column.startswith("test/") or "/test/" in column
 
 
 def _overrides(run: Run) -> dict[str, Any]:

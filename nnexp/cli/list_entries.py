@@ -176,7 +176,7 @@ def read_entry(found: Found) -> Entry:
         seeds=tuple(sorted({run.seed for run in runs if run.seed is not None})),
         counts=dict(sorted(counts.items())),
         val_acc=_mean(run.val_acc for run in best),
-        test_acc=_mean(run.test_acc for run in best),
+        test_acc=_mean(map(_test_acc, best)),
         note=notes[0] if notes else None,
     )
 
@@ -297,9 +297,18 @@ def _rows(sweep: Path, table: Path) -> Iterator[Run]:
                 row["dataset.name"],
                 int(row["seed"]),
                 _number(row["metrics.val/acc"]),
-                _number(row["metrics.test/acc"]),
+                _number(row.get("metrics.test/acc") or ""),
                 row["error"] or None,
             )
+
+
+def _test_acc(run: Run) -> float | None:
+    """Of a run that is shown: the table of a sweep leaves it out."""
+    if run.test_acc is not None:
+        return run.test_acc
+    with contextlib.suppress(DataError):
+        return read_result(run.folder).metrics["test/acc"]
+    return None
 
 
 def _number(text: str) -> float | None:

@@ -297,13 +297,14 @@ def _tunable_keys(_: int) -> frozenset[str]:
 
 @dataclass
 class ReportConfig:
-    """What a sweep ends in. Nothing of it touches a run."""
+    """What a sweep ends in, and what its tables show. Nothing of it touches training."""
 
     enabled: bool = True  # write report/ after a sweep
     tuned: list[str] = field(default_factory=lambda: ["optimizer.lr"])  # chosen on validation rows
     reference: str = "knn"  # the learner that the others are compared with
     equivalence: float = ranged(0.5, ge=0, le=100)  # points of accuracy that do not matter
     tensorboard: bool = False  # mean curves of every arm, as TensorBoard runs of their own
+    test_metrics: bool = False  # of every run, in runs.csv and HParams: easily selected by
 
     def check_rules(self) -> Problems:
         """What is tuned is an option of a network, and the reference a baseline or a network."""

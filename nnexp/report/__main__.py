@@ -33,6 +33,7 @@ def _report(arguments: argparse.Namespace) -> None:
         reference=named_reference(arguments.reference),
         equivalence=arguments.equivalence,
         tensorboard=arguments.tensorboard,
+        test_metrics=arguments.test_metrics,
         title=arguments.title,
     )
     out: Path = arguments.out or (folders[0] if len(folders) == 1 else Path()) / "report"
@@ -106,6 +107,12 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
         "--tensorboard",
         action=argparse.BooleanOptionalAction,
         help="write mean curves too, as TensorBoard runs",
+    )
+    parser.add_argument(
+        "--test-metrics",
+        action=argparse.BooleanOptionalAction,
+        help="runs.csv has the test metrics of every run, not only what was selected on the "
+        "validation set",
     )
     parser.add_argument("--title", help="of the page")
     return parser.parse_args(words)

@@ -221,6 +221,7 @@ class Asked:
     reference: str | None = None
     equivalence: float | None = None  # points of per cent
     tensorboard: bool | None = None
+    test_metrics: bool | None = None
     title: str | None = None
 
 
@@ -257,7 +258,8 @@ def settled(asked: Asked, records: Sequence[RunRecord]) -> tuple[ReportConfig, l
     Raises:
         ConfigError: an option of the command line that cannot be.
     """
-    given = {name: getattr(asked, name) for name in ("reference", "equivalence", "tensorboard")}
+    names = ("reference", "equivalence", "tensorboard", "test_metrics")
+    given = {name: getattr(asked, name) for name in names}
     if asked.tuned is not None:
         given["tuned"] = list(asked.tuned)
     given = {name: value for name, value in given.items() if value is not None}
@@ -279,7 +281,7 @@ def settled(asked: Asked, records: Sequence[RunRecord]) -> tuple[ReportConfig, l
                 shown = json.dumps(values[option.name])
                 disagreements.append(
                     f"the runs' configs differ in report.{option.name} ({kinds}): {shown} holds, "
-                    f"as most say; --{option.name} sets another"
+                    f"as most say; --{option.name.replace('_', '-')} sets another"
                 )
     return ReportConfig(**values), disagreements
 

@@ -260,20 +260,25 @@ class Board:
     def end(self, result: RunResult) -> None:
         """Add the final metrics of the network and of its baselines.
 
-        TensorBoard's HParams table shows the first five tags until one chooses others. So the
-        baselines' tags come late in the alphabet, and ``test/acc`` is among the five.
+        Those on the test set only where ``report.test_metrics`` asks for them: TensorBoard's
+        HParams table sorts all runs by any scalar there is, and to select by one of these is to
+        report a number that is too good. A text has them, for whoever looks at one run.
+
+        The table shows the first five tags until one chooses others. So the baselines' tags come
+        late in the alphabet.
         """
-        metrics = {_tag(key, result): value for key, value in result.metrics.items()}
-        baselines = {
-            f"vs/{name}/{split}_acc": baseline[f"{split}/acc"]
-            for name, baseline in result.baselines.items()
-            for split in ("val", "test")
+        splits = ("val", "test") if _shows_test(result) else ("val",)
+        metrics = {
+            _tag(key, result): value
+            for key, value in result.metrics.items()
+            if "test" in splits or not key.startswith("test/")
         }
-        baselines |= {
+        baselines = {
             f"vs/{name}/{key.replace('/', '_')}": baseline.get(key)
             for name, baseline in result.baselines.items()
-            for key in metric_keys(result.further)
+            for key in metric_keys(("acc", *result.further), *splits)
         }
+        self._writer.text("test", _test_table(result))
         self._writer.scalars(baselines, 0)  # from here to the end: a line to compare curves with
         success = result.status == "completed"
         self._writer.end(metrics | baselines, self._step, success=success)
@@ -344,6 +349,21 @@ def _can_be_traced(network: Network) -> bool:
     except Exception:
         return False
     return True
+
+
+def _shows_test(result: RunResult) -> bool:
+    return bool((result.config.get("report") or {}).get("test_metrics"))
+
+
+def _test_table(result: RunResult) -> str:
+    """The test metrics of the network and its baselines, as Markdown."""
+    keys = [key for key in result.metrics if key.startswith("test/")]
+    learners = {"network": result.metrics, **result.baselines}
+    rows = [["model", *(key.removeprefix("test/") for key in keys)], ["---"] * (1 + len(keys))]
+    for name, values in learners.items():
+        known = [values.get(key) for key in keys]
+        rows.append([name, *("" if value is None else f"{value:.4f}" for value in known)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _tag(key: str, result: RunResult) -> str:

@@ -103,7 +103,10 @@ def test_a_sweep_is_that_of_the_command_line_and_its_runs_those_of_run() -> None
     assert (swept.folder / "report").is_dir()
     frame = swept.to_pandas()
     assert frame["optimizer"].value_counts().to_dict() == {"adam": 4, "sgd": 4}
-    assert {"seed", "model.hidden", "val/loss", "knn/test/acc"} <= set(frame.columns)
+    assert {"seed", "model.hidden", "val/loss", "knn/val/acc"} <= set(frame.columns)
+    assert not any("test" in column for column in frame.columns)
+    everything = swept.to_pandas(test_metrics=True)
+    assert {*everything.columns} - {*frame.columns} >= {"test/acc", "test/loss", "knn/test/acc"}
     row = frame[(frame["seed"] == 1) & (frame["optimizer"] == "sgd")].iloc[-1]
     solo = nnexp.run(
         data=(x, y), seed=1, optimizer="sgd", trainer__epochs=2, model__hidden=row["model.hidden"]

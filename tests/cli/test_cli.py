@@ -106,21 +106,26 @@ def test_tensorboard_shows_the_run(main_job: tuple[Path, Any]) -> None:
     events = EventAccumulator(str(run), size_guidance={"scalars": 0})
     events.Reload()
     tags = events.Tags()
-    assert {"train/loss", "train/acc", "val/loss", "val/acc", "lr", "test/loss", "test/acc"} <= set(
+    assert {"train/loss", "train/acc", "val/loss", "val/acc", "lr", "best/val_acc"} <= set(
         tags["scalars"]
     )
+    assert not any("test" in tag for tag in tags["scalars"])  # no table of runs sorts by them
     losses = [(point.step, point.value) for point in events.Scalars("val/loss")]
     assert losses == [
         (epoch["step"], pytest.approx(epoch["val/loss"], rel=1e-6)) for epoch in epochs_of(run)
     ]
     result = read_result(run)
-    assert [p.value for p in events.Scalars("test/acc")] == [
-        pytest.approx(result.metrics["test/acc"])
+    assert [p.value for p in events.Scalars("best/val_acc")] == [
+        pytest.approx(result.metrics["val/acc"])
     ]
-    knn = events.Scalars("vs/knn/test_acc")
+    knn = events.Scalars("vs/knn/val_acc")
     assert [(p.step, p.value) for p in knn] == [
-        (step, pytest.approx(result.baselines["knn"]["test/acc"])) for step in (0, losses[-1][0])
+        (step, pytest.approx(result.baselines["knn"]["val/acc"])) for step in (0, losses[-1][0])
     ]
+    (text,) = events.Tensors("test")
+    told = text.tensor_proto.string_val[0].decode()
+    assert f"{result.metrics['test/acc']:.4f}" in told
+    assert f"{result.baselines['knn']['test/acc']:.4f}" in told
     assert tags["images"] == ["test/confusion_matrix"]
     assert tags["graph"] is True
     assert events.summary_metadata["config"].plugin_data.plugin_name == "text"

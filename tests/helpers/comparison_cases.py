@@ -73,7 +73,13 @@ def config(
         "optimizer": {"name": optimizer, "lr": lr, "weight_decay": 0.0},
         "scheduler": {"name": "constant", "warmup_epochs": 0.0},
         "dataset": dataset,
-        "trainer": {"epochs": 20, "batch_size": 32, "device": "auto", "threads": None},
+        "trainer": {
+            "epochs": 20,
+            "select": "accuracy",
+            "batch_size": 32,
+            "device": "auto",
+            "threads": None,
+        },
         "baseline": {name: {} for name in baselines},
         "report": {"enabled": True, "tuned": ["optimizer.lr"], "reference": "knn"},
     }

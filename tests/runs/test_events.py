@@ -404,8 +404,9 @@ def test_a_boards_epochs_are_on_disk_when_it_is_flushed(
     assert scalars(tmp_path) == {tag: expected(tag) for tag in CURVES}
 
 
-def test_the_table_of_hyperparameters_shows_the_test_accuracy(
-    tmp_path: Path, iris: tuple[str, dict[str, Any], Dataset]
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_table_of_hyperparameters_shows_test_metrics_where_asked(
+    tmp_path: Path, iris: tuple[str, dict[str, Any], Dataset], asked: bool
 ) -> None:
     """TensorBoard shows the first five tags until one chooses others."""
     board = Board(tmp_path, *iris, Structure(4, (8,), 3))
@@ -418,18 +419,22 @@ def test_the_table_of_hyperparameters_shows_the_test_accuracy(
             result,
             metrics=dict.fromkeys(RESULT_METRICS, 0.25),
             baselines=dict.fromkeys(("boosting", "knn", "svm"), baseline),
+            config={"report": {"test_metrics": asked}} if asked else {},
         )
     )
     board.close()
     tags = sorted(scalars(tmp_path))
-    assert "test/acc" in tags[:5]
-    assert {
-        "vs/knn/test_acc",
-        "test/brier",
-        "test/loss",
-        "test/clipped_loss",
-        "best/val_acc",
-    } <= set(tags)
+    tested = {"vs/knn/test_acc", "test/acc", "test/brier", "test/loss", "test/clipped_loss"}
+    assert {"vs/knn/val_acc", "best/val_acc"} <= set(tags)
+    if asked:
+        assert "test/acc" in tags[:5]
+        assert tested <= set(tags)
+    else:
+        assert not any("test" in tag for tag in tags)
+    (written,) = [v for e in events(tmp_path) for v in e.summary.value if v.tag == "test"]
+    told = written.tensor.string_val[0].decode()
+    assert "| network | 0.2500 | 0.2500 | 0.2500 | 0.2500 |" in told
+    assert "| knn |" in told
 
 
 def trial_of(folder: Path) -> str:
