@@ -1,7 +1,9 @@
 """Dates and times as people write them, and what a network is given of them.
 
 ``2024-05-01``, ``1.5.2024``, ``05/01/2024``, ``1 May 2024``, ``May 1, 2024``, ``20240501``, each
-with or without a time of day (``T13:30:05.25Z``, ``1:30 PM``), ``2024-05`` and ``13:30`` alone.
+with or without a time of day (``T13:30:05.25Z``, ``1:30 PM``), ``20240501T133005``, ``Wed May  1
+13:30:05 2024``, ``2024-05`` and ``13:30`` alone. What looks like a date and is none of these is
+``looks_like_date``.
 """
 
 from __future__ import annotations
@@ -27,29 +29,44 @@ _ENOUGH_CYCLES = 2  # that a column must span before a part that comes round is 
 # Texts as moments, in seconds since 1970-01-01 00:00 UTC; without a zone the wall clock counts.
 # --------------------------------------------------------------------------------------------------
 
+# In English, German, French, Spanish, Italian, Portuguese and Dutch.
 _MONTHS = {
     name: number
     for number, names in enumerate(
-        "jan january januar jän jänner,feb february februar,mar march märz mär,apr april,may mai,"
-        "jun june juni,jul july juli,aug august,sep sept september,oct october okt oktober,"
-        "nov november,dec december dez dezember".split(","),
+        "jan january januar jän jänner janv janvier ene enero gen gennaio janeiro januari,"
+        "feb february februar févr fév février febrero febbraio fev fevereiro februari,"
+        "mar march märz mär mars marzo março maart mrt,apr april avr avril abr abril aprile,"
+        "may mai mayo mag maggio maio mei,jun june juni juin junio giu giugno junho,"
+        "jul july juli juil juillet julio lug luglio julho,"
+        "aug august août aoû ago agosto augustus,"
+        "sep sept september septembre septiembre set settembre setembro,"
+        "oct october okt oktober octobre octubre ott ottobre out outubro,"
+        "nov november novembre noviembre novembro,"
+        "dec december dez dezember déc décembre dic diciembre dicembre dezembro".split(","),
         start=1,
     )
     for name in names.split()
 }
+_ZONES = {  # hours from UTC; of names that stand for several the commonest
+    "Z": 0, "UTC": 0, "GMT": 0, "WET": 0, "WEST": 1, "BST": 1, "CET": 1, "MEZ": 1, "CEST": 2,
+    "MESZ": 2, "EET": 2, "EEST": 3, "MSK": 3, "JST": 9, "AEST": 10, "AEDT": 11, "EST": -5,
+    "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
+}  # fmt: skip
 _MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
-_TIME = r"""
-    (?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?P<fraction>[.,]\d+)?)?
-    (?:\s?(?P<half>[AaPp])\.?[Mm]\.?)?
-    \s?(?P<zone>Z|UTC|GMT|[-+]\d{2}(?::?\d{2})?)?
+_TIME = rf"""
+    (?P<hour>\d{{1,2}}):(?P<minute>\d{{2}})(?::(?P<second>\d{{2}})(?P<fraction>[.,]\d+)?)?
+    (?:\s?(?P<half>[AaPp])\.?[Mm]\.?|\sUhr)?
+    \s?(?P<zone>{"|".join(sorted(_ZONES, key=len, reverse=True))}|[-+]\d{{2}}(?::?\d{{2}})?)?
 """
+_OF = r"(?:\s(?:de|of|di|van)\s)?"  # 1 de enero de 2024
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*[,.]?\s+)?"
 _DATES = {
     "ymd": r"(?P<year>\d{4})(?P<sep>[-/.])(?P<month>\d{1,2})(?P=sep)(?P<day>\d{1,2})",
     "dmy": r"(?P<day>\d{1,2})(?P<sep>[-/.])(?P<month>\d{1,2})(?P=sep)(?P<year>\d{4}|\d{2})",
     "mdy": r"(?P<month>\d{1,2})(?P<sep>[-/.])(?P<day>\d{1,2})(?P=sep)(?P<year>\d{4}|\d{2})",
-    "day month year": rf"(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[-\s./]*(?P<name>{_MONTH})\.?,?[-\s./]*"
-    r"(?P<year>\d{4}|\d{2})",
+    "day month year": rf"(?P<day>\d{{1,2}})(?:st|nd|rd|th|er|º)?{_OF}[-\s./]*(?P<name>{_MONTH})"
+    rf"\.?,?{_OF}[-\s./]*(?P<year>\d{{4}}|\d{{2}})",
+    "cjk": r"(?P<year>\d{4})\s?[年년]\s?(?P<month>\d{1,2})\s?[月월]\s?(?P<day>\d{1,2})\s?[日일]",
     "month day year": rf"(?P<name>{_MONTH})\.?[-\s]*(?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?[-\s]+"
     r"(?P<year>\d{4})",
     "year-month": r"(?P<year>\d{4})[-/](?P<month>\d{2})",
@@ -62,9 +79,20 @@ _DATES = {
 }
 _SLASHES = ("dmy", "mdy")  # which of them it is has to be found out
 _READERS = {
-    order: re.compile(rf"{_WEEKDAY}{pattern}(?:(?:[T,]|\s)\s*{_TIME})?", re.VERBOSE | re.IGNORECASE)
+    order: re.compile(
+        rf"{_WEEKDAY}{pattern}(?:(?:[T,:]|\s)\s*{_TIME})?", re.VERBOSE | re.IGNORECASE
+    )
     for order, pattern in _DATES.items()
 } | {
+    "basic": re.compile(
+        r"(?P<year>(?:19|20)\d{2})(?P<month>\d{2})(?P<day>\d{2})T?"
+        r"(?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})?(?P<fraction>[.,]\d+)?"
+        r"(?P<half>\Z.)?(?P<zone>Z|[-+]\d{2}(?::?\d{2})?)?"
+    ),
+    "ctime": re.compile(
+        rf"{_WEEKDAY}(?P<name>{_MONTH})\s+(?P<day>\d{{1,2}})\s+{_TIME}\s+(?P<year>\d{{4}})",
+        re.VERBOSE | re.IGNORECASE,
+    ),
     "time": re.compile(_TIME, re.VERBOSE),
     "duration": re.compile(
         r"(?P<first>\d+):(?P<second>[0-5]\d)(?::(?P<third>[0-5]\d)(?P<fraction>[.,]\d+)?)?"
@@ -138,12 +166,34 @@ def _of_day(parts: Mapping[str, str | None]) -> float:
         raise ValueError
     fraction = float("0" + parts["fraction"].replace(",", ".")) if parts["fraction"] else 0.0
     offset = 0.0
-    if parts["zone"] and parts["zone"][0] in "+-":
+    if parts["zone"] and parts["zone"].upper() in _ZONES:
+        offset = 3600.0 * _ZONES[parts["zone"].upper()]
+    elif parts["zone"]:
         digits = parts["zone"][1:].replace(":", "").ljust(4, "0")
         offset = (int(digits[:2]) * 3600 + int(digits[2:]) * 60) * (
             -1 if parts["zone"][0] == "-" else 1
         )
     return hour * 3600 + minute * 60 + second + fraction - offset
+
+
+_DATE_PARTS = re.compile(r"\d+|[^\W\d_]+")
+
+
+def looks_like_date(text: str) -> bool:
+    """Return whether a text consists of what dates consist of, whatever their style.
+
+    It has a year of four digits, or the name of a month, and beside these numbers of one or two
+    digits, at least one; and no more than four words, none of them long.
+    """
+    parts = _DATE_PARTS.findall(text)
+    numbers = [part for part in parts if part.isdecimal()]
+    words = [part.casefold() for part in parts if not part.isdecimal()]
+    if len(words) > 4 or max(map(len, words), default=0) > 10 or len(numbers) > 7:
+        return False
+    years = [part for part in numbers if len(part) == 4 and part[:2] in ("19", "20")]
+    short = [part for part in numbers if len(part) <= 2]
+    has_month = any(word in _MONTHS for word in words)
+    return bool(short) and (has_month or (len(years) == 1 and len(short) + 1 == len(numbers)))
 
 
 @dataclass(frozen=True)
@@ -177,7 +227,7 @@ def find_date_order(texts: Sequence[str], day_first: bool | None = None) -> Foun
     elif order in _SLASHES and day_first is not None and day_first != (order == "dmy"):
         declared = "dmy" if day_first else "mdy"
         contradicts = next(text for text in texts if math.isnan(seconds_of(text, declared)))
-    has_time = order in ("time", "duration") or any(":" in text for text in texts)
+    has_time = order in ("time", "duration", "basic") or any(":" in text for text in texts)
     return FoundOrder(order, has_time, ambiguous, contradicts)
 
 

@@ -8,7 +8,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from nnexp.config.dataset_schema import ColumnsConfig
+from nnexp.config.overrides_text import paste
+from nnexp.data.date_formats import find_date_order
 from nnexp.data.encoder import is_declared, label_codes
 from nnexp.data.source import Indices, in_order, is_number, quoted
 from nnexp.data.table import Table, Texts, as_texts, cell_text
@@ -16,6 +20,9 @@ from nnexp.errors import DataError
 
 _MOST_CLASSES = 100  # whose names are numbers, or fewer than two rows each
 _MOST_FRACTIONS = 30
+_MOST_LISTED = 5  # lines, in a hint
+_MANY_NUMBERS = 10  # different numbers, from which each class needs a few rows
+_FEW_ROWS, _FEW_ROWS_OF_FRACTIONS = 5, 10  # of a class: with fewer, numbers are a quantity
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +47,29 @@ def read_labels(table: Table, target: int, config: ColumnsConfig) -> Labels:
         for place, (text, label) in enumerate(zip(texts.values, stripped, strict=True))
         if is_declared(text, config.missing) or is_declared(label, config.missing)
     }
-    for row, code in enumerate(texts.codes.tolist() if gaps or (texts.codes < 0).any() else ()):
-        if code < 0 or code in gaps:
-            cell = quoted(cell_text(table.columns[target], row))
-            raise DataError(f"{table.where(row, target)}: the label is missing ({cell})")
+    missing = np.isin(texts.codes, [-1, *gaps]).nonzero()[0].tolist()
+    if missing:
+        cell = quoted(cell_text(table.columns[target], missing[0]))
+        raise DataError(
+            f"{table.where(missing[0], target)}: the label is missing ({cell})"
+            f"{_rows_hint(table, missing)}"
+        )
     spellings = in_order(stripped)
     names = _one_of_each_number(spellings)
     _require_classes(table, target, names, config.task)
     by_text = label_codes(Texts.of(stripped), names)
     merged = tuple(text for text in spellings if text not in set(names))
     return Labels(by_text[texts.codes], tuple(names), merged)
+
+
+def _rows_hint(table: Table, rows: list[int]) -> str:
+    """What leaves a few rows of separated text out: a line of sums, say."""
+    if not table.separator or table.line is None or len(rows) > _MOST_LISTED:
+        return ""
+    if table.first_test_row is not None:
+        return ""  # lines are those of one of two files
+    which = "it is no row" if len(rows) == 1 else f"these {len(rows)} lines are no rows"
+    return f"; if {which}: {paste('dataset.skip_rows', [table.line(row) for row in rows])}"
 
 
 def _one_of_each_number(names: list[str]) -> list[str]:
@@ -69,7 +89,8 @@ def _require_classes(table: Table, target: int, names: list[str], task: str) -> 
         raise DataError(f"{where} has one class only, {quoted(names[0])}")
     are_numbers = all(map(is_number, names))
     if task == "auto" and _is_quantity(names, are_numbers, table.num_rows):
-        kind = "numbers" if are_numbers else "labels, most of them numbers,"
+        numbers = [name for name in names if math.isfinite(_value(name))]
+        kind = "numbers" if are_numbers else "labels, most of them numbers," if numbers else "dates"
         raise DataError(
             f"{where} has {len(names)} different {kind} in {table.num_rows} rows: classes or a "
             "quantity? task=classification takes them for classes; a quantity would be regression, "
@@ -88,10 +109,15 @@ def _is_quantity(names: list[str], are_numbers: bool, num_rows: int) -> bool:
     Numbers with fractions are too many sooner, and above ``_MOST_CLASSES`` with any number of rows.
     """
     values = [value for value in map(_value, names) if math.isfinite(value)]
+    if not values and len(names) > _MANY_NUMBERS and num_rows < _FEW_ROWS * len(names):
+        return find_date_order(names) is not None
     if 2 * len(values) <= len(names):
         return False
     fractions = any(value != round(value) for value in values)
     if fractions and are_numbers and len(names) > _MOST_CLASSES:
+        return True
+    few = _FEW_ROWS_OF_FRACTIONS if fractions else _FEW_ROWS
+    if len(names) > _MANY_NUMBERS and num_rows < few * len(names):
         return True
     most = _MOST_FRACTIONS if fractions else _MOST_CLASSES
     return len(names) > most and num_rows < 20 * len(names)

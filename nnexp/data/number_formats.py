@@ -50,6 +50,10 @@ _CURRENCIES = frozenset(
     "Rs Rs. Fr Fr. kr kr. R$ US$ A$ C$".split()
 )
 _LONGEST_UNIT = 15
+_WORDS_WITH_M = frozenset(
+    "meter meters metre metres mile miles million millions mill mins minute minutes month months "
+    "monat monate mois mes meses mrd".split()
+)
 _PARTS = re.compile(
     rf"""
     (?P<sign>[-+]?) \s*
@@ -82,7 +86,7 @@ def _take_apart(text: str) -> _Parts | None:
     sign = 1.0
     if text.startswith("(") and text.endswith(")"):
         text, sign = text[1:-1].strip(), -1.0
-    elif re.fullmatch(r"\d[\d.,]*-", text):  # as SAP and COBOL write it
+    elif re.fullmatch(r"[^\d-]*\d[\d.,]*-", text):  # as SAP and COBOL write it
         text, sign = text[:-1], -1.0
     found = _PARTS.fullmatch(text)
     if found is None or (found["sign"] and found["inner"]):
@@ -97,7 +101,8 @@ def _take_apart(text: str) -> _Parts | None:
     if "-" in (found["sign"], found["inner"]):
         sign = -1.0
     exponent = (found["exponent"] or "").lower().replace("d", "e")
-    return _Parts(sign, found["digits"], exponent, before or after)
+    unit = " ".join(filter(None, (before, after)))  # $ and M of $6.0M
+    return _Parts(sign, found["digits"], exponent, unit)
 
 
 def _is_currency(text: str) -> bool:
@@ -110,6 +115,7 @@ def _is_unit(text: str) -> bool:
         return False  # 4½ is no 4
     if _is_currency(text) or text in ("%", "‰", "°"):
         return True
+    text = re.sub(r"^(/|per )\s*", "", text)  # £1/month
     return (
         re.fullmatch(r"[^\W\d_°%µ]*[°%µ]?[^\W\d_]+[²³23]?\.?(?:[ /·*^-]?[^\W\d_]+[²³23]?)*", text)
         is not None
@@ -117,10 +123,12 @@ def _is_unit(text: str) -> bool:
 
 
 def _same_unit(unit: str) -> str:
-    """``Years`` and ``year`` are one unit; ``MW`` and ``mW`` are not."""
+    """``Years`` and ``year`` are one unit; ``MW`` and ``mW``, ``Mb/s`` and ``MB/s`` are not."""
     bare = unit.rstrip(".")
-    if len(bare) <= 3:
+    if not re.fullmatch(r"[^\W\d_]?[a-zà-ÿ]{3,}|[A-Z]{4,}", bare):
         return bare
+    if bare[0] in "mM" and bare.casefold() not in _WORDS_WITH_M:
+        return bare  # milli and mega
     folded = bare.casefold()
     return folded[:-1] if folded.endswith("s") else folded
 

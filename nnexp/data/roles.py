@@ -27,6 +27,7 @@ from nnexp.data.date_formats import (
     FoundOrder,
     all_seconds_of,
     find_date_order,
+    looks_like_date,
     seconds_of,
 )
 from nnexp.data.encoder import Column, declared_among, is_declared, read_texts, without_declared
@@ -47,6 +48,7 @@ _LATEST, _EARLIEST = 2.0e11, -5.0e10  # seconds: the years 8307 and 385, beyond 
 _ENOUGH_ROWS = 20  # from which a column is judged by how often its values repeat
 _MOST_CATEGORIES = 1000  # of a column that is not declared categorical
 _MOSTLY_DISTINCT = 0.5  # a text column with more distinct values than so many a row names rows
+_ODD_COUNTS = 0.02  # of the rows, that a counter may repeat or lack
 _NEARLY_CONSECUTIVE = 1.1  # whole numbers without a repeat that span no more than so many a row
 _PROSE = 3  # words of a cell, on average, from which a column is text rather than names
 _EXACT_DIGITS = 15  # of a whole number, which float64 always tells from its neighbours
@@ -244,17 +246,28 @@ class _Understanding:
         )
         options = self._options
         if options.thousands is not None or options.decimal is not None:
-            return find_number_format(given, options.decimal, options.thousands)
+            declared = find_number_format(given, options.decimal, options.thousands)
+            return self._better(declared, given)
         points = [text for text in given if "." in text]
         grouped = bool(points) and all(map(_is_grouped, points))
         if not plain and not (grouped and (self._comma or self._table.separator == ";")):
             return FoundFormat(NumberFormat())
         found = find_number_format(given, "," if self._comma else None)
+        if self._comma:
+            found = self._better(found, given)
         if not plain and not self._comma and len(points) < len(given):
             return dataclasses.replace(found, ambiguous=points[0])
         if found.bad and len(plain) <= len(found.bad):
             return dataclasses.replace(found, format=NumberFormat(), bad=tuple(plain))
         return found
+
+    def _better(self, found: FoundFormat, given: Sequence[str]) -> FoundFormat:
+        """What is declared of all columns, or shown by another one, or else this column's own
+        format, if that fits all of its cells: those of another do not change what it is."""
+        if not found.bad:
+            return found
+        own = find_number_format(given)
+        return own if not own.bad and not own.contradictory else found
 
     def _require_clear(self, texts: Texts, found: FoundFormat) -> None:
         """A comma that may be either, in a table whose cells no comma separates."""
@@ -346,6 +359,14 @@ class _Understanding:
         if len(given) < _ASKED:
             return
         self._ask_of_styles(texts, given)
+        if all(map(looks_like_date, given)):
+            row = texts.first_row(given[0])
+            raise DataError(
+                f"{self._table.where(row, self._place)}: {quoted(given[0])} looks like a date in a "
+                f"style that is not read; write dates as 2024-05-31, or leave the column out with "
+                f"{self._declared_as('drop')}, or take each for a category with "
+                f"{self._declared_as('categorical')}"
+            )
         order, bad = _likeliest_order(given)
         if order is None or 10 * len(bad) > len(given):
             return
@@ -467,15 +488,21 @@ class _Understanding:
         )  # fmt: skip
 
     def _row_names(self, known: Doubles, distinct: int, gaps: int) -> Finding | None:
-        """A column that counts the rows, or whose numbers are the names of rows."""
-        if gaps or (distinct < len(known) and not self._counts_parts(known)):
+        """A column that counts the rows, or whose numbers are the names of rows.
+
+        A few gaps and repeats, as of rows that were put together by hand, make no difference.
+        """
+        odd = gaps + len(known) - distinct
+        if odd > _ODD_COUNTS * self._table.num_rows and (gaps or not self._counts_parts(known)):
             return None
         if not np.array_equal(known, np.floor(known)):
             return None
         are_years = known.min() >= 1800 and known.max() <= 2100
-        if not are_years and float(np.ptp(known)) + 1 <= _NEARLY_CONSECUTIVE * distinct:
-            return self._left_out("identifier", "it counts the rows", "numeric")
-        if _is_named_id(self._title):
+        step = _step_of(known)
+        if not are_years and float(np.ptp(known)) / step + 1 <= _NEARLY_CONSECUTIVE * distinct:
+            steps = f" in steps of {step}" if step > 1 else ""
+            return self._left_out("identifier", f"it counts the rows{steps}", "numeric")
+        if not odd and _is_named_id(self._title):
             return self._left_out("identifier", "a number of its own in every row", "numeric")
         return None
 
@@ -488,12 +515,12 @@ class _Understanding:
     # Dates ------------------------------------------------------------------------------------
 
     def _compact_dates(self, texts: Sequence[str]) -> FoundOrder | None:
-        """20240501 in every cell, on more than one day."""
-        compact = [text for text in texts if len(text) == 8 and re.fullmatch(r"(19|20)\d{6}", text)]
+        """20240501, or 20240501133005, in every cell, on more than one day."""
+        compact = [text for text in texts if re.fullmatch(r"(19|20)\d{6}(\d{6})?", text)]
         if len(compact) < 2 or 10 * len(compact) < 9 * len(texts):
             return None
         order = find_date_order(compact)
-        if order is None or order.order != "compact":
+        if order is None or order.order not in ("compact", "basic"):
             return None
         if len(compact) < len(texts):
             dates = set(compact)
@@ -630,9 +657,18 @@ def _likeliest_order(texts: Sequence[str]) -> tuple[FoundOrder | None, list[str]
 
 def _whole_texts(known: Doubles) -> list[str]:
     """The texts of whole numbers that might be dates; none if the middle one is not."""
-    if not 19_000_101 <= np.median(known) <= 20_991_231:
+    middle = np.median(known)
+    if not any(19_000_101 * unit <= middle <= 20_991_231 * unit + unit for unit in (1, 10**6)):
         return []
     return [number_text(value) for value in np.unique(known).tolist()]
+
+
+def _step_of(known: Doubles) -> int:
+    """The greatest number that divides all differences of whole numbers; 1 for very large ones."""
+    if not len(known) or np.abs(known).max() > 2**53:
+        return 1
+    differences = (known - known.min()).astype(np.int64)
+    return max(1, int(np.gcd.reduce(differences)))
 
 
 def _is_named_id(title: str) -> bool:

@@ -19,7 +19,7 @@ from nnexp.data.number_formats import find_number_format, looks_missing
 from nnexp.data.readers.openml import OpenMLQuery, openml_table
 from nnexp.data.reading import read_table
 from nnexp.data.roles import Finding, Options, find_roles
-from nnexp.data.source import Doubles, Indices, Source, quoted
+from nnexp.data.source import Doubles, Indices, Source, is_number, quoted
 from nnexp.data.table import Table, Texts, as_texts, cell_text, same_value
 from nnexp.errors import ConfigError, DataError
 
@@ -358,7 +358,12 @@ def _groups(
         raise DataError(
             f"{table.where(row, column)}: no value ({cell}), where dataset.group needs one"
         )
-    return texts.codes.astype(np.int64), texts.values
+    names = texts.values
+    codes = texts.codes.astype(np.int64)
+    if all(map(is_number, names)):  # 1 and 1.0 are one group
+        _, places = np.unique([float(name) for name in names], return_inverse=True)
+        codes = places.reshape(-1)[codes]
+    return codes, names
 
 
 def _require_training_rows(

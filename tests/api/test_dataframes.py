@@ -404,3 +404,13 @@ def test_a_sweep_on_a_frame_that_cannot_be_used() -> None:
     with pytest.raises(nnexp.DataError, match=r"^data: row 0, column 'day': '5/1/2024' may begin"):
         nnexp.sweep(data=frame, target="label", seed=[1, 2])
     assert list(Path().iterdir()) == []
+
+
+def test_labels_of_pandas_that_are_missing_are_told() -> None:
+    frame = pd.DataFrame({"a": range(4), "b": [0.5, 1.5, 2.5, 3.5]})
+    for labels in (
+        pd.Series(pd.array([True, None, False, True], dtype="boolean")),
+        pd.Series(pd.array(["x", None, "y", "x"], dtype="string")),
+    ):
+        with pytest.raises(nnexp.DataError, match="row 1"):
+            nnexp.run(data=(frame, labels))

@@ -141,16 +141,19 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
         ),
         case(
             "a,b,label\n1,2,x\n3,4,\n5,6,y\n",
-            "t.csv: line 3, column 'label': the label is missing ('')",
+            "t.csv: line 3, column 'label': the label is missing (''); if it is no row: "
+            "'dataset.skip_rows=[3]'",
         ),
         case(
             "1,2,x\n3,4,?\n5,6,x\n",
-            "t.csv: line 2, column 2 (from 0): the label is missing ('?')",
+            "t.csv: line 2, column 2 (from 0): the label is missing ('?'); if it is no row: "
+            "'dataset.skip_rows=[2]'",
             target="-1",
         ),
         case(
             "a,b,label\n1,2,x\n3,4,.\n",
-            "t.csv: line 3, column 'label': the label is missing ('.')",
+            "t.csv: line 3, column 'label': the label is missing ('.'); if it is no row: "
+            "'dataset.skip_rows=[3]'",
             target_strip=".",
         ),
         case(
@@ -198,6 +201,38 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
         case("a,label\n1,\0\n2,\0\n", "t.csv: target 'label' has one class only, '\\x00'"),
         case("a,label\n1,x\n2,x\n", "t.csv: target 'label' has one class only, 'x'"),
         case("a,label\n1,1\n2,1.0\n", "t.csv: target 'label' has one class only, '1'"),
+        case(  # as a program for tables writes sums below them
+            "a,label\n1,x\n2,y\nTotal,\n,\n",
+            "t.csv: line 4, column 'label': the label is missing (''); if these 2 lines are no "
+            "rows: 'dataset.skip_rows=[4,5]'",
+        ),
+        case(
+            "| a | label |\n|---|:-:|\n| 1 | x |\n| 2 | y |\n",
+            "t.csv: a table of Markdown: save it as CSV, without the line of dashes and the | at "
+            "both ends",
+        ),
+        case(
+            "a,label\n" + "1,x\n2,y\n" * 5 + "1,2,x\n" + "1,x\n2,y\n" * 5,
+            "t.csv: line 12 has 3 cells, but line 1 has 2; if this line is no row: "
+            "'dataset.skip_rows=[12]'",
+        ),
+        case(
+            "a,label\n" + "".join(f"{i},{i % 25 / 10}\n" for i in range(60)),
+            f"t.csv: target 'label' has 25 different numbers in 60 rows: {QUANTITY}",
+        ),
+        case(
+            "a,label\n" + "".join(f"{i},{i // 3}\n" for i in range(200)),
+            f"t.csv: target 'label' has 67 different numbers in 200 rows: {QUANTITY}",
+        ),
+        case(
+            "a,label\n" + "".join(f"{i},${i % 12}.50\n" for i in range(60)),
+            "t.csv: target 'label' has 12 different labels, most of them numbers, in 60 rows: "
+            f"{QUANTITY}",
+        ),
+        case(
+            "a,label\n" + "".join(f"{i},2024-01-{i % 28 + 1:02}\n" for i in range(60)),
+            f"t.csv: target 'label' has 28 different dates in 60 rows: {QUANTITY}",
+        ),
         case(  # joined files, each with its header
             "a,b,label\n1,2,x\n3,4,y\na,b,label\n5,6,x\n\na,b,label\n7,8,y\n",
             "t.csv: line 4 repeats the header (in all 2 lines do); 'dataset.skip_rows=[4,7]' "
@@ -350,7 +385,7 @@ def test_a_separator_that_is_tab_is_named_as_it_is_typed(tmp_path: Path, content
 
 def test_thirty_ratings_with_halves_are_classes(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text("a,label\n" + "".join(f"{i / 2},{i % 30 / 2}\n" for i in range(60)))
+    path.write_text("a,label\n" + "".join(f"{i / 2},{i % 30 / 2}\n" for i in range(300)))
     source = load_source(CSVConfig(path=str(path), target="label"))
     assert source.class_names[:3] == ("0.0", "0.5", "1.0")
     assert len(source.class_names) == 30

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnexp.data.date_formats import DateFeatures, find_date_order, seconds_of
+from nnexp.data.date_formats import DateFeatures, find_date_order, looks_like_date, seconds_of
 
 UTC = datetime.UTC
 MAY = datetime.datetime(2024, 5, 1, tzinfo=UTC).timestamp()
@@ -36,6 +36,13 @@ COLUMNS = {
     "quarters": (["Q2 2024"], MAY - 30 * 86_400),
     "quarters, year first": (["2024-Q2"], MAY - 30 * 86_400),
     "months in German": (["1. Mai 2024"], MAY),
+    "months in French": (["1er mai 2024", "2 févr. 2024"], MAY),
+    "months in Spanish": (["1 de mayo de 2024"], MAY),
+    "Japanese": (["2024年5月1日", "2024年12月31日"], MAY),
+    "C": (["Wed May  1 13:30:05 2024"], MAY + 48_605),
+    "a log of Apache": (["01/May/2024:13:30:05 +0000"], MAY + 48_605),
+    "the name of a zone": (["2024-05-01 08:30:00 EST"], MAY + 48_600),
+    "o'clock in German": (["01.05.2024 13:30 Uhr"], MAY + 48_600),
     "minutes and seconds": (["25:10", "39:40"], 1510),
     "many hours": (["25:27:14.5"], 91_634.5),
     "no date": (["13:30"], 48_600),
@@ -50,6 +57,24 @@ def test_ways_to_write_a_date(case: str) -> None:
     assert found.ambiguous == ""
     assert seconds_of(texts[0], found.order) == seconds
     assert found.has_time == (":" in texts[0])
+
+
+@pytest.mark.parametrize("text", ["20240501T133005", "20240501133005", "20240501T1330Z"])
+def test_digits_that_are_a_moment(text: str) -> None:
+    found = find_date_order([text])
+    assert found is not None
+    assert found.has_time
+    assert seconds_of(text, found.order) == MAY + 48_600 + 5 * ("05" in text[-2:])
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("2020-1", True), ("Apr-24", True), ("5 :: May :: 2024", True), ("vr 5 2024", True),
+     ("INV-2024-001", False), ("v1.2.3", False), ("3 rooms", False), ("10-20", False),
+     ("2024", False), ("May", False)],
+)  # fmt: skip
+def test_what_looks_like_a_date(text: str, answer: bool) -> None:
+    assert looks_like_date(text) is answer
 
 
 @pytest.mark.parametrize(

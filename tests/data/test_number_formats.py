@@ -69,6 +69,19 @@ def test_units_that_differ() -> None:
     assert find_number_format(["0.5", "50%", "60%"]).bad == ("0.5",)  # a half, or half a per cent?
     assert find_number_format(["934", "20k", "9k"]).bad == ("934",)
     assert find_number_format(["6MW", "7MW", "22mW"]).bad == ("22mW",)
+    assert find_number_format(["6 mOhm", "7 mOhm", "22 MOhm"]).bad == ("22 MOhm",)
+    assert find_number_format(["6 Mb/s", "7 Mb/s", "22 MB/s"]).bad == ("22 MB/s",)
+    assert find_number_format(["6 mmol", "7 mmol", "22 Mmol"]).bad == ("22 Mmol",)
+    assert find_number_format(["£2.79bn", "£1bn", "£346m"]).bad == ("£346m",)
+    assert find_number_format(["$2 per hour", "$3 per hour", "$99 per year"]).bad == (
+        "$99 per year",
+    )
+    assert find_number_format(["$1 USD", "$3 USD", "$2 CAD"]).bad == ("$2 CAD",)
+    assert find_number_format(["£1/month", "£2/month", "£12/year"]).bad == ("£12/year",)
+    alone = find_number_format(["$6.0M", "$8.5M"])
+    assert (alone.bad, alone.format.unit) == ((), "$ M")
+    assert alone.format.value("$6.0") != 6  # nor is a price without its multiplier
+    assert find_number_format(["2 Months", "1 month", "3 months"]).bad == ()
     assert find_number_format(["94", "25A"]).bad == ("94",)
     assert find_number_format(["00001x", "00002x"]).bad == ("00001x", "00002x")
     assert find_number_format(["4½", "5"]).bad == ("4½",)

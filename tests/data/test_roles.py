@@ -426,3 +426,67 @@ def test_a_wide_table_says_how_long_it_takes(
         found = roles.find_roles(Table("t.csv", names, columns, 3), ["found"] * 3000, Options())
     assert [finding.role for finding in found] == ["numeric"] * 3000
     assert caplog.messages == ["t.csv: 3000 columns; what they hold is found out in about 5 s"]
+
+
+# ── what a new reader found ───────────────────────────────────────────────────────────────────
+
+
+def test_a_decimal_comma_elsewhere_takes_no_number_from_a_column(read: Any, caplog: Any) -> None:
+    """Its own cells all fit a decimal point, and only that."""
+    source = read(
+        separator=";",
+        share=[f"{i % 37 + 0.1:.1f}%" for i in range(ROWS)],
+        price=[f"$ {i * 91 % 5000 + 1000:,}.67" for i in range(ROWS)],
+        b=[f"{i % 29},{i % 7}8" for i in range(ROWS)],
+    )
+    assert feature(source, "share")[:2] == [0.1, 1.1]
+    assert feature(source, "price")[:2] == [1000.67, 1091.67]
+    assert feature(source, "b")[:2] == [0.08, 1.18]
+    declared = read(
+        separator=";",
+        a=[f"1.{100 + 37 * i % 900}" for i in range(ROWS)],
+        b=[f"-0.0{1 + i % 9}" for i in range(ROWS)],
+        options={"thousands": "."},
+    )
+    assert feature(declared, "a")[0] == 1100
+    assert feature(declared, "b")[0] == -0.01
+
+
+@pytest.mark.parametrize("case", ["a repeat", "a gap", "steps"])
+def test_counters_that_are_not_perfect(read: Any, caplog: Any, case: str) -> None:
+    counts = {
+        "a repeat": [str(i - (i > 30)) for i in range(ROWS)],
+        "a gap": [str(i) if i != 7 else "" for i in range(ROWS)],
+        "steps": [str(10 * i + 3) for i in range(ROWS)],
+    }
+    source = read(n=counts[case])
+    assert role_of(source, "n") == "identifier"
+    steps = " in steps of 10" if case == "steps" else ""
+    assert f"column 'n': it counts the rows{steps}; left out" in caplog.text
+
+
+def test_even_numbers_that_repeat_are_numbers(read: Any) -> None:
+    source = read(n=[str(10 * (i % 20)) for i in range(ROWS)])
+    assert role_of(source, "n") == "numeric"
+
+
+def test_moments_of_digits_alone(read: Any) -> None:
+    source = read(t=[f"202405{1 + i % 28:02}1330{i % 60:02}" for i in range(ROWS)])
+    assert role_of(source, "t") == "date"
+    assert feature(source, "t seconds")[:2] == [0, 86_401]
+
+
+def test_a_date_in_a_style_that_is_not_read_is_no_category(read: Any) -> None:
+    with pytest.raises(DataError) as caught:
+        read(t=[f"{1 + i % 28} :: May :: {2000 + i % 9}" for i in range(ROWS)])
+    assert "'1 :: May :: 2000' looks like a date in a style that is not read" in str(caught.value)
+
+
+def test_groups_that_are_one_number_stay_together(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    who = ["1", "1.0", "2", "3"]
+    rows = "".join(f"{who[i % 4]},{i * 7 % 31 / 8},{i % 2}\n" for i in range(ROWS))
+    path.write_text("who,a,label\n" + rows)
+    groups = load_source(TableConfig(path=str(path), target="label", group="who")).groups
+    assert groups is not None
+    assert groups[:4].tolist() == [0, 0, 1, 2]

@@ -188,11 +188,27 @@ def _drop_trailing_cells(rows: list[list[str]]) -> None:
 
 def _require_no_rule(rows: list[list[str]], lines: list[int], path: str) -> None:
     """A line of dashes below the header, as programs draw it that print tables."""
+    if len(rows) > 1 and _is_markdown(rows):
+        raise DataError(
+            f"{path}: a table of Markdown: save it as CSV, without the line of dashes and the | at "
+            "both ends"
+        )
     if len(rows) > 1 and all(len(cell) > 2 and not set(cell) - set("-=:+|") for cell in rows[1]):
         raise DataError(
             f"{path}: line {lines[1]} is a line between header and rows, no row: "
             f"{paste('dataset.skip_rows', [lines[1]])} leaves it out"
         )
+
+
+def _is_markdown(rows: list[list[str]]) -> bool:
+    """``| a | b |`` above ``|---|:-:|``: cells between two empty ones."""
+    first, rule = rows[0], rows[1]
+    ends = {first[0], first[-1], rule[0], rule[-1]}
+    return (
+        ends == {""}
+        and len(rule) > 2
+        and all(re.fullmatch(r":?-+:?", cell) is not None for cell in rule[1:-1])
+    )
 
 
 def _name_index_column(rows: list[list[str]], config: TableConfig) -> None:
@@ -291,6 +307,13 @@ def _require_rectangle(
 
 def _edges_hint(widths: Sequence[int], lines: Sequence[int], footer: int) -> str:
     """What to leave out where only the first or only the last lines are of other lengths."""
+    usual = max(set(widths), key=widths.count)
+    odd = [line for width, line in zip(widths, lines, strict=True) if width != usual]
+    if len(odd) <= 3 < len(widths) - len(odd) and not {0, len(widths) - 1} & {
+        lines.index(line) for line in odd
+    }:
+        which = "this line is" if len(odd) == 1 else "these lines are"
+        return f"; if {which} no row: {paste('dataset.skip_rows', odd)}"
     start = next(i for i in range(len(widths)) if len(set(widths[i:])) == 1)
     if widths[start] > 1 and 2 * start < len(widths) and len(widths) - start > 2:
         return (

@@ -52,7 +52,11 @@ def labels_of(y: Any, what: str = "y") -> NDArray[Any]:
     except (ValueError, TypeError, RuntimeError) as error:
         raise DataError(f"{what}: cannot be read as labels: {str(error).splitlines()[0]}") from None
     if labels.ndim != 1:
-        hint = " (one-hot rows become labels by y.argmax(1))" if labels.ndim == 2 else ""
+        hint = ""
+        if labels.ndim == 2:
+            hint = " (one-hot rows become labels by y.argmax(1))"
+            if labels.shape[1] == 1:
+                hint = " (y.ravel() makes it one)"
         raise DataError(
             f"{what}: must hold one label a row, [rows], got {list(labels.shape)}{hint}"
         )
@@ -87,7 +91,8 @@ def encode_labels(labels: NDArray[Any], what: str = "y") -> Labels:
 def _of_objects(labels: NDArray[Any], what: str) -> NDArray[Any]:
     """Objects of one type as an array of it."""
     for row, label in enumerate(labels):
-        if label is None or label != label or type(label).__name__ in ("NAType", "NaTType"):
+        # Before the comparison: of a missing value of pandas that is no boolean.
+        if label is None or type(label).__name__ in ("NAType", "NaTType") or label != label:
             raise DataError(f"{what}: row {row}: the label is missing ({label})")
     for kind, dtype in ((str, np.str_), (bool | np.bool_, np.bool_), (int | np.integer, np.int64)):
         if all(isinstance(label, kind) for label in labels):
