@@ -1,4 +1,5 @@
-"""Metrics beside loss and accuracy, ``metrics=[macro_f1]``: recorded, and chosen by nowhere.
+"""Metrics beside loss and accuracy, ``metrics=[macro_f1]``: recorded, and no choice is made by them
+unless somebody asks for it (``nnexp compare --sort``, ``Sweep.best``).
 
 They are computed on validation and test rows, for the network at its best epoch and for every
 baseline.
@@ -89,7 +90,8 @@ def metric_bounds(name: str) -> tuple[float, float]:
 
 def metric_keys(names: Iterable[str], *splits: str) -> list[str]:
     """The keys in ``result.json``, ``val/<name>`` and ``test/<name>``, or of ``splits`` alone."""
-    return [f"{split}/{name}" for split in splits or ("val", "test") for name in _distinct(names)]
+    distinct = _distinct(names)
+    return [f"{split}/{name}" for split in splits or ("val", "test") for name in distinct]
 
 
 def measured(

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,14 @@ from sklearn.metrics import (
 )
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from nnexp import registry
 from nnexp.analysis.compare import Options, compare
 from nnexp.analysis.records import RunRecord
 from nnexp.analysis.types import LearnerOnTask
+from nnexp.api.sweep_object import Sweep
 from nnexp.config.compose import CONF, arm_name, register, to_config
 from nnexp.config.schema import Config
-from nnexp.errors import ConfigError
+from nnexp.errors import ConfigError, DataError
 from nnexp.metrics import (
     METRICS,
     average_precision,
@@ -533,6 +535,39 @@ def test_a_sweep_and_its_report_have_them(sweep: tuple[Path, str]) -> None:
     assert "macro F1" in text
     assert "cost in euros [95 % CI], lower is better" in text
     assert f"{by_learner['KNN']['test_metrics']['cost']['mean']:.4f}" in text
+
+
+@pytest.fixture
+def _forgets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is registered meanwhile is not there afterwards."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    known = set(METRICS)
+    yield
+    for name in set(METRICS) - known:
+        del registry._registered["metric"][name]
+    sys.modules.pop("my_metrics", None)
+
+
+@pytest.mark.usefixtures("_forgets")
+def test_a_sweep_is_sorted_and_its_best_run_found_by_them(
+    sweep: tuple[Path, str], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of costs the least is the best, as ``my_metrics`` registers them."""
+    folder, _ = sweep
+    done = nnexp(place, "nnexp", "compare", "sweep", "--sort", "val/cost", "--json")
+    assert done.returncode == 0, done.stderr
+    costs = [row["val/cost"]["mean"] for row in json.loads(done.stdout)["rows"]]
+    assert costs == sorted(costs)
+    assert len(costs) == 2
+    monkeypatch.chdir(place)
+    swept = Sweep(folder)
+    for name, best in (("macro_f1", max), ("cost", min)):
+        values = [run.metrics[f"val/{name}"] or 0.0 for run in swept]
+        assert swept.best(f"val/{name}").metrics[f"val/{name}"] == best(values)
+    with pytest.raises(ConfigError, match="must be one of val/loss, val/acc, train/loss, val/mac"):
+        swept.best("test/macro_f1")
+    with pytest.raises(DataError, match="no run was completed with a val/broken"):
+        swept.best("val/broken")
 
 
 def test_verify_compares_them(sweep: tuple[Path, str], place: Path) -> None:
