@@ -152,6 +152,7 @@ def _row(record: RunRecord, root: Path, varied: Sequence[str]) -> dict[str, Any]
         value = getattr(result, name)
         if name == "dataset":
             value = dataclasses.asdict(value)
+            del value["class_names"]  # may be hundreds, in every row
         if name in ("metrics", "seconds") and isinstance(value, dict):
             row |= {f"{name}.{key}": _cell(item) for key, item in value.items()}
         elif name not in _OBJECTS:
