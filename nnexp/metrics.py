@@ -143,6 +143,8 @@ def _spaced(name: str) -> str:
 # are errors in tests, so each function says itself what such a case gives.
 
 CALIBRATION_BINS = 15
+OF_CLASS_1 = ("precision", "recall", "f1", "roc_auc", "average_precision")
+"""Metrics that are of class 1, the second by name or by number, where there are two."""
 _SHARE = (0.0, 1.0)
 
 

@@ -63,7 +63,7 @@ from nnexp.runs.result_checks import check_values
 from nnexp.sweeps.tasks import wanted_baselines
 from nnexp.verification.agreement import agreement
 
-NAMES = ["macro_f1", "cost", "broken"]
+NAMES = ["macro_f1", "cost", "broken", "mcc", "average_precision", "calibration_error"]
 OUTSIDE = """
 import nnexp
 
@@ -481,7 +481,10 @@ def test_a_run_records_them_and_its_table_shows_them(place: Path) -> None:
     assert list(result["metrics"])[-len(keys) :] == keys
     with np.load(place / "alone" / "predictions.npz") as saved:
         probabilities, labels = saved["probabilities"].astype(float), saved["labels"].astype(int)
-    assert result["metrics"]["test/macro_f1"] == macro_f1(probabilities, labels)
+    for name in ("macro_f1", "mcc", "average_precision", "calibration_error"):
+        expected = METRICS[name].compute(probabilities, labels)
+        assert result["metrics"][f"test/{name}"] == expected
+    assert result["baselines"]["majority"]["test/mcc"] == 0
     for values in (result["metrics"], *result["baselines"].values()):
         for split in ("val", "test"):
             assert values[f"{split}/cost"] == pytest.approx(100 * (1 - values[f"{split}/acc"]))

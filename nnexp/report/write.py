@@ -135,9 +135,9 @@ def summary_json(comparison: Comparison, **more: Any) -> bytes:
         more: further keys, behind ``schema``.
     """
     told = {"schema": SUMMARY_SCHEMA, **more, **dataclasses.asdict(comparison)}
-    for result in told["results"]:
-        if not result["test_metrics"]:
-            del result["test_metrics"]
+    for of in (*told["results"], *(scores["majority"] for scores in told["by_class"])):
+        if not of["test_metrics"]:
+            del of["test_metrics"]
     return to_readable_json(told) + b"\n"
 
 

@@ -205,6 +205,20 @@ def test_the_majority_is_a_row_of_further_metrics_unless_it_was_run(tmp_path: Pa
     assert "majority class 80.00" in text
 
 
+def test_the_page_says_which_of_two_classes_is_meant(tmp_path: Path) -> None:
+    metrics = ["macro_f1", "f1", "roc_auc"]
+    comparison = compare(a_sweep(tmp_path, metrics=metrics), OPTIONS)
+    (task,), (found,) = comparison.tasks, comparison.by_class
+    assert "of class 1" not in section_of(comparison, tmp_path / "page", "metrics")
+    of_two = dataclasses.replace(
+        comparison,
+        tasks=(dataclasses.replace(task, num_classes=2),),
+        by_class=(dataclasses.replace(found, names=("no", "yes")),),
+    )
+    text = section_of(of_two, tmp_path / "page", "metrics")
+    assert text.endswith("F1, ROC AUC are of class 1, yes.")
+
+
 def test_of_many_classes_the_hardest_are_listed(tmp_path: Path) -> None:
     comparison = compare(a_sweep(tmp_path), OPTIONS)
     (found,) = comparison.by_class

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from nnexp.analysis.types import Estimate, Task
 from nnexp.baselines.base import labels
-from nnexp.metrics import METRICS, metric_label
+from nnexp.metrics import METRICS, OF_CLASS_1, metric_label
 from nnexp.report.blocks import (
     NOTHING,
     Block,
     Cell,
     Section,
     Table,
+    Text,
     fixed,
     percent,
     percent_interval,
@@ -30,7 +31,7 @@ def further(view: View) -> Section | None:
     intro = (
         f"On the test set, the mean over the {view.units} with its 95 % CI, in the order of test "
         f"accuracy. Nothing was selected by them. A dash: not recorded on every {view.unit}, "
-        "undefined there, or a run failed. Accuracy beside them for comparison."
+        "undefined there, or a run failed. Accuracy is shown for comparison."
     )
     if any(task.same_test_rows for task in view.tasks):
         intro += (
@@ -60,7 +61,18 @@ def _table(view: View, task: Task) -> Sequence[Block]:
         ("accuracy", "%, [95 % CI]"),
         *((metric_label(name), _direction(name)) for name in names),
     )
-    return [Table(caption=f"Further metrics on {task.name}", columns=heads, rows=rows)]
+    table = Table(caption=f"Further metrics on {task.name}", columns=heads, rows=rows)
+    return [table, *_positive_class(view, task, names)]
+
+
+def _positive_class(view: View, task: Task, names: Sequence[str]) -> list[Text]:
+    """Says which of two classes some metrics are of, where runs recorded the names."""
+    found = [metric_label(name) for name in names if name in OF_CLASS_1]
+    for told in view.comparison.by_class:
+        if told.task == task.name and task.num_classes == 2 and found:
+            are = "is" if len(found) == 1 else "are"
+            return [Text(f"{', '.join(found)} {are} of class 1, {told.names[1]}.")]
+    return []
 
 
 def _accuracy(estimate: Estimate | None) -> Cell:
