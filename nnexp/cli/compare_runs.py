@@ -182,16 +182,17 @@ def _metric_cells(rows: Sequence[Row]) -> list[_Cells]:
 
 
 def _further_cells(rows: Sequence[Row], sort: str) -> list[_Cells]:
-    """Of further metrics; the one that is sorted by stays where there is little room."""
+    """Of further metrics on validation rows, to choose by; the one that is sorted by stays where
+    there is little room."""
     return [
         (Column(key, right=True, goes=0 if key == sort else _FURTHER + place), _metric(key))
-        for place, key in enumerate(_further_keys(rows))
+        for place, key in enumerate(_further_keys(rows, "val"))
     ]
 
 
-def _further_keys(rows: Sequence[Row]) -> list[str]:
-    """``val/<name>`` and ``test/<name>`` of all that were asked for."""
-    return metric_keys(name for row in rows for run in row.runs for name in run.further)
+def _further_keys(rows: Sequence[Row], *splits: str) -> list[str]:
+    """The keys of all further metrics that were asked for, see ``metric_keys``."""
+    return metric_keys((name for row in rows for run in row.runs for name in run.further), *splits)
 
 
 def _baseline_cells(rows: Sequence[Row]) -> list[_Cells]:
