@@ -30,7 +30,7 @@ def by_class(
     """Scores by class on the test rows of one task, pooled over a learner's splits.
 
     Args:
-        shown: learners; one of which a split's predictions cannot be read is left out.
+        shown: learners; one of which the predictions of a run cannot be read is left out.
         metrics: names of further metrics that are wanted of the majority class.
         read: predictions in the folder of a run, None where they cannot be read.
 
@@ -50,6 +50,7 @@ def by_class(
         names=names,
         support=tuple(float(n) for n in _counts(np.concatenate(labels), size) / len(labels)),
         learners=tuple(_scores(learner, told, size) for learner, told in known.items()),
+        left_out=tuple(learner for learner, told in predicted.items() if not told),
         majority=_majority(_distinct(labels), names, metrics),
     )
 

@@ -259,6 +259,7 @@ class ByClass:
     names: tuple[str, ...]  # of the classes
     support: tuple[float, ...]  # test rows of each class, the mean over splits
     learners: tuple[ClassScores, ...]
+    left_out: tuple[str, ...]  # learners of which a run failed, or its predictions are not there
     majority: MajorityClass
 
 

@@ -135,6 +135,19 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     assert [scores.learner for scores in found.learners] == ["deep · adam"]
 
 
+def test_a_learner_with_a_failed_run_is_named_as_left_out(tmp_path: Path) -> None:
+    """KNN's predictions are there on both splits, by another network's runs."""
+    records = a_sweep(tmp_path, models={"deep": 0.9, "shallow": 0.8})
+    (tmp_path / "deep-1" / "predictions.npz").unlink()
+    comparison = compare(records, OPTIONS)
+    (found,) = comparison.by_class
+    assert [scores.learner for scores in found.learners] == ["KNN"]
+    assert found.left_out == ("best network per split",)
+    assert (
+        "Left out, as a run failed or its predictions are missing: best network per split."
+    ) in section_of(comparison, tmp_path / "page", "classes")
+
+
 def test_classes_without_names_are_numbers(tmp_path: Path) -> None:
     (found,) = compare(a_sweep(tmp_path, names=None), OPTIONS).by_class
     assert found.names == ("0", "1", "2")

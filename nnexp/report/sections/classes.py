@@ -55,6 +55,9 @@ def _of(view: View, task: Task, scores: ByClass | None) -> Sequence[Block]:
                 f"{percent(max(_f1(first, c) for c in listed))} %."
             )
         )
+    if scores.left_out:
+        names = ", ".join(scores.left_out)
+        blocks.append(Text(f"Left out, as a run failed or its predictions are missing: {names}."))
     return [*blocks, Text(_guessing(scores.majority))]
 
 
