@@ -1,4 +1,5 @@
-"""Metrics beside loss and accuracy, ``metrics=[macro_f1]``: recorded, and chosen by nowhere.
+"""Metrics beside loss and accuracy, ``metrics=[macro_f1]``: recorded, and no choice is made by them
+unless somebody asks for it (``nnexp compare --sort``, ``Sweep.best``).
 
 They are computed on validation and test rows, for the network at its best epoch and for every
 baseline.
@@ -12,7 +13,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nnexp.errors import ConfigError
 from nnexp.lazy import np
@@ -89,7 +90,8 @@ def metric_bounds(name: str) -> tuple[float, float]:
 
 def metric_keys(names: Iterable[str], *splits: str) -> list[str]:
     """The keys in ``result.json``, ``val/<name>`` and ``test/<name>``, or of ``splits`` alone."""
-    return [f"{split}/{name}" for split in splits or ("val", "test") for name in _distinct(names)]
+    distinct = _distinct(names)
+    return [f"{split}/{name}" for split in splits or ("val", "test") for name in distinct]
 
 
 def measured(
@@ -134,52 +136,174 @@ def _spaced(name: str) -> str:
     return name.replace("_", " ")
 
 
-# ── those that come with nnexp, with scikit-learn's values ────────────────────────────────────
+# ── those that come with nnexp: scikit-learn computes ─────────────────────────────────────────
+#
+# The predicted class of a row is the likeliest, the first of equals. scikit-learn is imported by
+# what needs it: a run without further metrics does without. Its warnings on cases without a value
+# are errors in tests, so each function says itself what such a case gives.
+
+CALIBRATION_BINS = 15
+OF_CLASS_1 = ("precision", "recall", "f1", "roc_auc", "average_precision")
+"""Metrics that are of class 1, the second by name or by number, where there are two."""
+_SHARE = (0.0, 1.0)
 
 
-@metric("balanced_accuracy", bounds=(0.0, 1.0))
+@metric("balanced_accuracy", bounds=_SHARE)
 def balanced_accuracy(probabilities: Doubles, labels: Labels) -> float:
-    """Return the mean recall of the classes among the labels: a class counts as much as another."""
-    counts = _confusion(probabilities, labels)
-    totals = counts.sum(1)
-    present = totals > 0
-    return float((counts.diagonal()[present] / totals[present]).mean())
+    """Return the mean recall of the classes among the labels: a class counts as much as another.
+
+    A class that is predicted but not among the labels has no recall and is left out.
+    """
+    from sklearn.metrics import recall_score
+
+    predicted, present = probabilities.argmax(1), np.unique(labels)
+    return float(
+        recall_score(labels, predicted, labels=present, average="macro", zero_division=0.0)
+    )
 
 
-@metric("macro_f1", label="macro F1", bounds=(0.0, 1.0))
+@metric("macro_f1", label="macro F1", bounds=_SHARE)
 def macro_f1(probabilities: Doubles, labels: Labels) -> float:
     """Return the mean F1 of the classes that are among the labels or predicted."""
-    counts = _confusion(probabilities, labels)
-    totals = counts.sum(0) + counts.sum(1)  # 2 true positives + false ones + false negatives
-    present = totals > 0
-    return float((2 * counts.diagonal()[present] / totals[present]).mean())
+    return _averaged("f1", probabilities, labels, "macro")
 
 
-@metric("roc_auc", label="ROC AUC", bounds=(0.0, 1.0))
+@metric("roc_auc", label="ROC AUC", bounds=_SHARE)
 def roc_auc(probabilities: Doubles, labels: Labels) -> float:
     """Return the area under the ROC curve: of two classes that of class 1, of more the mean of each
-    class against the rest. NaN where a class has no row, or all of them."""
+    class against the rest. NaN where a class has no row."""
+    return _one_vs_rest(_area_under_roc, probabilities, labels)
+
+
+@metric("weighted_f1", label="weighted F1", bounds=_SHARE)
+def weighted_f1(probabilities: Doubles, labels: Labels) -> float:
+    """Return the mean F1 of the classes, weighted by their number of labels."""
+    return _averaged("f1", probabilities, labels, "weighted")
+
+
+@metric("macro_precision", bounds=_SHARE)
+def macro_precision(probabilities: Doubles, labels: Labels) -> float:
+    """Return the mean precision of the classes that are among the labels or predicted; that of a
+    class that is never predicted is 0."""
+    return _averaged("precision", probabilities, labels, "macro")
+
+
+@metric("precision", bounds=_SHARE)
+def precision(probabilities: Doubles, labels: Labels) -> float:
+    """Return the fraction of correct ones among the predictions of class 1, of two classes; 0 where
+    it is never predicted.
+
+    Raises:
+        ValueError: there are more than two classes.
+    """
+    return _of_positives("precision", probabilities, labels)
+
+
+@metric("recall", bounds=_SHARE)
+def recall(probabilities: Doubles, labels: Labels) -> float:
+    """Return the fraction of the rows of class 1 that are predicted as such, of two classes; NaN
+    where there are none.
+
+    Raises:
+        ValueError: there are more than two classes.
+    """
+    return _of_positives("recall", probabilities, labels)
+
+
+@metric("f1", label="F1", bounds=_SHARE)
+def f1(probabilities: Doubles, labels: Labels) -> float:
+    """Return the harmonic mean of precision and recall of class 1, of two classes; 0 where it is
+    never predicted correctly, NaN where it is neither among the labels nor predicted.
+
+    Raises:
+        ValueError: there are more than two classes.
+    """
+    return _of_positives("f1", probabilities, labels)
+
+
+@metric("average_precision", bounds=_SHARE)
+def average_precision(probabilities: Doubles, labels: Labels) -> float:
+    """Return the area under the precision-recall curve as a sum of steps, not interpolated: of two
+    classes that of class 1, of more the mean of each class against the rest. NaN where a class has
+    no row."""
+    from sklearn.metrics import average_precision_score
+
+    return _one_vs_rest(average_precision_score, probabilities, labels)
+
+
+@metric("mcc", label="MCC", bounds=(-1.0, 1.0))
+def mcc(probabilities: Doubles, labels: Labels) -> float:
+    """Return Matthews' correlation coefficient of labels and predictions (of more than two classes:
+    Gorodkin 2004). 0 where all labels, or all predictions, are of one class."""
+    from sklearn.metrics import matthews_corrcoef
+
+    predicted = probabilities.argmax(1)
+    if len(np.unique(labels)) == 1 or len(np.unique(predicted)) == 1:
+        return 0.0  # scikit-learn's value, without its warning
+    return float(matthews_corrcoef(labels, predicted))
+
+
+@metric(
+    "calibration_error",
+    label=f"calibration error, {CALIBRATION_BINS} bins",
+    greater_is_better=False,
+    bounds=_SHARE,
+)
+def calibration_error(probabilities: Doubles, labels: Labels) -> float:
+    """Return the expected calibration error of the predicted class (Guo et al. 2017, eq. 3): the
+    mean over the rows of the difference between accuracy and mean confidence in their bin, of 15
+    bins of equal width, each with its upper edge and without its lower."""
+    from nnexp.scoring_rules import calibration
+
+    confidence = probabilities.max(1).astype(np.float32)
+    bins = calibration(confidence, probabilities.argmax(1) == labels, CALIBRATION_BINS)
+    filled = zip(bins["count"], bins["confidence"], bins["accuracy"], strict=True)
+    gaps = [count * abs(right - sure) for count, sure, right in filled if count]
+    return math.fsum(gaps) / len(labels)
+
+
+def _averaged(
+    which: str, probabilities: Doubles, labels: Labels, average: Literal["macro", "weighted"]
+) -> float:
+    """The mean of precision or F1 over the classes that are among the labels or predicted."""
+    from sklearn.metrics import f1_score, precision_score
+
+    score = {"precision": precision_score, "f1": f1_score}[which]
+    return float(score(labels, probabilities.argmax(1), average=average, zero_division=0.0))
+
+
+def _of_positives(which: str, probabilities: Doubles, labels: Labels) -> float:
+    """Precision, recall or F1 of class 1 of two."""
+    from sklearn.metrics import f1_score, precision_score, recall_score
+
     num_classes = probabilities.shape[1]
-    classes = [1] if num_classes == 2 else range(num_classes)
-    areas = [_area(probabilities[:, label], labels == label) for label in classes]
-    return float(np.mean(areas))
+    if num_classes != 2:
+        instead = "balanced_accuracy" if which == "recall" else f"macro_{which}"
+        raise ValueError(f"is of two classes, and there are {num_classes}: use {instead}")
+    score = {"precision": precision_score, "recall": recall_score, "f1": f1_score}[which]
+    undefined = 0.0 if which == "precision" else math.nan
+    return float(score(labels, probabilities.argmax(1), zero_division=undefined))
 
 
-def _confusion(probabilities: Doubles, labels: Labels) -> NDArray[np.int64]:
-    """Counts [C, C] of rows by right and likeliest class, the first of equals."""
-    size = probabilities.shape[1]
-    pairs = labels * size + probabilities.argmax(1)
-    return np.bincount(pairs, minlength=size * size).reshape(size, size)
-
-
-def _area(scores: Doubles, positive: NDArray[np.bool_]) -> float:
-    """The share of pairs of a positive and a negative row [N] in which the positive one has the
-    higher score, ties counted half (Mann and Whitney 1947); NaN without such pairs."""
-    num_positive = int(positive.sum())
-    num_negative = len(positive) - num_positive
-    if not (num_positive and num_negative):
+def _one_vs_rest(
+    score: Callable[[NDArray[np.bool_], Doubles], float], probabilities: Doubles, labels: Labels
+) -> float:
+    """Of two classes the score of class 1, of more the mean of each class against the rest; NaN
+    where a class has no row."""
+    num_classes = probabilities.shape[1]
+    if not np.bincount(labels, minlength=num_classes).all():
         return math.nan
-    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (counts.cumsum() - (counts - 1) / 2)[places]  # of equals the mean of theirs
-    above = ranks[positive].sum() - num_positive * (num_positive + 1) / 2
-    return float(above / (num_positive * num_negative))
+    classes = [1] if num_classes == 2 else range(num_classes)
+    return float(np.mean([score(labels == c, probabilities[:, c]) for c in classes]))
+
+
+def _area_under_roc(positive: NDArray[np.bool_], scores: Doubles) -> float:
+    """The fraction of pairs of a positive and a negative row [N] in which the positive one has the
+    higher score, ties counted half (Mann and Whitney 1947). Sums of half ranks are exact: it is
+    scikit-learn's value but for the rounding of its trapezoids."""
+    from scipy.stats import rankdata
+
+    num_positive = int(positive.sum())
+    num_pairs = num_positive * (len(positive) - num_positive)
+    above = rankdata(scores)[positive].sum() - num_positive * (num_positive + 1) / 2
+    return float(above / num_pairs)

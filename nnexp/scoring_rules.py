@@ -59,7 +59,7 @@ def scores(probabilities: Tensor, y: Tensor) -> Scores:
         acc=float(right.mean()) if known else math.nan,
         clipped_loss=float(clipped_losses(p[rows, labels]).mean()),
         brier=float((differences**2).sum(1).mean()),
-        calibration=_calibration(p[rows, predicted], right),
+        calibration=calibration(p[rows, predicted], right),
     )
 
 
@@ -74,15 +74,21 @@ def clipped_losses(right: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return losses
 
 
-def _calibration(confidence: NDArray[np.float32], right: NDArray[np.bool_]) -> dict[str, list[Any]]:
-    """Of confidences [N] and whether the rows [N] are right; a confidence of NaN is in no bin."""
-    inner = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1].astype(np.float32)
+def calibration(
+    confidence: NDArray[np.float32], right: NDArray[np.bool_], num_bins: int = CALIBRATION_BINS
+) -> dict[str, list[Any]]:
+    """Of confidences [N] and whether the rows [N] are right; a confidence of NaN is in no bin.
+
+    Returns:
+        As :attr:`Scores.calibration`, of so many bins.
+    """
+    inner = np.linspace(0, 1, num_bins + 1)[1:-1].astype(np.float32)
     known = ~np.isnan(confidence)
     bins = np.searchsorted(inner, confidence[known])  # an edge belongs to the bin below it
 
-    count = np.bincount(bins, minlength=CALIBRATION_BINS).tolist()
-    total = np.bincount(bins, confidence[known], CALIBRATION_BINS).tolist()
-    right_ones = np.bincount(bins, right[known], CALIBRATION_BINS).tolist()
+    count = np.bincount(bins, minlength=num_bins).tolist()
+    total = np.bincount(bins, confidence[known], num_bins).tolist()
+    right_ones = np.bincount(bins, right[known], num_bins).tolist()
     return {
         "count": count,
         "confidence": [t / n if n else None for t, n in zip(total, count, strict=True)],

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +22,48 @@ from comparison_cases import baseline, run
 from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 from record_cases import a_result, an_epoch
-from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    matthews_corrcoef,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from nnexp import registry
 from nnexp.analysis.compare import Options, compare
 from nnexp.analysis.records import RunRecord
 from nnexp.analysis.types import LearnerOnTask
+from nnexp.api.sweep_object import Sweep
 from nnexp.config.compose import CONF, arm_name, register, to_config
 from nnexp.config.schema import Config
-from nnexp.errors import ConfigError
+from nnexp.errors import ConfigError, DataError
 from nnexp.metrics import (
     METRICS,
+    average_precision,
     balanced_accuracy,
+    calibration_error,
+    f1,
     macro_f1,
+    macro_precision,
+    mcc,
     measured,
     metric,
+    metric_bounds,
     metric_keys,
     metric_label,
+    precision,
+    recall,
     roc_auc,
+    weighted_f1,
 )
 from nnexp.runs.result_checks import check_values
 from nnexp.sweeps.tasks import wanted_baselines
 from nnexp.verification.agreement import agreement
 
-NAMES = ["macro_f1", "cost", "broken"]
+NAMES = ["macro_f1", "cost", "broken", "mcc", "average_precision", "calibration_error"]
 OUTSIDE = """
 import nnexp
 
@@ -100,6 +118,150 @@ def test_the_area_is_that_of_scikit_learn(seed: int) -> None:
     else:
         expected = roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
     assert roc_auc(probabilities, labels) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_means_over_classes_are_those_of_scikit_learn(seed: int) -> None:
+    probabilities, labels = random_case(seed)
+    predicted = probabilities.argmax(1)
+    told = {"zero_division": 0.0}
+    precisions, _, f1s, support = precision_recall_fscore_support(labels, predicted, **told)
+    assert macro_precision(probabilities, labels) == pytest.approx(precisions.mean(), abs=1e-12)
+    expected = (f1s * support).sum() / support.sum()
+    assert weighted_f1(probabilities, labels) == pytest.approx(expected, abs=1e-12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a single class
+        expected = matthews_corrcoef(labels, predicted)
+    assert mcc(probabilities, labels) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_average_precision_is_that_of_scikit_learn(seed: int) -> None:
+    probabilities, labels = random_case(seed)
+    num_classes = probabilities.shape[1]
+    found = average_precision(probabilities, labels)
+    if len(set(labels.tolist())) < num_classes:
+        assert math.isnan(found)
+        return
+    if num_classes == 2:
+        expected = average_precision_score(labels, probabilities[:, 1])
+    else:
+        indicators = np.eye(num_classes, dtype=int)[labels]
+        expected = average_precision_score(indicators, probabilities, average="macro")
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_those_of_the_positive_class_are_scikit_learns(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, int(rng.integers(1, 12)))
+    scores = rng.integers(0, 4, len(labels)) / 3
+    probabilities = np.stack([1 - scores, scores], axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is undefined
+        expected = precision_recall_fscore_support(
+            labels, probabilities.argmax(1), average="binary", zero_division=np.nan
+        )
+    named = dict(zip(("precision", "recall", "f1"), expected[:3], strict=True))
+    if math.isnan(named["precision"]):
+        named["precision"] = 0.0
+    if math.isnan(named["recall"]) and probabilities.argmax(1).any():
+        named["f1"] = 0.0
+    for name, value in named.items():
+        found = METRICS[name].compute(probabilities, labels)
+        assert found == pytest.approx(value, abs=1e-12, nan_ok=True), name
+
+
+def test_cases_without_a_value() -> None:
+    """What the docstrings say of classes that lack, in silence: warnings are errors here."""
+    zero, one = [0.9, 0.1], [0.2, 0.8]
+    never = np.array([zero, zero, zero])
+    both, none, all_one = np.array([0, 1, 1]), np.array([0, 0, 0]), np.array([1, 1, 1])
+    # Class 1 is there and never predicted.
+    assert [f(never, both) for f in (precision, recall, f1)] == [0, 0, 0]
+    assert macro_precision(never, both) == pytest.approx((1 / 3 + 0) / 2)
+    assert mcc(never, both) == 0
+    # Class 1 is predicted and not there.
+    some = np.array([zero, one, zero])
+    assert precision(some, none) == 0
+    assert math.isnan(recall(some, none))
+    assert f1(some, none) == 0
+    assert mcc(some, none) == 0
+    # It is neither.
+    assert precision(never, none) == 0
+    assert math.isnan(recall(never, none))
+    assert math.isnan(f1(never, none))
+    assert mcc(never, none) == 0
+    assert balanced_accuracy(never, none) == macro_f1(never, none) == weighted_f1(never, none) == 1
+    for labels in (none, all_one):
+        assert math.isnan(average_precision(some, labels))
+        assert math.isnan(roc_auc(some, labels))
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [("precision", "macro_precision"), ("recall", "balanced_accuracy"), ("f1", "macro_f1")],
+)
+def test_metrics_of_two_classes_name_the_one_for_more(
+    name: str, instead: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert measured([name], np.eye(3), np.arange(3), "KNN on test rows") == {name: None}
+    assert caplog.records[0].getMessage() == (
+        f"metric {name} of KNN on test rows: ValueError: is of two classes, and there are 3: "
+        f"use {instead}; recorded as null"
+    )
+
+
+def test_calibration_error_by_hand() -> None:
+    # Bins of 1/15: two rows in (8/15, 9/15], one right of confidence 0.55; one in (14/15, 1].
+    scores = np.array([0.55, 0.57, 0.99, 0.99])
+    probabilities = np.stack([scores, 1 - scores], axis=1)
+    labels = np.array([0, 1, 0, 1])
+    expected = (2 * abs(0.5 - 0.56) + 2 * abs(0.5 - 0.99)) / 4
+    assert calibration_error(probabilities, labels) == pytest.approx(expected, abs=1e-6)
+    # An edge belongs to the bin below it: 0.6 = 9/15 is with 0.55, and the gaps cancel.
+    scores = np.array([0.6, 0.55])
+    probabilities = np.stack([scores, 1 - scores], axis=1)
+    assert calibration_error(probabilities, np.array([0, 1])) == pytest.approx(0.075, abs=1e-6)
+    assert calibration_error(np.eye(3), np.arange(3)) == 0
+    assert calibration_error(np.eye(3), np.array([1, 2, 0])) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_calibration_error_is_the_mean_gap_of_the_bins(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.full(4, 0.5), int(rng.integers(1, 200)))
+    labels = rng.integers(0, 4, len(probabilities))
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    expected = 0.0
+    for place in range(15):
+        inside = (confidence > place / 15) & (confidence <= (place + 1) / 15)
+        if inside.any():
+            gap = abs(right[inside].mean() - confidence[inside].mean())
+            expected += inside.mean() * gap
+    assert calibration_error(probabilities, labels) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_values_lie_within_the_bounds_of_the_registration(name: str) -> None:
+    low, high = metric_bounds(name)
+    assert METRICS[name].greater_is_better == (name != "calibration_error")
+    values = []
+    for seed in range(60):
+        probabilities, labels = random_case(seed)
+        if probabilities.shape[1] == 2 or name not in ("precision", "recall", "f1"):
+            values.append(METRICS[name].compute(probabilities, labels))
+    known = [value for value in values if not math.isnan(value)]
+    assert len(known) > 5
+    assert low <= min(known)
+    assert max(known) <= high
+
+
+def test_nothing_is_imported_for_metrics_that_nobody_asks_for() -> None:
+    code = "import sys, nnexp.metrics as m; assert m.METRICS; print('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_values_by_hand() -> None:
@@ -319,7 +481,10 @@ def test_a_run_records_them_and_its_table_shows_them(place: Path) -> None:
     assert list(result["metrics"])[-len(keys) :] == keys
     with np.load(place / "alone" / "predictions.npz") as saved:
         probabilities, labels = saved["probabilities"].astype(float), saved["labels"].astype(int)
-    assert result["metrics"]["test/macro_f1"] == macro_f1(probabilities, labels)
+    for name in ("macro_f1", "mcc", "average_precision", "calibration_error"):
+        expected = METRICS[name].compute(probabilities, labels)
+        assert result["metrics"][f"test/{name}"] == expected
+    assert result["baselines"]["majority"]["test/mcc"] == 0
     for values in (result["metrics"], *result["baselines"].values()):
         for split in ("val", "test"):
             assert values[f"{split}/cost"] == pytest.approx(100 * (1 - values[f"{split}/acc"]))
@@ -373,6 +538,39 @@ def test_a_sweep_and_its_report_have_them(sweep: tuple[Path, str]) -> None:
     assert "macro F1" in text
     assert "cost in euros [95 % CI], lower is better" in text
     assert f"{by_learner['KNN']['test_metrics']['cost']['mean']:.4f}" in text
+
+
+@pytest.fixture
+def _forgets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is registered meanwhile is not there afterwards."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    known = set(METRICS)
+    yield
+    for name in set(METRICS) - known:
+        del registry._registered["metric"][name]
+    sys.modules.pop("my_metrics", None)
+
+
+@pytest.mark.usefixtures("_forgets")
+def test_a_sweep_is_sorted_and_its_best_run_found_by_them(
+    sweep: tuple[Path, str], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of costs the least is the best, as ``my_metrics`` registers them."""
+    folder, _ = sweep
+    done = nnexp(place, "nnexp", "compare", "sweep", "--sort", "val/cost", "--json")
+    assert done.returncode == 0, done.stderr
+    costs = [row["val/cost"]["mean"] for row in json.loads(done.stdout)["rows"]]
+    assert costs == sorted(costs)
+    assert len(costs) == 2
+    monkeypatch.chdir(place)
+    swept = Sweep(folder)
+    for name, best in (("macro_f1", max), ("cost", min)):
+        values = [run.metrics[f"val/{name}"] or 0.0 for run in swept]
+        assert swept.best(f"val/{name}").metrics[f"val/{name}"] == best(values)
+    with pytest.raises(ConfigError, match="must be one of val/loss, val/acc, train/loss, val/mac"):
+        swept.best("test/macro_f1")
+    with pytest.raises(DataError, match="no run was completed with a val/broken"):
+        swept.best("val/broken")
 
 
 def test_verify_compares_them(sweep: tuple[Path, str], place: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from nnexp.analysis.across_datasets import learning_curves, over_tasks
+from nnexp.analysis.by_class import by_class, read_quietly
 from nnexp.analysis.curves import Histories, cost, curves, expected_best, target_acc
 from nnexp.analysis.differences import Error, Measures, adjusted
 from nnexp.analysis.grouping import GroupedRuns, group_runs
@@ -25,6 +26,7 @@ from nnexp.analysis.protocol import (
 from nnexp.analysis.records import Entry, RunRecord, TaskFacts
 from nnexp.analysis.selected_network import selected_network
 from nnexp.analysis.summaries import (
+    best_by_validation,
     best_network,
     chance,
     find_reference,
@@ -34,6 +36,7 @@ from nnexp.analysis.summaries import (
 )
 from nnexp.analysis.types import (
     AcrossTasks,
+    ByClass,
     Comparison,
     Difference,
     LearnerOnTask,
@@ -90,6 +93,7 @@ def compare(records: Sequence[RunRecord], options: Options) -> Comparison:
             selects=any(result.is_selection for result in results),
         ),
         num_runs=len(records),
+        by_class=tuple(task.by_class for task in found if task.by_class is not None),
     )
 
 
@@ -102,6 +106,7 @@ class _OnTask:
     pairwise: list[Difference]
     summaries: list[Verdict]
     warnings: list[str]
+    by_class: ByClass | None
 
 
 def _compare_on(
@@ -144,7 +149,27 @@ def _compare_on(
         pairwise=[difference for difference, _ in pairs],
         summaries=[summary for summary in summaries if summary is not None],
         warnings=measures.unread(),
+        by_class=_by_class(facts, networks, selected, base, measures),
     )
+
+
+def _by_class(
+    facts: TaskFacts,
+    networks: Sequence[Entry],
+    selected: Entry | None,
+    base: Entry | None,
+    measures: Measures,
+) -> ByClass | None:
+    """Of the best network and the reference, where the page shows the task."""
+    if not facts.task.is_whole:
+        return None
+    favourite = best_by_validation(networks)
+    best = selected or next((entry for entry in networks if entry.learner == favourite), None)
+    shown = [entry for entry in (best, base if base is not best else None) if entry is not None]
+    told = [measures.test_metrics(entry) for entry in networks]
+    metrics = [name for values in told for name, value in values.items() if value is not None]
+    read = measures.held_out.predictions if facts.task.same_test_rows else read_quietly
+    return by_class(facts, shown, metrics, read)
 
 
 def _lowered(sentence: str) -> str:

@@ -228,6 +228,42 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassScores:
+    """One learner's scores of each class, from counts that are summed over its splits."""
+
+    learner: str
+    precision: tuple[float | None, ...]  # None: never predicted
+    recall: tuple[float | None, ...]  # None: not among the labels
+    f1: tuple[float | None, ...]  # None: neither
+
+
+@dataclass(frozen=True, kw_only=True)
+class MajorityClass:
+    """What is reached without a look at the features, by the labels of the test rows: the most
+    frequent class is predicted, and the shares of the classes are the probabilities. Means over
+    splits."""
+
+    name: str  # of the class
+    test_acc: float
+    balanced_accuracy: float
+    macro_f1: float
+    log_loss: float  # in nats: the entropy of the classes
+    test_metrics: Mapping[str, float | None]  # further ones, where runs asked for some
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByClass:
+    """The test rows of one task by class: of its best network, and of what it is compared with."""
+
+    task: str
+    names: tuple[str, ...]  # of the classes
+    support: tuple[float, ...]  # test rows of each class, the mean over splits
+    learners: tuple[ClassScores, ...]
+    left_out: tuple[str, ...]  # learners of which a run failed, or its predictions are not there
+    majority: MajorityClass
+
+
+@dataclass(frozen=True, kw_only=True)
 class AcrossTasks:
     """One learner over the data sets, each at its most training rows."""
 
@@ -304,3 +340,4 @@ class Comparison:
     failed: tuple[FailedRun, ...]
     protocol: Protocol
     num_runs: int = 0
+    by_class: tuple[ByClass, ...] = ()  # of tasks whose predictions are there

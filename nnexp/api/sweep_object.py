@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from nnexp.api.reports import Report, report_of
 from nnexp.api.run_object import Run, frame_of, row_of
-from nnexp.errors import ConfigError, DataError, did_you_mean
+from nnexp.errors import DataError
 from nnexp.runs.folder import METRICS_FILE, RESULT_FILE, run_folders, short
 from nnexp.runs.record import validation_rank
+from nnexp.runs.selection import greater_is_better
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 # --------------------------------------------------------------------------------------------------
 # A sweep that has ended: its runs, read from its folder.
 # --------------------------------------------------------------------------------------------------
-
-# What a run may be chosen by, and the sign that makes less better.
-_CHOICES = {"val/loss": 1, "val/acc": -1, "train/loss": 1}
 
 
 class Sweep:
@@ -61,20 +59,18 @@ class Sweep:
         """Return the completed run with the best value; of equals that of lower validation loss.
 
         Args:
-            metric: ``val/loss``, ``val/acc`` or ``train/loss``. Test rows choose nothing.
+            metric: ``val/loss``, ``val/acc``, ``train/loss``, or a further metric that the runs
+                recorded: ``val/macro_f1``. Its registration says which way is better. Test rows
+                choose nothing.
 
         Raises:
-            ConfigError: another metric.
+            ConfigError: another metric, or one whose direction is not known any more.
             DataError: no run has the metric.
         """
-        if metric not in _CHOICES:
-            why = "; the test set must not select" * metric.startswith("test/")
-            raise ConfigError(
-                f"best({metric!r}): must be one of {', '.join(_CHOICES)}{why}"
-                f"{did_you_mean(metric, _CHOICES)}"
-            )
+        configs = [run.config for run in self.runs]
+        sign = -1 if greater_is_better(metric, configs, f"best({metric!r})") else 1
         known = [
-            (value * _CHOICES[metric], *validation_rank(run.metrics), place)
+            (value * sign, *validation_rank(run.metrics), place)
             for place, run in enumerate(self.runs)
             if run.status == "completed" and (value := run.metrics.get(metric)) is not None
         ]

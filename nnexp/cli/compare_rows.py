@@ -169,7 +169,7 @@ def _settings(result: RunResult, *, all_settings: bool) -> dict[str, Any]:
 def _value(run: RunResult, key: str) -> float | None:
     if key == "seconds":
         return run.seconds["train"]
-    value = run.metrics[key] if "/" in key else getattr(run, key)
+    value = run.metrics.get(key) if "/" in key else getattr(run, key)
     assert value is None or isinstance(value, int | float)
     return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import math
@@ -15,10 +16,13 @@ from nnexp.baselines.base import labels
 from nnexp.cli.compare_rows import Row, Spread, differing, read_rows, warnings
 from nnexp.cli.exit_codes import Parser, errors_in_one_line
 from nnexp.cli.table import Column, lines_of, terminal_width
+from nnexp.metrics import metric_keys
 from nnexp.runs.folder import short
+from nnexp.runs.selection import greater_is_better
 
 _METRICS = ("val/loss", "val/acc", "test/loss", "test/acc")
 _SORTS = ("val/loss", "val/acc", "train/loss", "epochs", "num_parameters", "seconds", "given")
+_FURTHER = 9  # in a narrow terminal these columns are left out first
 _JSON_KEYS = (
     "train/loss", *_METRICS, "test/clipped_loss", "test/brier", "epochs", "best_epoch",
     "num_parameters", "seconds",
@@ -42,11 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument(
         "--sort",
-        choices=_SORTS,
+        type=_sort_key,
         default="val/acc",
         metavar="KEY",
-        help=f"one of {', '.join(_SORTS)} (default val/acc). Not by test metrics: they are "
-        "not to choose by",
+        help=f"one of {', '.join(_SORTS)}, or a further metric that was recorded, such as "
+        "val/macro_f1 (default val/acc). The best comes first. Not by test metrics: they are not "
+        "to choose by",
     )
     parser.add_argument(
         "--all-settings",
@@ -60,19 +65,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _compare(parsed.folders, parsed.sort, parsed.all_settings, as_json=parsed.json)
 
 
+def _sort_key(text: str) -> str:
+    """Which further metrics there are is known when runs have been read."""
+    if text in _SORTS or text.startswith("val/"):
+        return text
+    choices = ", ".join(map(repr, _SORTS))
+    raise argparse.ArgumentTypeError(
+        f"invalid choice: {text!r} (choose from {choices}, or val/ and a metric)"
+    )
+
+
 def _compare(folders: Sequence[Path], sort: str, all_settings: bool, *, as_json: bool) -> None:
     rows, problems = read_rows(folders, all_settings=all_settings)
     keys = differing(rows, all_settings=all_settings)
     notes = [*warnings(rows), *problems]
     if sort != "given":
+        sign = -1 if _is_greatest_first(rows, sort) else 1
         # Of equals that of lower validation loss comes first, as where one run is chosen.
-        rows = sorted(rows, key=lambda row: (_rank(row, sort), _rank(row, "val/loss")))
+        rows = sorted(rows, key=lambda row: (_rank(row, sort, sign), _rank(row, "val/loss", 1)))
     if as_json:
         told = {"sort": sort, "settings": keys, "warnings": notes, "rows": list(map(_object, rows))}
         print(json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False))
         return
     width = terminal_width()
-    cells = [*_settings_cells(rows, keys), *_metric_cells(rows), *_baseline_cells(rows)]
+    cells = [
+        *_settings_cells(rows, keys),
+        *_metric_cells(rows),
+        *_further_cells(rows, sort),
+        *_baseline_cells(rows),
+    ]
     if len({row.folder for row in rows}) > 1:
         cells.append((Column("folder", whole=True), lambda row: short(row.folder)))
     columns = [column for column, _ in cells]
@@ -82,12 +103,18 @@ def _compare(folders: Sequence[Path], sort: str, all_settings: bool, *, as_json:
         print("\n".join(_wrapped(line, width)))
 
 
-def _rank(row: Row, sort: str) -> float:
-    """The least comes first, the greatest accuracy; what is not known comes last."""
+def _is_greatest_first(rows: Sequence[Row], sort: str) -> bool:
+    """Whether more of it is better, as the registration of a further metric says."""
+    if "/" not in sort:
+        return False
+    configs = [run.config for row in rows for run in row.runs]
+    return greater_is_better(sort, configs, f"--sort {sort}")
+
+
+def _rank(row: Row, sort: str, sign: int) -> float:
+    """The least comes first; what is not known comes last."""
     value = row.value(sort)
-    if value is None:
-        return math.inf
-    return -value.mean if sort.endswith("/acc") else value.mean
+    return math.inf if value is None else sign * value.mean
 
 
 def _remarks(rows: Sequence[Row], hidden: Sequence[str]) -> list[str]:
@@ -152,6 +179,20 @@ def _metric_cells(rows: Sequence[Row]) -> list[_Cells]:
     ):
         cells.append((Column(name, right=True, goes=goes), _count(key, digits)))
     return cells
+
+
+def _further_cells(rows: Sequence[Row], sort: str) -> list[_Cells]:
+    """Of further metrics on validation rows, to choose by; the one that is sorted by stays where
+    there is little room."""
+    return [
+        (Column(key, right=True, goes=0 if key == sort else _FURTHER + place), _metric(key))
+        for place, key in enumerate(_further_keys(rows, "val"))
+    ]
+
+
+def _further_keys(rows: Sequence[Row], *splits: str) -> list[str]:
+    """The keys of all further metrics that were asked for, see ``metric_keys``."""
+    return metric_keys((name for row in rows for run in row.runs for name in run.further), *splits)
 
 
 def _baseline_cells(rows: Sequence[Row]) -> list[_Cells]:
@@ -234,7 +275,7 @@ def _object(row: Row) -> dict[str, Any]:
         "split_seeds": row.seeds("dataset.split_seed"),
         "counts": row.counts,
         "errors": list(dict.fromkeys(run.error for run in row.runs if run.error)),
-        **{key: _spread(row.value(key)) for key in _JSON_KEYS},
+        **{key: _spread(row.value(key)) for key in (*_JSON_KEYS, *_further_keys([row]))},
         "baselines": {name: {"test/acc": _spread(row.baseline(name))} for name in baselines},
     }
 

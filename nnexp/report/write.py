@@ -135,9 +135,9 @@ def summary_json(comparison: Comparison, **more: Any) -> bytes:
         more: further keys, behind ``schema``.
     """
     told = {"schema": SUMMARY_SCHEMA, **more, **dataclasses.asdict(comparison)}
-    for result in told["results"]:
-        if not result["test_metrics"]:
-            del result["test_metrics"]
+    for of in (*told["results"], *(scores["majority"] for scores in told["by_class"])):
+        if not of["test_metrics"]:
+            del of["test_metrics"]
     return to_readable_json(told) + b"\n"
 
 
@@ -152,6 +152,7 @@ def _row(record: RunRecord, root: Path, varied: Sequence[str]) -> dict[str, Any]
         value = getattr(result, name)
         if name == "dataset":
             value = dataclasses.asdict(value)
+            del value["class_names"]  # may be hundreds, in every row
         if name in ("metrics", "seconds") and isinstance(value, dict):
             row |= {f"{name}.{key}": _cell(item) for key, item in value.items()}
         elif name not in _OBJECTS:

@@ -171,13 +171,14 @@ class DatasetSummary:
     num_classes: int | None = None
     official_test: bool | None = field(default=None, metadata=ADDED)
     """Whether the test rows are official; else they are drawn, others for each split_seed."""
+    class_names: list[str] | None = field(default=None, metadata=ADDED)
+    """In the order of the probabilities: of two classes the second one is class 1 of a metric."""
 
     @classmethod
     def of(cls, dataset: object) -> DatasetSummary:
         """What a :class:`~nnexp.data.Dataset` says of itself."""
-        return cls(
-            **{field.name: getattr(dataset, field.name) for field in dataclasses.fields(cls)}
-        )
+        fields = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(cls)}
+        return cls(**{**fields, "class_names": list(fields["class_names"])})
 
 
 @dataclass(frozen=True, kw_only=True)

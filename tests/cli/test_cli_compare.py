@@ -201,6 +201,72 @@ def test_test_metrics_are_not_to_sort_by(
     assert err.count("\n") == 1
 
 
+def make_measured(folder: str, macro_f1: float | None, error: float, **more: Any) -> None:
+    """A run with two further metrics, of which one is better where it is less."""
+    values = {"macro_f1": macro_f1, "calibration_error": error}
+    metrics = {f"{split}/{n}": v for split in ("val", "test") for n, v in values.items()}
+    make(folder, metrics=metrics, options={"lr": error}, **more)
+    path = Path(folder)
+    result = read_result(path)
+    write_result(path, dataclasses.replace(result, config={**result.config, "metrics": [*values]}))
+
+
+@pytest.mark.parametrize(
+    ("sort", "order"),
+    [("val/macro_f1", "bac"), ("val/calibration_error", "cab"), ("val/acc", "abc")],
+)
+def test_further_metrics_sort_in_the_direction_of_their_registration(
+    compared: Compared, sort: str, order: str
+) -> None:
+    for name, macro_f1, error in (("a", 0.5, 0.2), ("b", 0.6, 0.3), ("c", None, 0.1)):
+        make_measured(name, macro_f1, error)
+    rows = table_of(compared("a", "b", "c", "--sort", sort))
+    assert "".join(row["folder"] for row in rows) == order
+    by_folder = {row["folder"]: row for row in rows}
+    assert by_folder["a"]["val/macro_f1"] == "0.5000"
+    assert by_folder["c"]["val/macro_f1"] == "-"
+    assert by_folder["c"]["val/calibration_error"] == "0.1000"
+
+
+def test_a_run_without_the_metric_comes_last(compared: Compared) -> None:
+    make("a")
+    make_measured("b", 0.1, 0.2)
+    told = json.loads(compared("a", "b", "--sort", "val/macro_f1", "--json"))
+    assert [Path(row["folder"]).name for row in told["rows"]] == ["b", "a"]
+    for key in ("val/macro_f1", "test/macro_f1"):
+        assert told["rows"][0][key] == {"mean": 0.1, "sd": None, "n": 1}
+    assert "val/macro_f1" not in told["rows"][1]
+
+
+def test_a_metric_that_was_not_recorded_is_refused(
+    compared: Compared, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_measured("a", 0.5, 0.2)
+    with pytest.raises(SystemExit) as stop:
+        compared("a", "--sort", "val/makro_f1")
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == (
+        "nnexp: --sort val/makro_f1: must be one of val/loss, val/acc, train/loss, val/macro_f1, "
+        "val/calibration_error (did you mean 'val/macro_f1'?)\n"
+    )
+
+
+def test_a_metric_that_no_module_registers_has_no_direction(
+    compared: Compared, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_measured("a", 0.5, 0.2)
+    result = read_result(Path("a"))
+    config = {**result.config, "metrics": ["forgotten"]}
+    metrics = {**result.metrics, "val/forgotten": 1.0}
+    write_result(Path("a"), dataclasses.replace(result, config=config, metrics=metrics))
+    with pytest.raises(SystemExit):
+        compared("a", "--sort", "val/forgotten")
+    assert capsys.readouterr().err == (
+        "nnexp: --sort val/forgotten: no module registers forgotten any more: which way is "
+        "better?\n"
+    )
+
+
 def test_what_is_missing_is_a_dash_and_comes_last(compared: Compared) -> None:
     nothing = dict.fromkeys(a_result().metrics)
     make("a", options={"lr": 1.0}, status="failed", error="out of memory", metrics=nothing,

@@ -50,7 +50,8 @@ def test_result_holds_the_contract(tmp_path: Path) -> None:
     )
     assert result["schema"] == 1
     assert " ".join(result["dataset"]) == (
-        "name fingerprint num_train num_val num_test num_features num_classes official_test"
+        "name fingerprint num_train num_val num_test num_features num_classes official_test "
+        "class_names"
     )
     assert " ".join(result["metrics"]) == (
         "train/loss val/loss val/acc test/loss test/acc test/clipped_loss test/brier"

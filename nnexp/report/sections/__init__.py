@@ -8,7 +8,7 @@ from nnexp.report.sections.view import View
 
 def sections(view: View) -> list[Section]:
     """All that the page says after verdicts and warnings. Draws the figures, once each."""
-    from nnexp.report.sections import across, details, metrics, results, tuning
+    from nnexp.report.sections import across, classes, details, metrics, results, tuning
 
     makers = (
         results.main_table,
@@ -22,6 +22,7 @@ def sections(view: View) -> list[Section]:
         details.cost,
         details.probabilities,
         metrics.further,
+        classes.by_class,
         details.ensembles,
         details.failed_runs,
         details.protocol,

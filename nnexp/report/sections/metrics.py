@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nnexp.analysis.types import Task
-from nnexp.metrics import METRICS, metric_label
-from nnexp.report.blocks import Block, Cell, Section, Table, score, score_interval
+from nnexp.analysis.types import Estimate, Task
+from nnexp.baselines.base import labels
+from nnexp.metrics import METRICS, OF_CLASS_1, metric_label
+from nnexp.report.blocks import (
+    NOTHING,
+    Block,
+    Cell,
+    Section,
+    Table,
+    Text,
+    fixed,
+    percent,
+    percent_interval,
+    score,
+    score_interval,
+)
 from nnexp.report.sections.view import View, columns
 
 
@@ -18,7 +31,7 @@ def further(view: View) -> Section | None:
     intro = (
         f"On the test set, the mean over the {view.units} with its 95 % CI, in the order of test "
         f"accuracy. Nothing was selected by them. A dash: not recorded on every {view.unit}, "
-        "undefined there, or a run failed."
+        "undefined there, or a run failed. Accuracy is shown for comparison."
     )
     if any(task.same_test_rows for task in view.tasks):
         intro += (
@@ -33,12 +46,57 @@ def _table(view: View, task: Task) -> Sequence[Block]:
     if not names:
         return []
     rows = [
-        [view.head(result.learner), *(Cell(score(e), score_interval(e)) for e in estimates)]
+        [
+            view.head(result.learner),
+            _accuracy(result.test_acc),
+            *(Cell(score(e), score_interval(e)) for e in estimates),
+        ]
         for result in results
         if any(estimates := [result.test_metrics.get(name) for name in names])
     ]
-    heads = columns("model", *((metric_label(name), _direction(name)) for name in names))
-    return [Table(caption=f"Further metrics on {task.name}", columns=heads, rows=rows)]
+    if not any(result.learner.startswith(labels()["majority"]) for result in results):
+        rows += _majority(view, task, names)
+    heads = columns(
+        "model",
+        ("accuracy", "%, [95 % CI]"),
+        *((metric_label(name), _direction(name)) for name in names),
+    )
+    table = Table(caption=f"Further metrics on {task.name}", columns=heads, rows=rows)
+    return [table, *_positive_class(view, task, names)]
+
+
+def _positive_class(view: View, task: Task, names: Sequence[str]) -> list[Text]:
+    """Says which of two classes some metrics are of, where runs recorded the names."""
+    found = [metric_label(name) for name in names if name in OF_CLASS_1]
+    for told in view.comparison.by_class:
+        if told.task == task.name and task.num_classes == 2 and found:
+            are = "is" if len(found) == 1 else "are"
+            return [Text(f"{', '.join(found)} {are} of class 1, {told.names[1]}.")]
+    return []
+
+
+def _accuracy(estimate: Estimate | None) -> Cell:
+    if estimate is None:
+        return Cell(NOTHING)
+    return Cell(percent(estimate.mean), percent_interval(estimate.interval))
+
+
+def _majority(view: View, task: Task, names: Sequence[str]) -> list[list[Cell]]:
+    """The row of the most frequent class, where no baseline predicts it."""
+    return [
+        [
+            Cell(labels()["majority"], "by the test labels, not a run"),
+            Cell(percent(majority.test_acc)),
+            *(Cell(_number(majority.test_metrics.get(name))) for name in names),
+        ]
+        for told in view.comparison.by_class
+        if told.task == task.name
+        for majority in [told.majority]
+    ]
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else fixed(value, 4)
 
 
 def _direction(name: str) -> str:

@@ -1,0 +1,56 @@
+"""What runs may be selected or sorted by: validation metrics, each in its own direction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from nnexp.errors import ConfigError, did_you_mean
+from nnexp.metrics import METRICS, metric_keys
+from nnexp.registry import import_components
+
+_RECORDED_ANYWAY = {"val/loss": False, "val/acc": True, "train/loss": False}
+"""Whether greater is better, of what every run has."""
+
+
+Config = Mapping[str, Any]  # of a run, as its ``result.json`` has it
+
+
+def selectable(configs: Iterable[Config]) -> list[str]:
+    """Return what runs may be selected by: loss, accuracy, and the further metrics of the
+    validation rows that one of their configs asks for. Test rows select nothing."""
+    return [*_RECORDED_ANYWAY, *metric_keys((n for c in configs for n in _further(c)), "val")]
+
+
+def greater_is_better(key: str, configs: Iterable[Config], asked: str) -> bool:
+    """Return the direction of one of ``selectable``, for a further metric as it was registered.
+
+    Modules that the runs imported are imported if the metric is not registered here.
+
+    Args:
+        asked: what named the key, for the error: ``--sort val/f1``.
+
+    Raises:
+        ConfigError: it is none of them, or its direction is not known here.
+    """
+    told = list(configs)
+    allowed = selectable(told)
+    if key not in allowed:
+        why = "; the test set must not select" * key.startswith("test/")
+        raise ConfigError(
+            f"{asked}: must be one of {', '.join(allowed)}{why}{did_you_mean(key, allowed)}"
+        )
+    if key in _RECORDED_ANYWAY:
+        return _RECORDED_ANYWAY[key]
+    name = key.removeprefix("val/")
+    if name not in METRICS:
+        imports = (config.get("imports") or () for config in told if name in _further(config))
+        import_components(dict.fromkeys(str(module) for modules in imports for module in modules))
+    if name not in METRICS:
+        raise ConfigError(f"{asked}: no module registers {name} any more: which way is better?")
+    found: bool = METRICS[name].greater_is_better
+    return found
+
+
+def _further(config: Config) -> Sequence[str]:
+    return config.get("metrics") or ()
