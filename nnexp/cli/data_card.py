@@ -63,6 +63,8 @@ def table_config(path: str, options: Sequence[str]) -> TableConfig:
         try:
             config[name] = value
         except OmegaConfBaseException as error:
+            if isinstance(getattr(TableConfig(), name), list) and not isinstance(value, list):
+                raise ConfigError(f"{key}={value}: must be a list, as {key}=[{value}]") from error
             raise ConfigError(f"{key}={value}: {str(error).splitlines()[0]}") from error
     if OmegaConf.is_missing(config, "target"):
         config.target = ""

@@ -77,6 +77,18 @@ _DATES = {
     "year quarter": r"(?P<year>\d{4})[-\s/]*Q(?P<quarter>[1-4])",
     "compact": r"(?P<year>(?:19|20)\d{2})(?P<month>\d{2})(?P<day>\d{2})",
 }
+_EXAMPLES = {
+    "ymd": "2024-12-31",
+    "dmy": "31.12.2024, the day first",
+    "mdy": "12/31/2024, the month first",
+    "day month year": "31 December 2024",
+    "month day year": "December 31, 2024",
+    "year-month": "2024-12",
+    "compact": "20241231",
+    "basic": "20241231T235959",
+    "time": "23:59",
+    "duration": "25:59:59",
+}
 _SLASHES = ("dmy", "mdy")  # which of them it is has to be found out
 _READERS = {
     order: re.compile(
@@ -293,6 +305,10 @@ class DateFeatures:
             turn = 2 * np.pi * np.mod(seconds - start, _CYCLES[cycle]) / _CYCLES[cycle]
             columns += [np.sin(turn), np.cos(turn)]
         return np.stack(columns, axis=1)
+
+    def written(self) -> str:
+        """How dates are written in this order of parts, for messages: ``31.12.2024``."""
+        return _EXAMPLES.get(self.order, self.order or "of the file's own type")
 
     def described(self) -> str:
         """For the data card."""

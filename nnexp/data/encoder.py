@@ -178,7 +178,9 @@ class Column:
             raise DataError(f"{where(0)}: {quoted(cell_text(cells, 0))} is a date, not a number")
         if isinstance(cells, Texts):
             read = self.number_format.values
-            numbers = self._of_texts(cells, missing, read, "a number", where)
+            style = self.number_format.described()
+            wanted = f"a number as in training ({style})" if style else "a number"
+            numbers = self._of_texts(cells, missing, read, wanted, where)
             return without_declared(numbers, missing)
         cells = without_declared(cells, missing)
         for row in np.flatnonzero(np.isinf(cells))[:1].tolist():
@@ -193,10 +195,17 @@ class Column:
         if isinstance(cells, Moments):
             return cells.seconds
         if not isinstance(cells, Texts) and order != "compact":
-            raise DataError(f"{where(0)}: {cell_text(cells, 0)} is not a date as in training")
+            cell = cell_text(cells, 0)
+            raise DataError(f"{where(0)}: {cell} is not a date as in training ({self._style()})")
         texts = as_texts(cells)
         read = functools.partial(all_seconds_of, order=order)
-        return self._of_texts(texts, missing, read, "a date as in training", where)
+        wanted = f"a date as in training ({self._style()})"
+        return self._of_texts(texts, missing, read, wanted, where)
+
+    def _style(self) -> str:
+        """How the dates of this column are written, by the earliest one."""
+        assert self.dates is not None
+        return self.dates.written()
 
     def _of_texts(
         self,

@@ -349,10 +349,9 @@ class _Understanding:
         missing = f"if {they} no value: {declare}; " if len(odd) <= _MOST_ODD else ""
         raise DataError(
             f"{self._table.where(texts.first_row(text), self._place)}: {quoted(text)} is not a "
-            f"number, but {num_numbers} cells of the column are; {missing}"
+            f"number, but {num_numbers} cells of the column are; {_two_units(text, found)}{missing}"
             f"if the column holds categories: {self._declared_as('categorical')}; or leave it out: "
             f"{self._declared_as('drop')}{_units_hint(text, texts, self._table)}"
-            f"{_two_units(text, found)}"
         )
 
     def _ask_of_dates(self, texts: Texts, given: Sequence[str]) -> None:
@@ -568,7 +567,9 @@ class _Understanding:
         example = cell_text(self._cells, int(np.argmax(~np.isnan(seconds))))
         return Finding(
             self._title, "date", dates.described(), column, distinct, len(gaps), example,
-            "; ".join(filter(None, (_told(words), _told_of_order(order, self._options)))),
+            "; ".join(
+                filter(None, (_told(words, "dates"), _told_of_order(order, self._options)))
+            ),
         )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------
@@ -599,11 +600,11 @@ class _Understanding:
         )
 
 
-def _told(words: Sequence[str]) -> str:
+def _told(words: Sequence[str], kind: str = "numbers") -> str:
     if not words:
         return ""
     shown = ", ".join(map(quoted, sorted(words)))
-    return f"{shown} beside numbers: taken for missing values"
+    return f"{shown} beside {kind}: taken for missing values"
 
 
 def _units_hint(text: str, texts: Texts, table: Table) -> str:
@@ -640,7 +641,7 @@ def _two_units(text: str, found: FoundFormat) -> str:
     if not unit or unit == found.format.unit:
         return ""
     others = f"in {found.format.unit}" if found.format.unit else "without a unit"
-    return f"; its unit is {unit}, other cells are {others}: convert them to one unit"
+    return f"its unit is {unit}, other cells are {others}: convert them to one unit; "
 
 
 def _likeliest_order(texts: Sequence[str]) -> tuple[FoundOrder | None, list[str]]:

@@ -138,7 +138,12 @@ def test_evaluate_needs_labels(people: Path, tmp_path: Path, told: Told) -> None
         (3, "scores", "", "lacks column 'score' (did you mean 'scores'?)"),
         (3, None, "", "lacks column 'score'"),
         (0, "age", "old", "line 3, column 'age': 'old' is not a number"),
-        (2, "joined", "soon", "line 3, column 'joined': 'soon' is not a date as in training"),
+        (
+            2,
+            "joined",
+            "soon",
+            "line 3, column 'joined': 'soon' is not a date as in training (2024-12-31)",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named_and_nothing_is_written(

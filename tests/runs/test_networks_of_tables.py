@@ -124,7 +124,7 @@ def test_a_column_that_is_lacking_is_named(
         (0, "1e300", "t: line 3, column 'age': 1e+300 is too large for the network, which computes "
          "in float32"),
         (3, "inf", "t: line 3, column 'score': 'inf' is not a number"),
-        (2, "soon", "t: line 3, column 'joined': 'soon' is not a date as in training"),
+        (2, "soon", "t: line 3, column 'joined': 'soon' is not a date as in training (2024-12-31)"),
     ],
 )  # fmt: skip
 def test_a_cell_that_does_not_fit_is_named(
