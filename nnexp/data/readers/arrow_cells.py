@@ -7,7 +7,8 @@
 | booleans | the texts True and False |
 | text, text in bytes, dictionaries | texts, each distinct one once; blanks around are taken off |
 | dates, timestamps | moments; without a time zone they are taken for UTC |
-| durations, times of day | numbers of seconds, which a note says |
+| times of day | text, 13:30:00, as files of text have it |
+| durations | numbers of seconds, which a note says |
 | null | no cells |
 | lists, structs, maps, unions, bytes, extension types | refused, naming column and type |
 
@@ -66,9 +67,12 @@ def cells_of_arrow(column: pa.ChunkedArray, name: str, origin: Origin) -> Cells:
         return _of_dictionaries(text.dictionary_encode(), name, origin)
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return _of_moments(column)
-    if pa.types.is_duration(kind) or pa.types.is_time(kind):
-        what = "time since midnight" if pa.types.is_time(kind) else "duration"
-        origin.converted(name, f"is a {what} ({kind}), read as a number of seconds")
+    if pa.types.is_time(kind):
+        text = pc.replace_substring_regex(column.cast(pa.string()), r"(\.\d*?)0+$", r"\1")
+        text = pc.replace_substring_regex(text, r"\.$", "")
+        return _of_dictionaries(text.dictionary_encode(), name, origin)
+    if pa.types.is_duration(kind):
+        origin.converted(name, f"is a duration ({kind}), read as a number of seconds")
         return _seconds(column)
     if pa.types.is_null(kind):
         return no_cells(len(column))

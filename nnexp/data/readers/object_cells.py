@@ -38,8 +38,8 @@ def cells_of_objects(values: Sequence[Any], name: str, origin: Origin) -> Cells:
     kinds = {
         _kind(value, row, name, origin) for row, value in enumerate(known) if value is not None
     }
-    if any(isinstance(value, datetime.timedelta | datetime.time) for value in values):
-        origin.converted(name, "holds durations or times of day, read as numbers of seconds")
+    if any(isinstance(value, datetime.timedelta) for value in values):
+        origin.converted(name, "holds durations, read as numbers of seconds")
     if not kinds:
         return no_cells(len(known))
     if kinds == {"number"}:
@@ -59,11 +59,11 @@ def _is_missing(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Durations and times of day as seconds, bytes as the text that they hold."""
+    """Durations as seconds, times of day as files of text have them, bytes as their text."""
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
     if isinstance(value, datetime.time):
-        return value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
+        return value.isoformat()
     if isinstance(value, bytes):
         with contextlib.suppress(UnicodeDecodeError):
             return value.decode()

@@ -46,7 +46,7 @@ TABLE = pa.table(
         "moment": pa.array([dt.datetime(1970, 1, 1, 1), None, None], pa.timestamp("ns")),
         "zone": pa.array([dt.datetime(1970, 1, 1), None, None], pa.timestamp("s", "Asia/Tokyo")),
         "span": pa.array([dt.timedelta(hours=1), None, dt.timedelta(0, 0.5)]),
-        "clock": pa.array([dt.time(1), None, dt.time(0, 0, 2)], pa.time32("s")),
+        "clock": pa.array([dt.time(1), None, dt.time(0, 0, 2, 500_000)], pa.time64("us")),
         "nothing": pa.nulls(3),
     }
 )
@@ -70,7 +70,7 @@ CELLS: dict[str, list[Any]] = {
     "moment": [3600, None, None],
     "zone": [0, None, None],
     "span": [3600, None, 0.5],
-    "clock": [3600, None, 2],
+    "clock": ["01:00:00", None, "00:00:02.5"],
     "nothing": [None, None, None],
 }
 
@@ -96,11 +96,7 @@ def test_every_type(suffix: str, tmp_path: Path) -> None:
     assert table.names == tuple(CELLS)
     assert table.where(2, 0) == f"{path}: row 2, column 'whole'"
     assert (
-        table.notes
-        == (
-            "column 'span' is a duration (duration[us]), read as a number of seconds",
-            "column 'clock' is a time since midnight (time32[s]), read as a number of seconds",
-        )
+        table.notes == ("column 'span' is a duration (duration[us]), read as a number of seconds",)
         or suffix == "parquet"
     )  # which has no seconds but milliseconds
     kinds = {name: table.columns[number] for number, name in enumerate(CELLS)}

@@ -7,17 +7,22 @@ import math
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from table_cells import by_name, plain
 
+from nnexp.config.schema import TableConfig
+from nnexp.data import load_source
 from nnexp.data.readers.frames import table_of_frame
 from nnexp.data.table import Moments, Texts
+from nnexp.data.tabular import source_of_table
 from nnexp.errors import DataError
 
 DAY = 86400.0
@@ -174,3 +179,22 @@ def test_no_library_of_frames_is_imported() -> None:
         "f.table_of_frame([[1, 2]]); assert not {'pandas', 'polars'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_times_of_day_are_those_of_a_file_of_text(tmp_path: Path) -> None:
+    """With what comes round in a day, whatever library holds them."""
+    rows = 40
+    times = [dt.time(i % 24, i * 7 % 60) for i in range(rows)]
+    labels = ["xy"[i % 2] for i in range(rows)]
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "at,label\n" + "".join(f"{t},{y}\n" for t, y in zip(times, labels, strict=True))
+    )
+    expected = load_source(TableConfig(path=str(path), target="label"))
+    assert expected.feature_names == ("at seconds", "at day sin", "at day cos")
+    columns = {"at": times, "label": labels}
+    config = TableConfig(target="label")
+    for frame in (pd.DataFrame(columns), pl.DataFrame(columns), pa.table(columns)):
+        source = source_of_table(table_of_frame(frame), config)
+        assert source.feature_names == expected.feature_names
+        np.testing.assert_array_equal(source.x, expected.x)
