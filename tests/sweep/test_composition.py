@@ -202,7 +202,7 @@ def assert_all_same(app: App, lists: Iterator[list[str]]) -> None:
 
 
 def test_random_overrides_compose_as_hydra_composes_them(app: App) -> None:
-    assert_all_same(app, override_lists(0, 40))
+    assert_all_same(app, override_lists(0, 30))
 
 
 @pytest.mark.slow
