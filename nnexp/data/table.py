@@ -188,8 +188,10 @@ class Table:
         return (self.names[column] if self.names else "") or f"column {column}"
 
     def reference(self, column: int) -> str:
-        """Return how an option names a column: its name or, where it has none, its number."""
-        return (self.names[column] if self.names else "") or str(column)
+        """Return how an option names a column: its name or, where it has none that can be typed,
+        its number."""
+        name = self.names[column] if self.names else ""
+        return name if name and name.isprintable() else str(column)
 
     def where(self, row: int, column: int) -> str:
         """For messages: file, line (or row from 0, where a file has no lines) and column."""

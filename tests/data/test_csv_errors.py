@@ -58,7 +58,8 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
         case(
             "b,label\n1,2,x\n3,4,y\n",
             "t.csv: line 1 has 2 cells, but every line below has 3; if the first cell of a row is "
-            "its name: dataset.index_column=0",
+            "its name: dataset.index_column=0; if a cell holds the separator, as 5,9 for 5.9, put "
+            "such cells in quotes",
         ),
         case(
             "Results of May\n\na,label\n1,x\n2,y\n",
@@ -521,3 +522,14 @@ def test_options_that_do_not_go_together(options: dict[str, Any], message: str) 
 
 def test_official_test_rows_leave_any_fraction_to_validation() -> None:
     check(CSVConfig(path="a.csv", target="0", test_path="b.csv", val_fraction=0.85), "dataset")
+
+
+def test_a_name_that_cannot_be_typed_goes_by_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = "".join(f"{i % 7 / 8},{'?!' if i == 9 else i % 31},{'xy'[i % 2]}\n" for i in range(60))
+    path.write_text('b,"a\nb",label\n' + rows)
+    message = refusal(DataError, path)
+    assert "leave it out: 'dataset.drop=[\"1\"]'" in message
+    assert load_source(CSVConfig(path=str(path), target="label", drop=["1"])).feature_names == (
+        "b",
+    )

@@ -295,7 +295,10 @@ def _require_rectangle(
             hint = "; if it is a title, delete it or say with dataset.comment how it begins"
             hint += f", or leave it out with dataset.skip_rows={lines[1] - 1}"
         elif width == there - 1:
-            hint = "; if the first cell of a row is its name: dataset.index_column=0"
+            hint = (
+                "; if the first cell of a row is its name: dataset.index_column=0; if a cell holds "
+            )
+            hint += "the separator, as 5,9 for 5.9, put such cells in quotes"
         raise DataError(
             f"{path}: line {lines[0]} has {_cells(width)}, but every line below has {there}{hint}"
         )

@@ -47,7 +47,7 @@ def main_table(view: View) -> Section | None:
             blocks.append(Folded(summary=task.name, blocks=table))
     intro = (
         f"Mean over the {view.units} with its 95 % CI. Hyperparameters were selected on the "
-        "validation set of each split; test sets were read for the selected configurations only."
+        "validation set of each split; test metrics are those of the selected configurations only."
     )
     if any(result.difference for result in view.comparison.results):
         intro += (
