@@ -362,7 +362,10 @@ def _wrong() -> Iterator[tuple[str, dict[str, Any]]]:
     gap = frame.assign(label=frame["label"].where(frame.index != 8))
     yield "data: column 'label': row 8: the label is missing (nan)", {**given, "data": gap}
     amounts = {**given, "data": frame.assign(label=np.arange(90) / 4)}
-    yield "data: column 'label': row 1: 0.25 is a quantity, not a class", amounts
+    yield (
+        "data: target 'label' has 90 different numbers in 90 rows: classes or a quantity?",
+        amounts,
+    )
     yield "data: column 'joined': labels must be integers", {**given, "target": "joined"}
     yield "data: target 'label' has one class only, '1'", {**given, "data": frame.assign(label=1)}
     yield "data: has no column 'labl' (did you mean 'label'?)", {**given, "target": "labl"}
@@ -414,3 +417,13 @@ def test_labels_of_pandas_that_are_missing_are_told() -> None:
     ):
         with pytest.raises(nnexp.DataError, match="row 1"):
             nnexp.run(data=(frame, labels))
+
+
+def test_numbers_with_fractions_are_classes_where_they_are_few(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [i % 7 / 8 for i in range(60)], "y": [0.5, 1.5] * 30})
+    options = {"trainer__epochs": 1, "baseline": "none", "model": "linear"}
+    run = nnexp.run(data=frame, target="y", folder=tmp_path / "run", **options)
+    assert set(run.predict(frame[["a"]])) <= {0.5, 1.5}
+    frame["y"] = [i / 7 for i in range(60)]
+    with pytest.raises(nnexp.DataError, match="60 different numbers in 60 rows: classes or a quan"):
+        nnexp.run(data=frame, target="y", **options)

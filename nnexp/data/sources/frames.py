@@ -37,12 +37,13 @@ class Labels:
         return tuple(str(label) for label in self.classes.tolist())
 
 
-def labels_of(y: Any, what: str = "y") -> NDArray[Any]:
-    """Return labels [M] as an array of integers, booleans, text or whole floats.
+def labels_of(y: Any, what: str = "y", *, fractions: bool = False) -> NDArray[Any]:
+    """Return labels [M] as an array of integers, booleans, text or floats.
 
     Args:
         y: a list, an array, a tensor or a column of a DataFrame.
         what: the name of the labels in messages.
+        fractions: floats need not be whole: whether they are a quantity is asked elsewhere.
 
     Raises:
         DataError: another shape, or a row whose label is missing or of another type.
@@ -63,7 +64,9 @@ def labels_of(y: Any, what: str = "y") -> NDArray[Any]:
     if labels.dtype.kind == "O":
         labels = _of_objects(labels, what)
     if labels.dtype.kind == "f":
-        _require_whole(labels, what)
+        _require_known(labels, what)
+        if not fractions:
+            _require_whole(labels, what)
     if labels.dtype.kind not in "biufU":
         raise DataError(f"{what}: labels must be integers, booleans or text, got {labels.dtype}")
     return labels
@@ -106,9 +109,12 @@ def _of_objects(labels: NDArray[Any], what: str) -> NDArray[Any]:
     )
 
 
-def _require_whole(labels: NDArray[Any], what: str) -> None:
+def _require_known(labels: NDArray[Any], what: str) -> None:
     for row in np.flatnonzero(~np.isfinite(labels))[:1]:
         raise DataError(f"{what}: row {row}: the label is missing ({labels[row]:g})")
+
+
+def _require_whole(labels: NDArray[Any], what: str) -> None:
     for row in np.flatnonzero(labels != np.floor(labels))[:1]:
         raise DataError(
             f"{what}: row {row}: {labels[row]:g} is a quantity, not a class; this looks like "

@@ -56,7 +56,8 @@ def by_column(frame: Any, target: str, what: str) -> LabelledTable:
         near = nearest_first(target, names)
         raise DataError(f"{what}: has no column {quoted(target)}{near}")
     place = names.index(target)
-    labels = labels_of(_column(frame, place), f"{what}: column {quoted(target)}")
+    column = f"{what}: column {quoted(target)}"
+    labels = labels_of(_column(frame, place), column, fractions=True)
     table.columns[place] = cells_of_array(labels, target, Origin(what))
     return LabelledTable(table, target, labels)
 
@@ -72,7 +73,7 @@ def beside(frame: Any, y: Any, what: str, like: LabelledTable | None = None) -> 
         DataError: as ``table_of_frame`` and ``labels_of``, or labels of another number.
     """
     table = _table_of(frame, f"{what}: X")
-    labels = labels_of(_column_of(y), f"{what}: y")
+    labels = labels_of(_column_of(y), f"{what}: y", fractions=True)
     if len(labels) != table.num_rows:
         raise DataError(f"{what}: X has {table.num_rows} rows, but y has {len(labels)}")
     names = table.names
