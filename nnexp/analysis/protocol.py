@@ -247,8 +247,9 @@ def protocol(
             "verdicts",
             "better or worse: the interval excludes 0 and p < .05 after Holm's correction over the "
             "models of a task taken one by one; equivalent: the interval lies within "
-            f"±{100 * options.equivalence:g} pp; inconclusive: neither; better in: number of "
-            "pairs, ties counted half (Bouthillier et al. 2021)",
+            f"±{100 * options.equivalence:g} pp; inconclusive: neither; better in: how many of "
+            "these pairs, ties counted half; a count and not a probability: pairs share samples, "
+            "so a binomial interval would not hold (Bengio and Grandvalet 2004)",
         ),
         (
             "guessing",

@@ -202,10 +202,17 @@ def interval(mean: float, error: Uncertainty, low: float, high: float) -> Interv
     return Interval(low=max(mean - half, low), high=min(mean + half, high))
 
 
-def p_better(differences: Sequence[float]) -> float:
-    """The share of pairs with a difference above 0, ties counted half (Bouthillier et al. 2021)."""
+def num_better(differences: Sequence[float]) -> float:
+    """The number of pairs with a difference above 0, ties counted half.
+
+    A count, and no estimate of the probability of outperforming (Bouthillier et al. 2021), so it
+    has no interval: binomial ones, of Wilson or of Clopper and Pearson, and a bootstrap over pairs
+    take pairs to be independent. These share training and test samples, and there is no unbiased
+    estimate of the variance that this leaves (Bengio and Grandvalet 2004). The interval of the mean
+    difference says how certain a lead is.
+    """
     signs = np.sign(differences)
-    return float((1 + signs).mean() / 2)
+    return float((1 + signs).sum() / 2)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -63,9 +63,10 @@ class Difference:
     mean: float
     interval: Interval | None
     num_pairs: int
-    p_better: float | None
-    """The share of pairs in which the learner is better, ties counted half (Bouthillier 2021).
-    None where there is no pair, or one fit of each, which says nothing of others."""
+    num_better: float | None
+    """Of these pairs, in how many the learner is better, ties counted half: a count, see
+    ``statistics.num_better``. None where there is no pair, or one fit of each, which says nothing
+    of others."""
     p_value: float | None  # two-sided
     p_adjusted: float | None  # Holm, over the comparisons of the same family on this task
     method: str  # how the interval was made, in words

@@ -88,7 +88,7 @@ def _of_pairs(difference: Difference, error: Uncertainty, unit: str) -> str:
     rows = ""
     if error.is_given_training_set:
         rows = f", {GIVEN}" if error.tells_of_rows else ", for this training and test set"
-    if difference.p_better is None:
+    if difference.num_better is None:
         return f"one fit of each{rows}"
     pairs = f"{difference.num_pairs:,} {unit}s"
     if difference.one_fit:
@@ -96,18 +96,18 @@ def _of_pairs(difference: Difference, error: Uncertainty, unit: str) -> str:
     ties = ""
     if error.num_ties:
         ties = f" ({error.num_ties:,} {'tie' if error.num_ties == 1 else 'ties'}, counted half)"
-    return f"better in {num_better(difference)} of {pairs}{ties}{rows}"
+    return f"better in {better_text(difference)} of {pairs}{ties}{rows}"
 
 
-def num_better(difference: Difference, sign: int = 1) -> str:
+def better_text(difference: Difference, sign: int = 1) -> str:
     """``8``, or ``8.5`` as ties count half: the pairs in which the learner is better.
 
     Args:
         sign: -1 for the pairs in which the other is.
     """
-    assert difference.p_better is not None
-    share = difference.p_better if sign > 0 else 1 - difference.p_better
-    halves = round(2 * share * difference.num_pairs)
+    assert difference.num_better is not None
+    own = difference.num_better
+    halves = round(2 * (own if sign > 0 else difference.num_pairs - own))
     return f"{halves // 2:,}{'.5' if halves % 2 else ''}"
 
 

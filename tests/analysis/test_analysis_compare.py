@@ -597,7 +597,7 @@ def test_baselines_on_one_split_are_one_fit_each(fixed: Comparison) -> None:
     told = svm.difference
     assert told is not None
     assert told.interval is not None
-    assert (told.mean, told.num_pairs, told.p_better) == (pytest.approx(mean), 1, None)
+    assert (told.mean, told.num_pairs, told.num_better) == (pytest.approx(mean), 1, None)
     assert (told.interval.low, told.interval.high) == pytest.approx((mean - half, mean + half))
     assert told.p_value == pytest.approx(2 * stats.t.sf(mean / math.sqrt(variance / n), n - 1))
     assert told.method == "t interval over 360 test samples, one fit of each; for this training set"
@@ -833,3 +833,12 @@ def test_the_protocol_tells_how_the_numbers_came_about(fixed: Comparison) -> Non
     assert lines["configurations tried"].startswith("deep · adam 3; ")
     assert lines["seeds"] == "0 to 4"
     assert lines["machine"] == "cpu, 1 thread (60 runs)"
+
+
+def test_better_in_is_told_as_a_count() -> None:
+    """Pairs share samples: no share of them is a probability that has an interval."""
+    comparison = pair((BASE + 0.012 + NOISE).tolist(), BASE.tolist())
+    told = [r.difference for r in comparison.results if r.difference is not None]
+    assert [(d.num_better, d.num_pairs) for d in told] == [(6, 6)]
+    assert "p_better" not in asdict(told[0])
+    assert "a count and not a probability" in dict(comparison.protocol.lines)["verdicts"]

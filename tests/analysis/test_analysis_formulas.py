@@ -24,7 +24,7 @@ from nnexp.analysis.across_datasets import (
     wilcoxon,
 )
 from nnexp.analysis.curves import expected_maximum
-from nnexp.analysis.statistics import holm, interval, p_better, uncertainty
+from nnexp.analysis.statistics import holm, interval, num_better, uncertainty
 from nnexp.analysis.verdicts import seeds_needed
 
 # Demšar (2006), table 6: AUC of C4.5, with m, with cf, with both, on 14 data sets. His table 2 has
@@ -180,9 +180,9 @@ def test_accuracies_that_agree_by_chance_are_no_certainty() -> None:
     assert uncertainty([0.01]).half_width == math.inf
 
 
-def test_p_better_counts_ties_half() -> None:
-    assert p_better([0.1, 0.2, 0.0, -0.1]) == 0.625
-    assert p_better([0.0, 0.0]) == 0.5
+def test_better_in_counts_ties_half() -> None:
+    assert num_better([0.1, 0.2, 0.0, -0.1]) == 2.5
+    assert num_better([0.0, 0.0]) == 1.0
 
 
 @pytest.mark.parametrize("by_row", [None, np.random.default_rng(0).normal(0, 0.02, 5000)])

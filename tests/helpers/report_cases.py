@@ -28,7 +28,7 @@ from nnexp.analysis.types import (
     Verdict,
     VerdictKind,
 )
-from nnexp.analysis.verdicts import num_better
+from nnexp.analysis.verdicts import better_text
 
 NETWORKS = ("deep · adam", "deep · sgd", "deep · adagrad", "shallow · adam", "shallow · sgd",
             "shallow · adagrad", "linear · sgd", "deep · adam · activation=tanh")  # fmt: skip
@@ -67,10 +67,10 @@ def difference(
     learner: str, other: str, on: str, values: Sequence[float], p: float | None
 ) -> Difference:
     found = estimate(values)
-    better = sum(1.0 if v > 0 else 0.5 if v == 0 else 0.0 for v in values) / len(values)
+    better = sum(1.0 if v > 0 else 0.5 if v == 0 else 0.0 for v in values)
     return Difference(
         learner=learner, other=other, task=on, mean=found.mean, interval=found.interval,
-        num_pairs=len(values), p_better=better, p_value=p, p_adjusted=p,
+        num_pairs=len(values), num_better=better, p_value=p, p_adjusted=p,
         method="corrected resampled t (Nadeau and Bengio 2003)",
     )  # fmt: skip
 
@@ -92,7 +92,7 @@ def verdict(found: Difference) -> Verdict:
     words = {"better": "beats", "worse": "is worse than", "equivalent": "is equivalent to"}
     sentence = (
         f"{found.learner} {words.get(kind, 'vs')} {found.other} on {found.task}: "
-        f"{100 * found.mean:+.1f} pp{shown}, better in {num_better(found)} of {found.num_pairs} "
+        f"{100 * found.mean:+.1f} pp{shown}, better in {better_text(found)} of {found.num_pairs} "
         "splits"
     )
     return Verdict(kind=kind, sentence=sentence, task=found.task, learner=found.learner)

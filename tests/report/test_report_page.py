@@ -234,8 +234,8 @@ def test_numbers_are_those_of_the_comparison(pages: Pages) -> None:
         signed = [f"{100 * v:+.2f}".replace("-", "−")
                   for v in (lead.mean, lead.interval.low, lead.interval.high)]  # fmt: skip
         assert difference == f"{signed[0]}[{signed[1]}, {signed[2]}]"
-        assert lead.p_better is not None
-        assert better == f"{10 * lead.p_better:g} of 10"
+        assert lead.num_better is not None
+        assert better == f"{lead.num_better:g} of 10"
         assert p == f"{lead.p_adjusted:.3f}"
         assert result.verdict is not None
         words = {"undecided": "inconclusive"}
@@ -276,7 +276,8 @@ def test_pairs_are_mirrored(pages: Pages) -> None:
     for cell, way in ((rows[first][1], sign), (rows[second][0], -sign)):
         points, better = re.fullmatch(r"(?:[▲▼] )?([+−]\d+\.\d\d)([\d.]+) of 10", cell).groups()  # type: ignore[union-attr]
         assert points == f"{way * 100 * pair.mean:+.2f}".replace("-", "−")
-        assert float(better) / 10 == pytest.approx(pair.p_better if way > 0 else 1 - pair.p_better)
+        assert pair.num_better is not None
+        assert float(better) == (pair.num_better if way > 0 else 10 - pair.num_better)
 
 
 def test_costs_scores_ensembles_and_failures_are_told(pages: Pages) -> None:

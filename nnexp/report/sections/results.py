@@ -53,7 +53,7 @@ def main_table(view: View) -> Section | None:
         intro += (
             f" Differences to {view.reference} are paired: both models saw the same samples. "
             f'"Better in" counts the {view.units} in which the model was better, ties counted '
-            "half."
+            f"half: a count of these {view.units}, not a probability for others."
         )
         if any(r.difference and r.difference.one_fit for r in view.comparison.results):
             intro += (
