@@ -114,7 +114,7 @@ def _compare_on(
     asked = base is not None and base.outcomes and not base.is_network
     selected = selected_network(networks, facts) if asked else None
     measures = Measures(facts, entries if selected is None else [*entries, selected])
-    target = target_acc(entries)
+    target, target_of = target_acc(entries, reference)
     histories = Histories()
     against: dict[str, Error] = {}
     if base is not None and base.outcomes:
@@ -139,7 +139,7 @@ def _compare_on(
         answer = headline(facts.task, results, reference, options.equivalence)
     summaries = [answer, chance(facts, entries, measures, options.equivalence), best]
     return _OnTask(
-        task=replace(facts.task, target_acc=target),
+        task=replace(facts.task, target_acc=target, target_of=target_of),
         results=results,
         pairwise=[difference for difference, _ in pairs],
         summaries=[summary for summary in summaries if summary is not None],

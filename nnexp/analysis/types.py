@@ -120,17 +120,23 @@ class Reliability:
     expected_calibration_error: float
 
 
+TargetStatus = Literal["reached", "not reached", "no epochs", "unknown"]
+"""Of the chosen runs' median; "unknown" where there is no target, or no record of the epochs."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cost:
     """Medians over the chosen runs."""
 
     num_parameters: int | None
     train_seconds: float | None  # of runs that trained together, each run's share, as below
-    target_seconds: float | None  # until the task's target accuracy on the validation rows
+    target_seconds: float | None
+    """Until the task's target accuracy on the validation rows; None unless it is reached."""
     predict_seconds: float | None  # for the test rows
     tune_seconds: float | None  # of all settings tried, a split
     shared: bool  # times of runs that trained together with others
     largest_group: int = 1  # how many at most
+    target: TargetStatus = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +232,8 @@ class Task:
     same_test_rows: bool  # an official test set, or one split_seed
     is_whole: bool  # as many training rows as any task of this data set
     target_acc: float | None  # for Cost.target_seconds
+    target_of: str | None = None
+    """Whose mean validation accuracy the target is: the reference's. None: 98 % of the best."""
 
 
 @dataclass(frozen=True, kw_only=True)

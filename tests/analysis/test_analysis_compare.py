@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import comparison_cases as cases
 import numpy as np
@@ -22,7 +23,7 @@ from nnexp.analysis.records import RunRecord
 from nnexp.analysis.statistics import uncertainty
 from nnexp.analysis.types import Comparison, LearnerOnTask, Verdict
 from nnexp.runs.predictions import Predictions, read_predictions, write_predictions
-from nnexp.runs.record import read_metrics
+from nnexp.runs.record import EPOCH_KEYS, MetricsLog, read_metrics
 
 
 def pair(
@@ -731,15 +732,19 @@ def test_a_run_that_stopped_early_keeps_its_last_value() -> None:
 
 def test_costs_are_medians_and_shares(fixed: Comparison) -> None:
     (task,) = fixed.tasks
-    best = max(r.val_acc.mean for r in fixed.results if r.val_acc)
-    assert task.target_acc == pytest.approx(0.98 * best)
+    of_knn = result_of(fixed, "KNN")
+    assert of_knn.val_acc is not None
+    assert (task.target_acc, task.target_of) == (pytest.approx(of_knn.val_acc.mean), "KNN")
+    assert (of_knn.cost.target, of_knn.cost.target_seconds) == ("no epochs", None)
     result = result_of(fixed, "deep · adam")
     reached = []
     for choice in result.choices:
         lines = read_metrics(Path(choice.folders[0]))
         times = [e["seconds"] for e in lines if (e["val/acc"] or 0) >= (task.target_acc or 2)]
         reached.append(min([t / 8 for t in times if t is not None], default=np.inf))
-    assert result.cost.target_seconds == pytest.approx(np.median(reached))
+    median = float(np.median(reached))
+    assert result.cost.target == ("reached" if np.isfinite(median) else "not reached")
+    assert result.cost.target_seconds == (pytest.approx(median) if np.isfinite(median) else None)
     assert result.cost.num_parameters == 1000
     assert result.cost.shared
     assert result.cost.largest_group == 8
@@ -750,6 +755,46 @@ def test_costs_are_medians_and_shares(fixed: Comparison) -> None:
         assert one.train_seconds is not None
         assert one.tune_seconds is not None
         assert one.train_seconds <= one.tune_seconds
+
+
+def with_epochs(folder: Path, val_accs: Sequence[float], **choices: Any) -> RunRecord:
+    """A run whose validation accuracy was this after each second."""
+    folder.mkdir()
+    log = MetricsLog(folder)
+    for epoch, acc in enumerate(val_accs, start=1):
+        told = {"epoch": epoch, "val/acc": acc, "seconds": float(epoch)}
+        log.append({**dict.fromkeys(EPOCH_KEYS, 0.0), **told})
+    log.close()
+    return run(folder=folder, val_acc=max(val_accs), **choices)
+
+
+def test_the_target_is_that_of_the_reference_whatever_else_is_compared(tmp_path: Path) -> None:
+    knn = {"knn": baseline(0.9, 0.9, {"k": 3})}
+    curves = {"deep": (0.5, 0.91, 0.99), "shallow": (0.5, 0.89, 0.895)}
+    records = [
+        with_epochs(tmp_path / f"{model}{seed}", accs, model=model, seed=seed, baselines=knn)
+        for model, accs in curves.items()
+        for seed in range(3)
+    ]
+    for some in (records, records[:3]):
+        comparison = compare(some, Options())
+        assert [(t.target_acc, t.target_of) for t in comparison.tasks] == [
+            (pytest.approx(0.9), "KNN")
+        ]
+        costs = {r.learner: (r.cost.target, r.cost.target_seconds) for r in comparison.results}
+        assert costs["deep · adam"] == ("reached", 2.0)
+        assert costs["KNN"] == ("no epochs", None)
+    costs = {r.learner: r.cost.target for r in compare(records, Options()).results}
+    assert costs["shallow · adam"] == "not reached"
+
+
+def test_without_a_reference_the_target_is_a_share_of_the_best(tmp_path: Path) -> None:
+    alone = compare([with_epochs(tmp_path / "0", (0.5, 0.9, 0.99))], Options())
+    (task,), (result,) = alone.tasks, alone.results
+    assert (task.target_acc, task.target_of) == (pytest.approx(0.98 * 0.99), None)
+    assert (result.cost.target, result.cost.target_seconds) == ("reached", 3.0)
+    unread = compare([run()], Options()).results[0]
+    assert unread.cost.target == "unknown"
 
 
 def test_reliability_pools_the_bins_of_all_splits() -> None:

@@ -284,7 +284,9 @@ def test_costs_scores_ensembles_and_failures_are_told(pages: Pages) -> None:
     page = pages("full")
     cost = page.table("Cost on digits")
     assert cost["deep · adam"] == ["59,146", "1.91 †", "0.420 †", "0.00210", "9.40 †"]
-    assert cost["KNN"] == ["–", "0.0310", "–", "0.0142", "0.310"]
+    assert cost["KNN"] == ["–", "0.0310", "n/a", "0.0142", "0.310"]  # it has no epochs
+    assert "The target is the mean validation accuracy of KNN, the reference." in page.tree.text
+    assert "Not reached: in no epoch of at least half of the runs; n/a: not" in page.tree.text
     scores = page.table("Scores of probabilities on digits")
     deep = next(r for r in page.comparison.results if r.learner == "deep · adam")
     assert scores["deep · adam"][0].startswith(f"{deep.test_clipped_loss.mean:.4f}[")  # type: ignore[union-attr]
