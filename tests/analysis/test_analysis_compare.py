@@ -846,6 +846,39 @@ def test_across_data_sets_each_counts_once() -> None:
     assert ranks.critical_difference is None  # two data sets are too few
 
 
+def test_over_data_sets_a_network_is_ranked_once_whatever_its_settings() -> None:
+    """Two activations of one network; hidden=[32,32] is of another depth than hidden=[64]."""
+    variants: dict[str, tuple[dict[str, Any], float, float]] = {
+        "relu": ({}, 0.95, 0.90),
+        "tanh": ({"model.activation": "tanh"}, 0.94, 0.99),
+        "wide": ({"model.hidden": [64] * 4}, 0.93, 0.99),
+        "two layers": ({"model.hidden": [32, 32]}, 0.90, 0.95),
+    }
+    records = [
+        run(seed=seed, data=data, val_acc=val_acc, test_acc=test_acc, overrides=overrides,
+            baselines={"knn": baseline(0.9, 0.91, {"k": 3})})
+        for data in (cases.DIGITS, cases.LETTER)
+        for overrides, val_acc, test_acc in variants.values()
+        for seed in range(2)
+    ]  # fmt: skip
+    relu, tanh, wide, two = (
+        "deep · adam · activation=relu · hidden=[128,128,128,128]",
+        "deep · adam · activation=tanh · hidden=[128,128,128,128]",
+        "deep · adam · activation=relu · hidden=[64,64,64,64]",
+        "deep · adam · activation=relu · hidden=[32,32]",
+    )
+    comparison = compare(records, Options())
+    assert set(comparison.learners) == {relu, tanh, wide, two, "KNN"}
+    assert {line.learner for line in comparison.across} == {relu, two, "KNN"}
+    assert comparison.critical_difference is not None
+    assert set(comparison.critical_difference.learners) == {relu, two, "KNN"}
+    told = [w for w in comparison.warnings if "ranks over data sets take one network" in w]
+    assert len(told) == 1
+    assert told[0].endswith(f"left out: {wide}, {tanh}")
+    with_network = compare(records, Options(reference=tanh))
+    assert {line.learner for line in with_network.across} == {relu, tanh, two, "KNN"}
+
+
 def test_of_a_large_sweep_only_chosen_runs_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -299,6 +299,7 @@ def test_costs_scores_ensembles_and_failures_are_told(pages: Pages) -> None:
         "diverged", "8", "0, 1, 2, 3, 4, 5, 6, 7", "the loss is nan in epoch 3",
     ]  # fmt: skip
     assert "the best model has 0 and the median model 1 (more than 2 counts as 2)" in page.tree.text
+    assert "Networks of the same model, depth and optimizer count as one" in page.tree.text
     across = page.table("Models over the data sets")
     assert across["deep · adam"] == ["3", "0 / 1 / 1", "1.25", "0.20[−0.01, 0.41]",
                                      "descriptive only"]  # fmt: skip
