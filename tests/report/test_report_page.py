@@ -280,6 +280,24 @@ def test_pairs_are_mirrored(pages: Pages) -> None:
         assert float(better) == (pair.num_better if way > 0 else 10 - pair.num_better)
 
 
+def test_learning_curves_tell_how_many_samples_select(tmp_path: Path) -> None:
+    def told(num_val: int) -> str:
+        tasks = [
+            cases.task("digits", 4),
+            cases.task("digits · 500 rows", 4, dataset="digits", num_train=500, num_val=num_val,
+                       is_whole=False),
+        ]  # fmt: skip
+        made = cases.comparison(
+            networks=cases.NETWORKS[:2], baselines=("KNN",), tasks=tasks, learning_sizes=(500, 1168)
+        )
+        return write(made, tmp_path / str(num_val)).tree.text
+
+    assert "Only the training set shrinks: the validation set, which selects, has 270" in told(270)
+    assert (
+        "The validation set, which selects, shrinks with the training set: 116 to 270 samples."
+    ) in told(116)
+
+
 def test_costs_scores_ensembles_and_failures_are_told(pages: Pages) -> None:
     page = pages("full")
     cost = page.table("Cost on digits")
