@@ -9,6 +9,7 @@ from typing import Any
 from nnexp.analysis.names import canonical, order, short_names, shown
 from nnexp.analysis.records import Entry, RunRecord, TaskFacts, Tried
 from nnexp.analysis.types import Estimate, Options, Protocol, Task, TriedSetting
+from nnexp.analysis.verdicts import margin
 from nnexp.config.schema import SELECTIONS
 from nnexp.runs.record import with_selection
 
@@ -247,7 +248,9 @@ def protocol(
             "verdicts",
             "better or worse: the interval excludes 0 and p < .05 after Holm's correction over the "
             "models of a task taken one by one; equivalent: the interval lies within "
-            f"±{100 * options.equivalence:g} pp; inconclusive: neither; better in: how many of "
+            f"{_margin(options)}; inconclusive: neither, with the smallest difference that would "
+            "have been found with 80 % power, given the spread seen (Bloom 1995); better in: how "
+            "many of "
             "these pairs, ties counted half; a count and not a probability: pairs share samples, "
             "so a binomial interval would not hold (Bengio and Grandvalet 2004)",
         ),
@@ -263,6 +266,13 @@ def protocol(
         ("times", _times(records)),
     ]
     return Protocol(lines=tuple(lines))
+
+
+def _margin(options: Options) -> str:
+    if options.relative_equivalence is None:
+        return margin(options.equivalence)
+    share = 100 * options.relative_equivalence
+    return f"{share:g} % of the reference's mean test error on the task, either way"
 
 
 def _runs(records: Sequence[RunRecord]) -> str:

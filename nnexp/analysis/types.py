@@ -20,6 +20,9 @@ class Options:
     it: ``optimizer`` for ``optimizer.lr`` and the rest."""
     reference: str = "knn"  # a baseline's name, or a learner's as the comparison calls it
     equivalence: float = 0.005  # a share of the test rows: less than this does not matter
+    relative_equivalence: float | None = None
+    """A share of the reference's mean test error on a task, which takes the place of
+    ``equivalence`` there; None, or a task without the reference: that holds."""
     title: str = "Comparison"
 
 
@@ -94,6 +97,9 @@ class Verdict:
     kind: VerdictKind
     sentence: str
     seeds_needed: int | None = None  # to decide, where more of them would
+    detectable: float | None = None
+    """Of one that is inconclusive: the smallest true difference that this comparison finds with
+    80 % power. None where that would be more than there can be."""
     task: str | None = None  # that it is about; None: about all
     learner: str | None = None  # that it is about; None: about all
 
@@ -234,6 +240,7 @@ class Task:
     target_acc: float | None  # for Cost.target_seconds
     target_of: str | None = None
     """Whose mean validation accuracy the target is: the reference's. None: 98 % of the best."""
+    equivalence: float = 0.005  # a difference of less than this does not matter here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,7 +307,7 @@ class Comparison:
 
     title: str
     reference: str | None  # the learner that the others are compared with
-    equivalence: float  # a difference of less than this does not matter
+    equivalence: float  # a difference of less than this does not matter, unless it is relative
     verdicts: tuple[Verdict, ...]  # the most important first
     warnings: tuple[str, ...]  # budgets that differ, edges of ranges, one seed only
     tasks: tuple[Task, ...]
@@ -313,3 +320,4 @@ class Comparison:
     failed: tuple[FailedRun, ...]
     protocol: Protocol
     num_runs: int = 0
+    relative_equivalence: float | None = None  # a share of the reference's error: Task.equivalence

@@ -90,9 +90,38 @@ def test_undecided_tells_how_many_seeds_would_decide() -> None:
     more = told.seeds_needed
     assert more is not None
     assert error.of(5 + more).half_width < gaps.mean() <= error.of(4 + more).half_width
+    assert told.detectable == pytest.approx(error.detectable())
+    power = f"a difference of {100 * told.detectable:.1f} pp would have been found with 80 % power"
+    assert f"splits; {power}; inconclusive: if" in told.sentence
     assert told.sentence.endswith(
         f"inconclusive: if mean and spread stay the same, about {more} more seeds would settle it"
     )
+
+
+def test_a_difference_that_none_could_exceed_is_not_called_detectable() -> None:
+    told = verdict_on(pair([0.9, 0.5], [0.6, 0.7]))
+    assert (told.kind, told.detectable) == ("undecided", None)
+    assert "power" not in told.sentence
+
+
+def test_equivalence_may_be_a_share_of_the_references_error() -> None:
+    """KNN errs on 5 % of the samples: 20 % of that is 1 pp, 4 % are 0.2 pp."""
+    big = cases.Data(num_test=20_000)
+    records = [
+        run(seed=s, test_acc=a, data=big, baselines={"knn": baseline(0.9, 0.95, {"k": 3})})
+        for s, a in enumerate(0.955 + NOISE / 20)
+    ]
+    for share, kind, limit in ((0.2, "better", "negligible: within ±1 pp"), (0.04, "better", "")):
+        comparison = compare(records, Options(relative_equivalence=share))
+        assert comparison.tasks[0].equivalence == pytest.approx(share * 0.05)
+        told = verdict_on(comparison)
+        assert told.kind == kind
+        assert told.sentence.endswith(limit)
+        assert ("negligible" in told.sentence) == bool(limit)
+        rule = dict(comparison.protocol.lines)["verdicts"]
+        assert f"within {100 * share:g} % of the reference's mean test error" in rule
+    alone = compare([run()], Options(relative_equivalence=0.2))
+    assert alone.tasks[0].equivalence == 0.005
 
 
 def test_of_fewer_than_five_pairs_there_is_no_advice() -> None:

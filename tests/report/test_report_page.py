@@ -298,6 +298,21 @@ def test_learning_curves_tell_how_many_samples_select(tmp_path: Path) -> None:
     ) in told(116)
 
 
+def test_an_inconclusive_verdict_tells_what_would_have_been_found(tmp_path: Path) -> None:
+    """And the lead says by what the margin goes."""
+    made = cases.comparison(networks=cases.NETWORKS[:2], tasks=[cases.task("digits", 4)])
+    results = tuple(
+        replace(r, verdict=replace(r.verdict, kind="undecided", detectable=0.0134))
+        if r.verdict
+        else r
+        for r in made.results
+    )
+    page = write(replace(made, results=results, relative_equivalence=0.05), tmp_path)
+    rows = page.table("Test accuracy on digits")
+    assert rows["deep · adam"][4] == "?\N{NO-BREAK SPACE}inconclusive80 % power at 1.34 pp"
+    assert "differences within 5 % of KNN's error are negligible" in page.tree.text
+
+
 def test_costs_scores_ensembles_and_failures_are_told(pages: Pages) -> None:
     page = pages("full")
     cost = page.table("Cost on digits")
