@@ -19,6 +19,7 @@ from nnexp.analysis.protocol import (
     missing_splits,
     num_settings,
     protocol,
+    recipe,
     single_splits,
     tried_settings,
 )
@@ -139,6 +140,9 @@ def _compare_on(
         answer, best = which_network(best, told), None
     else:
         answer = headline(facts.task, results, reference, equivalence)
+    if answer is not None:
+        how = recipe(networks, base)
+        answer = replace(answer, sentence=f"{answer.sentence} {how}")
     summaries = [answer, chance(facts, entries, measures, equivalence), best]
     return _OnTask(
         task=replace(facts.task, target_acc=target, target_of=target_of, equivalence=equivalence),

@@ -109,6 +109,48 @@ def budgets(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
     return [f"Unequal tuning budgets on {listed(names)}: {told}" for told, names in texts.items()]
 
 
+def recipe(networks: Sequence[Entry], base: Entry | None) -> str:
+    """How the networks of a task were trained and tuned, and how much the reference was:
+    ``(networks: 50 epochs, lr tuned over 3 values; KNN: 24 configurations)``.
+
+    Epochs are those of the config, which early stopping may have cut short.
+    """
+    records = [r for entry in networks for outcome in entry.outcomes for r in outcome.records]
+    epochs = _range({_epochs_asked(record) for record in records})
+    parts = [f"{epochs} epoch{'' if epochs == '1' else 's'}"] if epochs else []
+    tried = [t.setting for e in networks for outcome in e.outcomes for t in outcome.tried]
+    values: dict[str, set[str]] = {}
+    for setting in tried:
+        for key, value in setting.items():
+            values.setdefault(key, set()).add(canonical({"": value}))
+    keys = sorted(key for key, seen in values.items() if len(seen) > 1)
+    counts = {num_settings(entry) for entry in networks}
+    if keys and max(counts, default=1) > 1:
+        names = short_names(keys)
+        unit = "values" if len(keys) == 1 else "configurations"
+        told = f"{listed([names[key] for key in keys])} tuned over {_range(counts)} {unit}"
+        parts.append(told)
+    else:
+        parts.append("nothing tuned")
+    told = f"network{'' if len(networks) == 1 else 's'}: {', '.join(parts)}"
+    if base is not None and not base.is_network and base.baseline != "majority":
+        told += f"; {base.learner}: {_counted(num_settings(base), 'configuration')}"
+    return f"({told})"
+
+
+def _epochs_asked(record: RunRecord) -> int:
+    trainer = record.result.config.get("trainer")
+    asked = trainer.get("epochs") if isinstance(trainer, dict) else None
+    return asked if isinstance(asked, int) else record.result.epochs
+
+
+def _range(numbers: Iterable[int]) -> str:
+    """``3``, or ``3 to 12``; nothing of none."""
+    ordered = sorted(numbers)
+    ends = dict.fromkeys(f"{number:,}" for number in (*ordered[:1], *ordered[-1:]))
+    return " to ".join(ends)
+
+
 def listed(names: Sequence[str]) -> str:
     """``KNN, SVM and boosting``."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

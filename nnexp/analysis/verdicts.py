@@ -315,7 +315,7 @@ def _answer(result: LearnerOnTask, name: str, where: str, given: str, equivalenc
     if kind == "too few":
         return f"Unknown: too few pairs to compare {name} with {where}"
     least = result.verdict.detectable
-    power = "" if least is None else f" ({power_text(least)})"
+    power = "" if least is None else f"; {power_text(least)}"
     return f"No evidence that {name} beats {where}: {lead}, inconclusive{power}"
 
 

@@ -210,7 +210,8 @@ def test_the_best_network_is_chosen_by_validation_rows() -> None:
     assert told.sentence.endswith(
         "f 2 networks on digits, deep · adam has the best mean validation accuracy; on the test "
         "sets it reaches 95.0 % and is worse than shallow · adam (biased in its favour: test sets "
-        "share samples with the validation sets of other splits)"
+        "share samples with the validation sets of other splits) (networks: 20 epochs, nothing "
+        "tuned)"
     )
 
 
@@ -223,7 +224,8 @@ def test_of_a_fixed_test_set_it_is_said_that_it_had_no_part() -> None:
     (told,) = [v for v in compare(records, Options()).verdicts if v.kind == "summary"]
     assert told.sentence.endswith(
         "deep · adam has the best validation accuracy; on the test set, which had no part in this, "
-        "it reaches 95.0 % and, for this training set, is worse than shallow · adam"
+        "it reaches 95.0 % and, for this training set, is worse than shallow · adam "
+        "(networks: 20 epochs, nothing tuned)"
     )
 
 
@@ -362,7 +364,8 @@ def test_the_headline_is_one_planned_comparison() -> None:
     first = comparison.verdicts[0]
     assert first.sentence == (
         "Yes: the best of 5 networks, selected on each split by validation accuracy, beats KNN on "
-        "digits (95.0 %): +0.7 pp (95 % CI +0.1 to +1.2); one by one, 1 is worse, 4 inconclusive"
+        "digits (95.0 %): +0.7 pp (95 % CI +0.1 to +1.2); one by one, 1 is worse, 4 inconclusive "
+        "(networks: 20 epochs, nothing tuned; KNN: 1 configuration)"
     )
 
 
@@ -397,6 +400,27 @@ def test_on_one_split_a_network_is_selected_for_each_seed(fixed: Comparison) -> 
     assert result.reliability is not None
     assert result.difference is not None
     assert "5 seeds and 360 test samples" in result.difference.method
+
+
+def test_the_answer_names_the_recipe() -> None:
+    def answer(records: list[RunRecord], reference: str = "knn") -> str:
+        return compare(records, Options(reference=reference)).verdicts[0].sentence
+
+    two = cases.sweep(datasets=[cases.DIGITS], seeds=range(3), models=["deep"])
+    assert answer(two).endswith(
+        "(networks: 20 epochs, lr tuned over 3 values; KNN: 3 configurations)"
+    )
+    assert answer(two, "deep · sgd").endswith("(networks: 20 epochs, lr tuned over 3 values)")
+    assert answer(two, "SVM (RBF)").endswith("; SVM (RBF): 3 configurations)")
+    one = [
+        run(seed=s, lr=lr, baselines=KNN, overrides={"trainer.epochs": epochs})
+        for s in (0, 1)
+        for lr, epochs in ((0.1, 5), (0.01, 10))
+    ]
+    told = compare(one, Options(tuned=("optimizer.lr", "trainer.epochs"))).verdicts[0].sentence
+    assert told.endswith(
+        "(network: 10 epochs, lr and epochs tuned over 2 configurations; KNN: 1 configuration)"
+    )
 
 
 def test_guessing_is_the_majority_class_where_it_was_run() -> None:

@@ -110,8 +110,8 @@ def test_what_is_inconclusive_tells_what_would_have_been_found() -> None:
     found = headline(replace(TASK, name="digits"), [told, knn()], "KNN", 0.005)
     assert found is not None
     assert found.sentence == (
-        f"No evidence that a beats {WHERE}: +1.0 pp (95 % CI −1.0 to +3.0), inconclusive "
-        "(a difference of 2.8 pp would have been found with 80 % power)"
+        f"No evidence that a beats {WHERE}: +1.0 pp (95 % CI −1.0 to +3.0), inconclusive; "
+        "a difference of 2.8 pp would have been found with 80 % power"
     )
 
 
