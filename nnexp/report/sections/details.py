@@ -51,11 +51,16 @@ def probabilities(view: View) -> Section | None:
         id="probabilities",
         title="Predicted probabilities",
         intro="On the test set. Log-loss with the natural logarithm, of probabilities clipped to "
-        f"[{CLIP:.1e}, 1 − {CLIP:.1e}], as baselines may have some of 0; Brier score summed "
-        "over the classes, 0 to 2; lower is better in both. Expected calibration error: the mean "
-        "difference of confidence and accuracy over ten bins, in pp. In the diagram a perfectly "
-        "calibrated model lies on the diagonal, an overconfident one below it; larger marks stand "
-        "for more predictions." + fixed,
+        f"[{CLIP:.1e}, 1 − {CLIP:.1e}]; Brier score summed "
+        "over the classes, 0 to 2; lower is better in both. One rule holds for all: no model has "
+        "validation samples for its probabilities, and votes are smoothed. Those of k neighbours, "
+        "or of the trees of a random forest, count as if each class had one more, (n + 1) / "
+        "(k + classes); the SVM has a softmax of its decision values with a temperature from "
+        "cross-validation on the training set; others have their own. (Results of versions before "
+        "this rule have votes as they are, and a temperature from the validation set.) "
+        "Expected calibration error: the mean difference of confidence and accuracy over ten bins, "
+        "in pp. In the diagram a perfectly calibrated model lies on the diagonal, an overconfident "
+        "one below it; larger marks stand for more predictions." + fixed,
         blocks=blocks,
     )
 
