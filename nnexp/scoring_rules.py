@@ -1,5 +1,9 @@
 """How good predicted probabilities are: networks and baselines are measured with the same yard.
 
+One rule for all whose probabilities are measured: validation rows have no part in them, and votes,
+of neighbours or of trees, are smoothed (``nnexp.baselines.base.smoothed``). Decision values of an
+SVM get a temperature by cross-validation on its training rows.
+
 Axes: N rows, C classes.
 """
 
@@ -29,7 +33,7 @@ class Scores:
 
     Recorded as ``test/clipped_loss`` (of baselines ``val/clipped_loss`` too). It is not the
     ``loss`` of a network, which is its exact cross-entropy, computed from logits
-    (nnexp/models/cross_entropy.py) and not bounded. Of a KNN that would mostly be infinite.
+    (nnexp/models/cross_entropy.py) and not bounded. Probabilities in float32 may be 0.
     """
     brier: float
     """The sum over the classes of squared differences between probability and outcome, the mean

@@ -219,7 +219,10 @@ def cliques(ranks: Sequence[float], difference: float) -> tuple[tuple[int, int],
 def over_tasks(
     placed: GroupedRuns, results: Sequence[LearnerOnTask], reference: str | None
 ) -> tuple[tuple[AcrossTasks, ...], CriticalDifference | None, list[str]]:
-    """Over data sets, one task each: the one with most training rows, then with most learners."""
+    """Over data sets, one task each: the one with most training rows, then with most learners.
+
+    One network of a family stands for it: see ``_of_families``.
+    """
     by_learner = {
         (r.learner, r.task): r for r in results if r.test_acc is not None and not r.is_selection
     }
@@ -242,6 +245,14 @@ def over_tasks(
             f"ranks over data sets are of models that were run on all {len(names)}; left out: "
             + ", ".join(partly)
         )
+    ranked, copies = _of_families(complete, placed.families, by_learner, names, reference)
+    if copies:
+        told.append(
+            f"ranks over data sets take one network of each {FAMILY}, the one with the best "
+            f"validation accuracy{', beside the reference' if reference in placed.families else ''}"
+            f"; left out: {', '.join(copies)}"
+        )
+    complete = ranked
     if len(complete) < 2:
         return (), None, told
     values = {}
@@ -251,6 +262,38 @@ def over_tasks(
         values[name] = [r.test_acc.values for r in mine if r.test_acc is not None]
         kinds[name] = [r.verdict.kind for r in mine if r.verdict is not None]
     return across_tasks(values, reference, kinds), critical_difference(values), told
+
+
+FAMILY = "model, depth and optimizer"
+
+
+def _of_families(
+    learners: Sequence[str],
+    families: Mapping[str, str],
+    by_learner: Mapping[tuple[str, str], LearnerOnTask],
+    tasks: Sequence[str],
+    reference: str | None,
+) -> tuple[list[str], list[str]]:
+    """The learners to rank, and those for which another network of their family stands.
+
+    Settings of one network that tuning could have selected are no learners of their own: many
+    near-copies of one would move the ranks of all others, and lengthen Holm's correction. Of each
+    family the network with the best mean rank by validation accuracy stays, the first of equals;
+    no test sample has a part in it. The reference always stays, as others are compared with it.
+    """
+    others: dict[str, list[str]] = {}
+    for name in learners:
+        if name in families and name != reference:
+            others.setdefault(families[name], []).append(name)
+    copies: set[str] = set()
+    for members in others.values():
+        accs = [
+            [acc.mean if (acc := by_learner[name, task].val_acc) else 0.0 for task in tasks]
+            for name in members
+        ]
+        best = members[int(np.argmin(mean_ranks(np.array(accs))))]
+        copies.update(name for name in members if name != best)
+    return [n for n in learners if n not in copies], [n for n in learners if n in copies]
 
 
 def learning_curves(placed: GroupedRuns, results: Sequence[LearnerOnTask]) -> list[LearningCurve]:

@@ -20,6 +20,7 @@ from nnexp.analysis.protocol import (
     missing_splits,
     num_settings,
     protocol,
+    recipe,
     single_splits,
     tried_settings,
 )
@@ -65,6 +66,7 @@ def compare(records: Sequence[RunRecord], options: Options) -> Comparison:
         title=options.title,
         reference=reference,
         equivalence=options.equivalence,
+        relative_equivalence=options.relative_equivalence,
         verdicts=tuple(_verdicts(found, across, reference)),
         warnings=(
             *placed.warnings,
@@ -119,7 +121,8 @@ def _compare_on(
     asked = base is not None and base.outcomes and not base.is_network
     selected = selected_network(networks, facts) if asked else None
     measures = Measures(facts, entries if selected is None else [*entries, selected])
-    target = target_acc(entries)
+    target, target_of = target_acc(entries, reference)
+    equivalence = _equivalence(base, measures, options)
     histories = Histories()
     against: dict[str, Error] = {}
     if base is not None and base.outcomes:
@@ -129,11 +132,11 @@ def _compare_on(
             family += adjusted([measures.difference(selected, base)])
         against = {difference.learner: (difference, error) for difference, error in family}
     results = [
-        _result(entry, facts, measures, histories, target, against.get(entry.learner), options)
+        _result(entry, facts, measures, histories, target, against.get(entry.learner), equivalence)
         for entry in (entries if selected is None else [*entries, selected])
     ]
     pairs = adjusted([measures.difference(a, b) for a, b in combinations(networks, 2)])
-    kinds = _kinds(pairs, options.equivalence)
+    kinds = _kinds(pairs, equivalence)
     accs = {result.learner: result.test_acc for result in results}
     best = best_network(facts.task, networks, kinds, accs)
     answer: Verdict | None
@@ -141,10 +144,13 @@ def _compare_on(
         told = [kind for (learner, _), kind in kinds.items() if learner == best.learner]
         answer, best = which_network(best, told), None
     else:
-        answer = headline(facts.task, results, reference, options.equivalence)
-    summaries = [answer, chance(facts, entries, measures, options.equivalence), best]
+        answer = headline(facts.task, results, reference, equivalence)
+    if answer is not None:
+        how = recipe(networks, base)
+        answer = replace(answer, sentence=f"{answer.sentence} {how}")
+    summaries = [answer, chance(facts, entries, measures, equivalence), best]
     return _OnTask(
-        task=replace(facts.task, target_acc=target),
+        task=replace(facts.task, target_acc=target, target_of=target_of, equivalence=equivalence),
         results=results,
         pairwise=[difference for difference, _ in pairs],
         summaries=[summary for summary in summaries if summary is not None],
@@ -172,6 +178,14 @@ def _by_class(
     return by_class(facts, shown, metrics, read)
 
 
+def _equivalence(base: Entry | None, measures: Measures, options: Options) -> float:
+    """What does not matter on a task: so many points, or a share of the reference's error."""
+    acc = None if base is None else measures.test_acc(base)
+    if options.relative_equivalence is None or acc is None:
+        return options.equivalence
+    return options.relative_equivalence * (1 - acc.mean)
+
+
 def _lowered(sentence: str) -> str:
     return sentence[0].lower() + sentence[1:]
 
@@ -196,7 +210,7 @@ def _result(
     histories: Histories,
     target: float | None,
     against: Error | None,
-    options: Options,
+    equivalence: float,
 ) -> LearnerOnTask:
     tried = tried_settings(entry, measures.over)
     chosen = [
@@ -220,7 +234,7 @@ def _result(
         test_brier=measures.test_brier(entry),
         reliability=reliability(entry),
         difference=against[0] if against else None,
-        verdict=verdict(*against, options.equivalence, facts.task.unit) if against else None,
+        verdict=verdict(*against, equivalence, facts.task.unit) if against else None,
         cost=cost(entry, target, histories),
         curves=None
         if entry.is_selection

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, stdtrit
 
-from nnexp.analysis.records import Entry, Outcome
+from nnexp.analysis.records import Entry, Outcome, RunRecord
 from nnexp.analysis.statistics import LEVEL
-from nnexp.analysis.types import Band, Cost, Curves, Estimate
+from nnexp.analysis.types import Band, Cost, Curves, Estimate, TargetStatus
 from nnexp.errors import DataError
 from nnexp.runs.record import read_metrics
 
@@ -116,54 +116,65 @@ def _numbers(values: Floats) -> tuple[float, ...]:
 TARGET_SHARE = 0.98
 
 
-def target_acc(entries: Sequence[Entry]) -> float | None:
-    """A task's target: 98 % of the best mean validation accuracy that any learner has."""
-    means = [
-        sum(accs) / len(accs)
+def target_acc(entries: Sequence[Entry], reference: str | None) -> tuple[float | None, str | None]:
+    """A task's target, and whose mean validation accuracy it is: the reference's, so that adding a
+    learner does not move it.
+
+    Without a reference on the task it is ``TARGET_SHARE`` of the best mean of any learner, and
+    nobody's.
+    """
+    means = {
+        entry.learner: sum(accs) / len(accs)
         for entry in entries
         if (accs := [c.val_acc for c in entry.choices if c.val_acc is not None])
-    ]
-    return TARGET_SHARE * max(means) if means else None
+    }
+    if reference in means:
+        return means[reference], reference
+    return (TARGET_SHARE * max(means.values()) if means else None), None
 
 
 def cost(entry: Entry, target: float | None, histories: Histories) -> Cost:
     """Of a network from its chosen runs; of a baseline from what runs recorded of it.
 
     Of the seconds of runs that trained together each run counts an equal share.
-    A baseline has reached the target, if it does, when it has been trained: where the record does
-    not part training from tuning, this is not known.
+    A baseline has no epochs, so there is no moment at which it reaches the target.
     """
-    if not entry.is_network:
-        reaches = [
-            outcome.train_seconds
-            if outcome.train_seconds is not None and (outcome.choice.val_acc or 0) >= (target or 2)
-            else math.inf
-            for outcome in entry.outcomes
-        ]
-        records = []
-    else:
+    records = []
+    if entry.is_network:
         records = [record for outcome in entry.outcomes for record in outcome.records]
-        reaches = [
-            _reached(histories.of(record.folder), target) / record.result.group_size
-            for record in records
-        ]
-    reached = median(reaches) if reaches else math.inf
+    status, reached = _target(entry, records, target, histories)
     return Cost(
         num_parameters=_whole(_median(record.result.num_parameters for record in records)),
         train_seconds=_median(outcome.train_seconds for outcome in entry.outcomes),
-        target_seconds=reached if math.isfinite(reached) else None,
+        target_seconds=reached,
         predict_seconds=_median(outcome.predict_seconds for outcome in entry.outcomes),
         tune_seconds=_median(outcome.tune_seconds for outcome in entry.outcomes),
         shared=any(record.result.group_size > 1 for record in records),
         largest_group=max((record.result.group_size for record in records), default=1),
+        target=status,
     )
 
 
-def _reached(history: Epochs, target: float | None) -> float:
+def _target(
+    entry: Entry, records: Sequence[RunRecord], target: float | None, histories: Histories
+) -> tuple[TargetStatus, float | None]:
+    """Whether the chosen runs' median reaches the target, and after how many seconds."""
+    if not entry.is_network:
+        return "no epochs", None
+    told = [record for record in records if histories.of(record.folder)]
+    if target is None or not told:
+        return "unknown", None
+    reached = median(
+        _reached(histories.of(record.folder), target) / record.result.group_size for record in told
+    )
+    return ("reached", reached) if math.isfinite(reached) else ("not reached", None)
+
+
+def _reached(history: Epochs, target: float) -> float:
     """When the validation accuracy first was the target; infinite if it never was."""
     for line in history:
         acc, seconds = line.get("val/acc"), line.get("seconds")
-        if target is not None and acc is not None and seconds is not None and acc >= target:
+        if acc is not None and seconds is not None and acc >= target:
             return seconds
     return math.inf
 

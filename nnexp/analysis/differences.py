@@ -16,7 +16,7 @@ from nnexp.analysis.statistics import (
     holm,
     holm_levels,
     interval,
-    p_better,
+    num_better,
     uncertainty,
 )
 from nnexp.analysis.types import Difference, Estimate
@@ -219,7 +219,7 @@ class Measures:
             mean=mean,
             interval=interval(mean, error, -1.0, 1.0),
             num_pairs=len(values),
-            p_better=None if error.one_fit or not values else p_better(values),
+            num_better=None if error.one_fit or not values else num_better(values),
             p_value=error.p_value(mean) if error.is_known else None,
             p_adjusted=None,
             method=_method(error, once),

@@ -197,6 +197,7 @@ class GroupedRuns:
     entries: tuple[Entry, ...]  # by task, networks first
     failed: tuple[FailedRun, ...]
     warnings: tuple[str, ...]
+    families: Mapping[str, str]  # of networks by name: see ``Learners.families``
 
     def on(self, task: str) -> list[Entry]:
         """The learners of one task."""
@@ -252,6 +253,7 @@ def group_runs(records: Sequence[RunRecord], options: Options) -> GroupedRuns:
         ),
         entries=tuple(entries),
         failed=_failed(records, task_of),
+        families=learners.families,
         warnings=(
             *_idle(records, idle),
             *_never_trained(records, task_of, refused),

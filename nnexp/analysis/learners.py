@@ -44,6 +44,9 @@ class Learners:
     network_names: tuple[str, ...]  # sorted
     baseline_names: tuple[str, ...]
     num_without_config: int
+    families: Mapping[str, str]
+    """Of every network by its name: model, number of hidden layers and optimizer. Networks of one
+    family differ in what tuning could select."""
 
 
 def find_learners(
@@ -82,6 +85,7 @@ def find_learners(
             )
         ),
         num_without_config=sum(not records[i].result.config for i in indices),
+        families={name: _family(name, records[i], own[i]) for i, name in names.items()},
     )
 
 
@@ -93,6 +97,14 @@ def _network_base(record: RunRecord, own: Mapping[str, Any]) -> str:
     if not record.result.config:
         return record.result.arm
     return component_names(own) or "network"  # both are tuned
+
+
+def _family(name: str, record: RunRecord, own: Mapping[str, Any]) -> str:
+    if not record.result.config:  # nothing tells what it shares with others
+        return name
+    hidden = own.get("model.hidden")
+    depth = len(hidden) if isinstance(hidden, list | tuple) else None
+    return canonical({**{key: own.get(key) for key in NAMING}, "depth": depth})
 
 
 def _settings(

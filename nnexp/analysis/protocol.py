@@ -9,6 +9,7 @@ from typing import Any
 from nnexp.analysis.names import canonical, order, short_names, shown
 from nnexp.analysis.records import Entry, RunRecord, TaskFacts, Tried
 from nnexp.analysis.types import Estimate, Options, Protocol, Task, TriedSetting
+from nnexp.analysis.verdicts import margin
 from nnexp.config.schema import SELECTIONS
 from nnexp.runs.record import with_selection
 
@@ -106,6 +107,48 @@ def budgets(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
             )
             texts.setdefault(told, []).append(facts.task.name)
     return [f"Unequal tuning budgets on {listed(names)}: {told}" for told, names in texts.items()]
+
+
+def recipe(networks: Sequence[Entry], base: Entry | None) -> str:
+    """How the networks of a task were trained and tuned, and how much the reference was:
+    ``(networks: 50 epochs, lr tuned over 3 values; KNN: 24 configurations)``.
+
+    Epochs are those of the config, which early stopping may have cut short.
+    """
+    records = [r for entry in networks for outcome in entry.outcomes for r in outcome.records]
+    epochs = _range({_epochs_asked(record) for record in records})
+    parts = [f"{epochs} epoch{'' if epochs == '1' else 's'}"] if epochs else []
+    tried = [t.setting for e in networks for outcome in e.outcomes for t in outcome.tried]
+    values: dict[str, set[str]] = {}
+    for setting in tried:
+        for key, value in setting.items():
+            values.setdefault(key, set()).add(canonical({"": value}))
+    keys = sorted(key for key, seen in values.items() if len(seen) > 1)
+    counts = {num_settings(entry) for entry in networks}
+    if keys and max(counts, default=1) > 1:
+        names = short_names(keys)
+        unit = "values" if len(keys) == 1 else "configurations"
+        told = f"{listed([names[key] for key in keys])} tuned over {_range(counts)} {unit}"
+        parts.append(told)
+    else:
+        parts.append("nothing tuned")
+    told = f"network{'' if len(networks) == 1 else 's'}: {', '.join(parts)}"
+    if base is not None and not base.is_network and base.baseline != "majority":
+        told += f"; {base.learner}: {_counted(num_settings(base), 'configuration')}"
+    return f"({told})"
+
+
+def _epochs_asked(record: RunRecord) -> int:
+    trainer = record.result.config.get("trainer")
+    asked = trainer.get("epochs") if isinstance(trainer, dict) else None
+    return asked if isinstance(asked, int) else record.result.epochs
+
+
+def _range(numbers: Iterable[int]) -> str:
+    """``3``, or ``3 to 12``; nothing of none."""
+    ordered = sorted(numbers)
+    ends = dict.fromkeys(f"{number:,}" for number in (*ordered[:1], *ordered[-1:]))
+    return " to ".join(ends)
 
 
 def listed(names: Sequence[str]) -> str:
@@ -247,8 +290,11 @@ def protocol(
             "verdicts",
             "better or worse: the interval excludes 0 and p < .05 after Holm's correction over the "
             "models of a task taken one by one; equivalent: the interval lies within "
-            f"±{100 * options.equivalence:g} pp; inconclusive: neither; better in: number of "
-            "pairs, ties counted half (Bouthillier et al. 2021)",
+            f"{_margin(options)}; inconclusive: neither, with the smallest difference that would "
+            "have been found with 80 % power, given the spread seen (Bloom 1995); better in: how "
+            "many of "
+            "these pairs, ties counted half; a count and not a probability: pairs share samples, "
+            "so a binomial interval would not hold (Bengio and Grandvalet 2004)",
         ),
         (
             "guessing",
@@ -262,6 +308,13 @@ def protocol(
         ("times", _times(records)),
     ]
     return Protocol(lines=tuple(lines))
+
+
+def _margin(options: Options) -> str:
+    if options.relative_equivalence is None:
+        return margin(options.equivalence)
+    share = 100 * options.relative_equivalence
+    return f"{share:g} % of the reference's mean test error on the task, either way"
 
 
 def _runs(records: Sequence[RunRecord]) -> str:

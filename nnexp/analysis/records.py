@@ -32,7 +32,7 @@ class RunRecord:
 # --------------------------------------------------------------------------------------------------
 
 # Told otherwise: by the splits, and by the number of rows that were trained on.
-_TOLD = ("split_seed", "num_train", "train_fraction")
+_TOLD = ("split_seed", "num_train", "train_fraction", "fraction")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,13 +148,25 @@ def _names(firsts: Sequence[RunRecord]) -> list[tuple[str, str]]:
         for i, told in zip(group, series, strict=True):
             peers = [firsts[j] for j, other in zip(group, series, strict=True) if other == told]
             rows = {peer.result.dataset.num_train for peer in peers}
-            suffix = f"{SEPARATOR}{firsts[i].result.dataset.num_train:,} rows"
+            size = firsts[i].result.dataset.num_train
+            suffix = f"{SEPARATOR}{size:,} rows"
+            alike = [p for p in peers if p.result.dataset.num_train == size]
+            if len({_has_few_to_validate(peer) for peer in alike}) > 1:
+                suffix += f", {firsts[i].result.dataset.num_val:,} to validate"
             names[i] = (told + (suffix if len(rows) > 1 else ""), told)
     return names
 
 
 def _key(record: RunRecord) -> str:
-    return canonical({**_identity(record), "rows": record.result.dataset.num_train})
+    rows = {"rows": record.result.dataset.num_train}
+    if _has_few_to_validate(record):
+        rows["val rows"] = record.result.dataset.num_val
+    return canonical({**_identity(record), **rows})
+
+
+def _has_few_to_validate(record: RunRecord) -> bool:
+    """Whether ``fraction`` took some of the validation rows, as of the training rows."""
+    return bool(_dataset(record).get("fraction", 1) != 1)
 
 
 def _identity(record: RunRecord) -> dict[str, Any]:

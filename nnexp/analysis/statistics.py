@@ -47,12 +47,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import stdtr, stdtrit
+from scipy.special import nctdtrinc, stdtr, stdtrit
 
 from nnexp.analysis.types import Interval
 
 LEVEL = 0.95
 ALPHA = 0.05
+POWER = 0.8
 _LEAST_LOG_P = -100.0
 
 Floats = NDArray[np.float64]
@@ -115,6 +116,22 @@ class Uncertainty:
         if not self.is_known:
             return math.inf
         parts = [variance * stdtrit(freedom, alpha / 2) ** 2 for variance, freedom in self._parts]
+        return math.sqrt(sum(parts))
+
+    def detectable(self, level: float = ALPHA) -> float:
+        """The smallest true difference that is found with a probability of ``POWER``, by a
+        two-sided test at this level, if the spread is as it was seen.
+
+        The minimum detectable effect (Bloom 1995), by the non-central t; of two parts in
+        quadrature, as half-widths are. It does not depend on the difference that was seen, as
+        "observed power" does.
+        """
+        if not self.is_known:
+            return math.inf
+        parts = [
+            variance * nctdtrinc(freedom, 1 - POWER, -stdtrit(freedom, level / 2)) ** 2
+            for variance, freedom in self._parts
+        ]
         return math.sqrt(sum(parts))
 
     def of(self, num: int) -> Uncertainty:
@@ -202,10 +219,17 @@ def interval(mean: float, error: Uncertainty, low: float, high: float) -> Interv
     return Interval(low=max(mean - half, low), high=min(mean + half, high))
 
 
-def p_better(differences: Sequence[float]) -> float:
-    """The share of pairs with a difference above 0, ties counted half (Bouthillier et al. 2021)."""
+def num_better(differences: Sequence[float]) -> float:
+    """The number of pairs with a difference above 0, ties counted half.
+
+    A count, and no estimate of the probability of outperforming (Bouthillier et al. 2021), so it
+    has no interval: binomial ones, of Wilson or of Clopper and Pearson, and a bootstrap over pairs
+    take pairs to be independent. These share training and test samples, and there is no unbiased
+    estimate of the variance that this leaves (Bengio and Grandvalet 2004). The interval of the mean
+    difference says how certain a lead is.
+    """
     signs = np.sign(differences)
-    return float((1 + signs).mean() / 2)
+    return float((1 + signs).sum() / 2)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

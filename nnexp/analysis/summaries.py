@@ -23,7 +23,7 @@ from nnexp.analysis.types import (
     Verdict,
     VerdictKind,
 )
-from nnexp.analysis.verdicts import GIVEN, points, selected_by, signed
+from nnexp.analysis.verdicts import GIVEN, margin, points, selected_by, signed
 from nnexp.baselines.base import labels
 from nnexp.errors import did_you_mean
 
@@ -150,13 +150,15 @@ def chance(
     gap = f"{signed(best.mean)} pp (95 % CI{over} {signed(ends[0])} to {signed(ends[1])})"
     gap += f", {GIVEN}" if facts.task.same_test_rows else ""
     most, task = f"the best, {best.learner}: {gap}", facts.task.name
-    limit = f"{100 * equivalence:g} pp"
+    limit = margin(equivalence)
     if any(interval.high > equivalence for interval in intervals):
         sentence = f"No evidence that any model beats guessing {name} on {task}; {most}"
     elif any(interval.low < -equivalence for interval in intervals):
-        sentence = f"No model beats guessing {name} on {task} by more than {limit}; {most}"
+        sentence = (
+            f"No model beats guessing {name} on {task} by more than {limit.lstrip('±')}; {most}"
+        )
     else:
-        sentence = f"All models are equivalent to guessing {name} on {task} within ±{limit}; {most}"
+        sentence = f"All models are equivalent to guessing {name} on {task} within {limit}; {most}"
     return Verdict(kind="chance", sentence=sentence, task=task)
 
 

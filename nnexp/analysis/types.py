@@ -20,6 +20,9 @@ class Options:
     it: ``optimizer`` for ``optimizer.lr`` and the rest."""
     reference: str = "knn"  # a baseline's name, or a learner's as the comparison calls it
     equivalence: float = 0.005  # a share of the test rows: less than this does not matter
+    relative_equivalence: float | None = None
+    """A share of the reference's mean test error on a task, which takes the place of
+    ``equivalence`` there; None, or a task without the reference: that holds."""
     title: str = "Comparison"
 
 
@@ -63,9 +66,10 @@ class Difference:
     mean: float
     interval: Interval | None
     num_pairs: int
-    p_better: float | None
-    """The share of pairs in which the learner is better, ties counted half (Bouthillier 2021).
-    None where there is no pair, or one fit of each, which says nothing of others."""
+    num_better: float | None
+    """Of these pairs, in how many the learner is better, ties counted half: a count, see
+    ``statistics.num_better``. None where there is no pair, or one fit of each, which says nothing
+    of others."""
     p_value: float | None  # two-sided
     p_adjusted: float | None  # Holm, over the comparisons of the same family on this task
     method: str  # how the interval was made, in words
@@ -93,6 +97,9 @@ class Verdict:
     kind: VerdictKind
     sentence: str
     seeds_needed: int | None = None  # to decide, where more of them would
+    detectable: float | None = None
+    """Of one that is inconclusive: the smallest true difference that this comparison finds with
+    80 % power. None where that would be more than there can be."""
     task: str | None = None  # that it is about; None: about all
     learner: str | None = None  # that it is about; None: about all
 
@@ -119,17 +126,23 @@ class Reliability:
     expected_calibration_error: float
 
 
+TargetStatus = Literal["reached", "not reached", "no epochs", "unknown"]
+"""Of the chosen runs' median; "unknown" where there is no target, or no record of the epochs."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cost:
     """Medians over the chosen runs."""
 
     num_parameters: int | None
     train_seconds: float | None  # of runs that trained together, each run's share, as below
-    target_seconds: float | None  # until the task's target accuracy on the validation rows
+    target_seconds: float | None
+    """Until the task's target accuracy on the validation rows; None unless it is reached."""
     predict_seconds: float | None  # for the test rows
     tune_seconds: float | None  # of all settings tried, a split
     shared: bool  # times of runs that trained together with others
     largest_group: int = 1  # how many at most
+    target: TargetStatus = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +238,9 @@ class Task:
     same_test_rows: bool  # an official test set, or one split_seed
     is_whole: bool  # as many training rows as any task of this data set
     target_acc: float | None  # for Cost.target_seconds
+    target_of: str | None = None
+    """Whose mean validation accuracy the target is: the reference's. None: 98 % of the best."""
+    equivalence: float = 0.005  # a difference of less than this does not matter here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,7 +343,7 @@ class Comparison:
 
     title: str
     reference: str | None  # the learner that the others are compared with
-    equivalence: float  # a difference of less than this does not matter
+    equivalence: float  # a difference of less than this does not matter, unless it is relative
     verdicts: tuple[Verdict, ...]  # the most important first
     warnings: tuple[str, ...]  # budgets that differ, edges of ranges, one seed only
     tasks: tuple[Task, ...]
@@ -341,3 +357,4 @@ class Comparison:
     protocol: Protocol
     num_runs: int = 0
     by_class: tuple[ByClass, ...] = ()  # of tasks whose predictions are there
+    relative_equivalence: float | None = None  # a share of the reference's error: Task.equivalence

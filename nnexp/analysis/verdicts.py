@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nnexp.analysis.statistics import ALPHA, Uncertainty
+from nnexp.analysis.statistics import ALPHA, POWER, Uncertainty
 from nnexp.analysis.types import Difference, LearnerOnTask, Task, Verdict, VerdictKind
 
 # --------------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def _verdict(difference: Difference, error: Uncertainty, equivalence: float, uni
         )
     within = max(abs(found.low), abs(found.high)) <= equivalence
     excludes = found.low > 0 or found.high < 0
-    limit = f"±{100 * equivalence:g} pp"
+    limit = margin(equivalence)
     pairs = _of_pairs(difference, error, unit)
     gap = gap_text(difference.mean, found.low, found.high)
     if excludes and (difference.p_adjusted or 0) < ALPHA:
@@ -75,11 +75,26 @@ def _verdict(difference: Difference, error: Uncertainty, equivalence: float, uni
             ),
         )
     more, advice = _advice(difference, error, equivalence)
+    least = error.detectable(difference.level)
+    detectable = least if least <= 1 else None
+    power = "" if detectable is None else f"; {power_text(detectable)}"
     return Verdict(
         kind="undecided",
-        sentence=f"{a} vs {b} on {task}: {gap}, {pairs}; inconclusive: {advice}",
+        sentence=f"{a} vs {b} on {task}: {gap}, {pairs}{power}; inconclusive: {advice}",
         seeds_needed=more,
+        detectable=detectable,
     )
+
+
+def margin(equivalence: float) -> str:
+    """What a difference lies within that does not matter: ``±0.5 pp``."""
+    return f"±{100 * equivalence:.3g} pp"
+
+
+def power_text(detectable: float) -> str:
+    """``a difference of 1.3 pp would have been found with 80 % power``."""
+    shown = points(detectable, 1 if detectable >= 0.002 else 2)
+    return f"a difference of {shown} pp would have been found with {100 * POWER:g} % power"
 
 
 def _of_pairs(difference: Difference, error: Uncertainty, unit: str) -> str:
@@ -88,7 +103,7 @@ def _of_pairs(difference: Difference, error: Uncertainty, unit: str) -> str:
     rows = ""
     if error.is_given_training_set:
         rows = f", {GIVEN}" if error.tells_of_rows else ", for this training and test set"
-    if difference.p_better is None:
+    if difference.num_better is None:
         return f"one fit of each{rows}"
     pairs = f"{difference.num_pairs:,} {unit}s"
     if difference.one_fit:
@@ -96,18 +111,18 @@ def _of_pairs(difference: Difference, error: Uncertainty, unit: str) -> str:
     ties = ""
     if error.num_ties:
         ties = f" ({error.num_ties:,} {'tie' if error.num_ties == 1 else 'ties'}, counted half)"
-    return f"better in {num_better(difference)} of {pairs}{ties}{rows}"
+    return f"better in {better_text(difference)} of {pairs}{ties}{rows}"
 
 
-def num_better(difference: Difference, sign: int = 1) -> str:
+def better_text(difference: Difference, sign: int = 1) -> str:
     """``8``, or ``8.5`` as ties count half: the pairs in which the learner is better.
 
     Args:
         sign: -1 for the pairs in which the other is.
     """
-    assert difference.p_better is not None
-    share = difference.p_better if sign > 0 else 1 - difference.p_better
-    halves = round(2 * share * difference.num_pairs)
+    assert difference.num_better is not None
+    own = difference.num_better
+    halves = round(2 * (own if sign > 0 else difference.num_pairs - own))
     return f"{halves // 2:,}{'.5' if halves % 2 else ''}"
 
 
@@ -288,7 +303,7 @@ def _counts(kinds: Counter[VerdictKind]) -> str:
 
 def _answer(result: LearnerOnTask, name: str, where: str, given: str, equivalence: float) -> str:
     assert result.verdict is not None  # headline keeps those that have one
-    kind, lead, limit = result.verdict.kind, _lead(result) + given, f"±{100 * equivalence:g} pp"
+    kind, lead, limit = result.verdict.kind, _lead(result) + given, margin(equivalence)
     if kind == "better":
         small = f", by a negligible margin (within {limit})"
         yes = f"Yes{small if _is_within(result, equivalence) else ''}"
@@ -299,7 +314,9 @@ def _answer(result: LearnerOnTask, name: str, where: str, given: str, equivalenc
         return f"Equivalent: {name} matches {where} within {limit}: {lead}"
     if kind == "too few":
         return f"Unknown: too few pairs to compare {name} with {where}"
-    return f"No evidence that {name} beats {where}: {lead}, inconclusive"
+    least = result.verdict.detectable
+    power = "" if least is None else f"; {power_text(least)}"
+    return f"No evidence that {name} beats {where}: {lead}, inconclusive{power}"
 
 
 def _lead(result: LearnerOnTask) -> str:

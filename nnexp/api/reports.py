@@ -100,6 +100,7 @@ def report_of(
     tuned: Sequence[str] | None = None,
     reference: str | None = None,
     equivalence: float | None = None,
+    relative_equivalence: float | None = None,
     title: str | None = None,
 ) -> Report:
     """Return the report in ``folder``; it is written if it is absent, older than one of the runs,
@@ -111,6 +112,7 @@ def report_of(
         tuned: options that a network chooses on the validation rows, such as ``optimizer.lr``.
         reference: what the others are compared with: a baseline such as ``knn``, or a network.
         equivalence: difference of accuracy, in percentage points, that does not matter.
+        relative_equivalence: the same as a share of the reference's test error.
         title: of the page.
 
     Raises:
@@ -118,7 +120,8 @@ def report_of(
             written.
     """
     out = folder / _FOLDER
-    plain = all(option is None for option in (tuned, reference, equivalence, title))
+    options = (tuned, reference, equivalence, relative_equivalence, title)
+    plain = all(option is None for option in options)
     if plain and _is_current(out, runs):
         return Report(out / _PAGE)
     from nnexp.report.inputs import Asked, listed, named_reference, read_runs
@@ -128,6 +131,7 @@ def report_of(
         tuned=listed(None if tuned is None else list(tuned) or ["none"]),
         reference=named_reference(reference),
         equivalence=equivalence,
+        relative_equivalence=relative_equivalence,
         title=title,
     )
     with one_line_errors(), logged_to(None):

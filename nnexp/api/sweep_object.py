@@ -99,6 +99,7 @@ class Sweep:
         tuned: Sequence[str] | None = None,
         reference: str | None = None,
         equivalence: float | None = None,
+        relative_equivalence: float | None = None,
         title: str | None = None,
     ) -> Report:
         """Return the sweep's report; it is written anew where an option is given.
@@ -108,6 +109,7 @@ class Sweep:
                 ``["optimizer.lr"]``.
             reference: what the others are compared with: a baseline such as ``knn``, or a network.
             equivalence: difference of accuracy, in percentage points, that does not matter.
+            relative_equivalence: the same as a share of the reference's test error.
             title: of the page.
 
         Raises:
@@ -119,6 +121,7 @@ class Sweep:
             tuned=tuned,
             reference=reference,
             equivalence=equivalence,
+            relative_equivalence=relative_equivalence,
             title=title,
         )
 

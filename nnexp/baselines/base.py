@@ -16,10 +16,12 @@ from nnexp.registry import register_class
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from torch import Tensor
 
     from nnexp.baselines.selection import Arrays, Data, Found
 
     Floats = npt.NDArray[np.floating[Any]]
+    SharesT = TypeVar("SharesT", npt.NDArray[Any], Tensor)
 
 # --------------------------------------------------------------------------------------------------
 # What a person reads for the name of a baseline.
@@ -130,6 +132,10 @@ class Learner(ABC):
 
     note: str | None = None
     """What a reader of its figures must know."""
+    has_probabilities: bool = True
+    """Whether outputs are such before ``probabilities`` corrects them, so that of settings which
+    are equally accurate the one with the lower log-loss is chosen. Else they are confidences, only
+    the chosen model is calibrated, and the first of equals is chosen."""
 
     @abstractmethod
     def groups(self) -> list[list[Settings]]:
@@ -145,12 +151,13 @@ class Learner(ABC):
     ) -> list[Floats]:
         """What the model says of rows [M, D] under each of the settings: an array [M, ...] each."""
 
-    def calibration(self, outputs: Floats, y: npt.NDArray[np.int64]) -> Any:
-        """What is needed to make probabilities of outputs, learned from the validation rows."""
+    def calibration(self, settings: Settings, train: Arrays) -> Any:
+        """What is needed to make probabilities of outputs, learned from the training rows alone: no
+        model has validation rows for its probabilities, which would favour it over the others."""
         return None
 
     def probabilities(self, outputs: Floats, calibration: Any) -> Floats:
-        """Of outputs [M, ...], for each class [M, C]."""
+        """Of outputs [M, C], for each class [M, C]; predictions and choices go by the outputs."""
         return outputs
 
     def work(
@@ -184,6 +191,17 @@ class _EstimatorLearner(Learner):
                 f"not {list(found.shape)} for {len(x)} rows"
             )
         return [found]
+
+
+def smoothed(shares: SharesT, num_votes: int) -> SharesT:
+    """Probabilities [M, C] of so many votes, of which each class has a share: (n_c + 1) / (n + C).
+
+    The mean of the posterior under a uniform prior (Laplace's rule of succession). A class without
+    a vote has been seen n times not to win, which is not to be impossible: a probability of 0 would
+    cost an infinite log-loss, or what a bound on it happens to be. The order of classes stays.
+    """
+    probabilities: SharesT = (num_votes * shares + 1) / (num_votes + shares.shape[1])
+    return probabilities
 
 
 def random_state(seed: int) -> int:

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnexp.baselines.base import FittedConfig, Learner, Settings, baseline, grid, random_state
+from nnexp.baselines.base import (
+    FittedConfig,
+    Learner,
+    Settings,
+    baseline,
+    grid,
+    random_state,
+    smoothed,
+)
 from nnexp.config.fields import Problems, ranged, tuned
 from nnexp.lazy import np
 
@@ -43,7 +51,7 @@ class ForestConfig(FittedConfig):
 
 
 class ForestLearner(Learner):
-    """Trees on bootstrap samples; their mean."""
+    """Trees on bootstrap samples; the mean of their leaves' shares, smoothed as so many votes."""
 
     def __init__(self, config: ForestConfig, seed: int) -> None:
         self._config, self._seed = config, random_state(seed)
@@ -62,6 +70,9 @@ class ForestLearner(Learner):
 
     def outputs(self, model: Any, group: Sequence[Settings], x: Features) -> list[Floats]:
         return [model.predict_proba(x)]
+
+    def probabilities(self, outputs: Floats, calibration: Any) -> Floats:
+        return smoothed(outputs, self._config.n_estimators)
 
     def work(
         self, settings: Settings, num_rows: int, num_features: int, num_classes: int

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from nnexp.baselines.base import smoothed
 from nnexp.baselines.knn import KNNConfig
 from nnexp.baselines.neighbors import MEMORY_BYTES, check_k, nearest
 from nnexp.baselines.selection import Choice, Data, Found, Rows, compact
@@ -34,8 +35,10 @@ _PRODUCTS_FOR_THREADS = 1e9  # the neighbours are the same with any number of th
 class Votes:
     """What the neighbours say about the rows of one split."""
 
+    shares: Tensor
+    """Of the votes [Q, C], float32."""
     probabilities: Tensor
-    """Shares of the votes [Q, C], float32."""
+    """The same, smoothed."""
     predictions: Tensor
     """Classes with the most votes [Q], int64; the lowest among equals."""
     acc: float
@@ -44,6 +47,10 @@ class Votes:
     def scores(self, y: Tensor) -> Scores:
         """Of right classes [Q], at least one."""
         return replace(scores(self.probabilities, y), acc=self.acc)
+
+    def compared(self, y: Tensor) -> Scores:
+        """The same of votes as they are, which settings are compared by."""
+        return replace(scores(self.shares, y), acc=self.acc)
 
 
 def check_ks(ks: Sequence[int], num_train: int) -> list[int]:
@@ -61,7 +68,7 @@ def check_ks(ks: Sequence[int], num_train: int) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class KNN:
-    """Votes of the nearest training rows, with scikit-learn's rules.
+    """Votes of the nearest training rows, with scikit-learn's rules; probabilities are smoothed.
 
     ``weights`` is "uniform", one vote for each neighbour, or "distance", 1 / distance; there,
     neighbours at distance 0 vote alone.
@@ -80,10 +87,10 @@ class KNN:
             raise ConfigError(f"weights={self.weights}{hint}: use one of {', '.join(WEIGHTS)}")
 
     def choose(
-        self, val: Rows, ks: Sequence[int], weights: Sequence[str], choice: Choice[Tensor]
+        self, val: Rows, ks: Sequence[int], weights: Sequence[str], choice: Choice[Votes]
     ) -> None:
         """Offer each of the ``ks`` with each of the ``weights``, scored on ``val``, with its
-        probabilities.
+        votes.
 
         Looks for neighbours once, for the largest k. Raises ``ConfigError`` as :func:`check_ks`.
         """
@@ -93,7 +100,7 @@ class KNN:
             model = replace(self, weights=own)
             for k, votes in model._votes(distances, indices, val.y, ks):
                 settings = {"k": k, "metric": self.metric, "weights": own}
-                choice.offer(settings, votes.scores(val.y), votes.probabilities)
+                choice.offer(settings, votes.compared(val.y), votes)
 
     def predict(self, rows: Rows, k: int) -> Votes:
         """The votes of the ``k`` nearest training rows."""
@@ -113,7 +120,7 @@ class KNN:
         for rank in range(ks[-1]):
             sums.scatter_add_(1, classes[:, rank, None], weights[:, rank, None])
             if rank + 1 in ks:
-                yield rank + 1, self._count(sums, y)
+                yield rank + 1, self._count(sums, y, rank + 1)
 
     def _weights(self, distances: Tensor) -> Tensor:
         """The weight of each neighbour's vote, from ascending ``distances`` [Q, k]."""
@@ -122,18 +129,24 @@ class KNN:
         zero = distances == 0
         return torch.where(zero[:, :1], zero.to(distances.dtype), 1 / distances)
 
-    def _count(self, sums: Tensor, classes: Tensor) -> Votes:
+    def _count(self, sums: Tensor, classes: Tensor, k: int) -> Votes:
+        """Predictions go by the votes as they are; for probabilities, weights sum to ``k``."""
         predictions = sums.argmax(1)  # of classes with as many votes the first
-        probabilities = (sums / sums.sum(1, keepdim=True)).float()
+        shares = sums / sums.sum(1, keepdim=True)
         right = int((predictions == classes).sum())
-        return Votes(probabilities, predictions, right / len(classes) if len(classes) else math.nan)
+        return Votes(
+            shares.float(),
+            smoothed(shares, k).float(),
+            predictions,
+            right / len(classes) if len(classes) else math.nan,
+        )
 
 
 def tuned_knn(config: KNNConfig, data: Data) -> Found:
     """Choose k, metric and weights by the validation rows, then read the test rows."""
     train, val = data.split("train"), data.split("val")
     ks = _usable(config, len(train.x))
-    choice: Choice[Tensor] = Choice()
+    choice: Choice[Votes] = Choice()
 
     def model(metric: str, weights: str) -> KNN:
         return KNN(train, data.num_classes, metric, weights, config.memory_mb * 2**20)
@@ -141,7 +154,6 @@ def tuned_knn(config: KNNConfig, data: Data) -> Found:
     with _threads(train, val):
         for metric in config.metric:
             model(metric, WEIGHTS[0]).choose(val, ks, config.weights, choice)
-    assert choice.val is not None
     assert choice.kept is not None
     chosen = choice.settings
 
@@ -155,12 +167,12 @@ def tuned_knn(config: KNNConfig, data: Data) -> Found:
     return Found(
         chosen,
         choice.tried,
-        choice.val,
+        choice.kept.scores(val.y),
         tested,
         predictions,
         len(train.x),
         predict_seconds,
-        probabilities={"val": choice.kept, "test": votes.probabilities},
+        probabilities={"val": choice.kept.probabilities, "test": votes.probabilities},
     )
 
 

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,8 +28,8 @@ from nnexp.scoring_rules import Scores, scores
 if TYPE_CHECKING:
     from nnexp.baselines.base import Floats
 
-# Keeps a model, its calibration, the fit's seconds and probabilities of the validation rows.
-_Choice = Choice[tuple[Any, Any, float, torch.Tensor]]
+# Keeps a model, the fit's seconds and the outputs of the validation rows.
+_Choice = Choice[tuple[Any, float, "Floats"]]
 
 _ROWS_AT_ONCE = 8192  # of predictions
 _FITS_ON_ALL_ROWS = 3  # at most, where the settings were compared on fewer
@@ -68,25 +69,28 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
         notes.append(f"had not converged: {'; '.join(dict.fromkeys(trial.unconverged))}")
     assert choice.val is not None
     assert choice.kept is not None
-    model, calibration, train_seconds, of_val = choice.kept
+    model, train_seconds, val_outputs = choice.kept
+    began = time.perf_counter()
+    calibration = learner.calibration(choice.settings, train)
+    train_seconds += time.perf_counter() - began
+    val_probabilities, val_predictions = _predicted(learner, val_outputs, calibration)
 
     test = data.arrays("test")  # all choices have been made
     began = time.perf_counter()
     (outputs,) = _outputs(learner, model, [choice.settings], test.x)
-    found = torch.from_numpy(learner.probabilities(outputs, calibration)).float()
-    predictions = found.argmax(1)
+    found, predictions = _predicted(learner, outputs, calibration)
     predict_seconds = time.perf_counter() - began
     return Found(
         choice.settings,
         tried,
-        choice.val,
-        _scores(found, test),
+        _scores(val_probabilities, val_predictions, trial.val),
+        _scores(found, predictions, test),
         compact(predictions, data.num_classes),
         len(train.y),
         predict_seconds,
         train_seconds=train_seconds,
         note="; ".join(notes) or None,
-        probabilities={"val": of_val, "test": found},
+        probabilities={"val": val_probabilities, "test": found},
     )
 
 
@@ -112,11 +116,11 @@ class _Trial:
     """Fits, and compares on the validation rows."""
 
     def __init__(self, learner: Learner, val: Arrays) -> None:
-        self._learner, self._val = learner, val
+        self._learner, self.val = learner, val
         self.unconverged: list[str] = []
 
     def choose(self, groups: Sequence[Sequence[Settings]], train: Arrays) -> _Choice:
-        """The best of the settings, with its model and calibration."""
+        """The best of the settings, with its model."""
         choice: _Choice = Choice()
         for group in groups:
             began = time.perf_counter()
@@ -125,12 +129,9 @@ class _Trial:
             fit_seconds = time.perf_counter() - began
             if caught:
                 self.unconverged += [_told(settings) for settings in group]
-            outputs = _outputs(self._learner, model, group, self._val.x)
+            outputs = _outputs(self._learner, model, group, self.val.x)
             for settings, own in zip(group, outputs, strict=True):
-                calibration = self._learner.calibration(own, self._val.y)
-                found = torch.from_numpy(self._learner.probabilities(own, calibration)).float()
-                kept = (model, calibration, fit_seconds, found)
-                choice.offer(settings, _scores(found, self._val), kept)
+                choice.offer(settings, self._compared(own), (model, fit_seconds, own))
         return choice
 
     def again(self, compared: _Choice, train: Arrays) -> tuple[_Choice, list[str]]:
@@ -159,9 +160,16 @@ class _Trial:
         taken = next(i for i, t in enumerate(choice.tried) if choice.settings.items() <= t.items())
         return choice, [told for place, told in fallen.items() if place != taken]
 
+    def _compared(self, outputs: Floats) -> Scores:
+        """What settings are compared by; without probabilities by the accuracy alone."""
+        if self._learner.has_probabilities:
+            return scores(torch.from_numpy(outputs).float(), torch.from_numpy(self.val.y))
+        right = outputs.argmax(1) == self.val.y
+        return Scores(float(right.mean()), math.inf, math.inf, {})
+
     def _standard_error(self, acc: float) -> float:
         """Of an accuracy on the validation rows."""
-        return math.sqrt(acc * (1 - acc) / len(self._val.y))
+        return math.sqrt(acc * (1 - acc) / len(self.val.y))
 
 
 def _outputs(
@@ -175,8 +183,21 @@ def _outputs(
     return [np.concatenate(own) for own in zip(*parts, strict=True)]
 
 
-def _scores(probabilities: torch.Tensor, rows: Arrays) -> Scores:
-    return scores(probabilities, torch.from_numpy(rows.y))
+def _predicted(
+    learner: Learner, outputs: Floats, calibration: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities [M, C] and classes [M], which go by the outputs."""
+    found = torch.from_numpy(learner.probabilities(outputs, calibration)).float()
+    own = torch.from_numpy(outputs)
+    return found, (own.float() if learner.has_probabilities else own).argmax(1)
+
+
+def _scores(probabilities: torch.Tensor, predictions: torch.Tensor, rows: Arrays) -> Scores:
+    y = torch.from_numpy(rows.y)
+    told = scores(probabilities, y)
+    if math.isnan(told.acc):  # there are no probabilities, so no predictions either
+        return told
+    return replace(told, acc=float((predictions == y).double().mean()))
 
 
 def _told(settings: Settings) -> str:

@@ -35,6 +35,7 @@ class DatasetConfig:
     scaling: str = choice("standard", SCALERS)  # fitted on the training rows alone
     num_train: int | None = ranged(None, ge=1)  # a nested stratified subset; null takes all rows
     train_fraction: float = ranged(1.0, gt=0, le=1)  # the same as a share of the training rows
+    fraction: float = ranged(1.0, gt=0, le=1)  # of training and of validation rows alike
     val_fraction: float = ranged(0.15, gt=0, lt=1)  # of the rows that are not official test rows
     split_seed: int = ranged(0, ge=0)  # conf/ sets ${seed}
 
@@ -42,6 +43,11 @@ class DatasetConfig:
         """The number of training rows is said once."""
         if self.num_train is not None and self.train_fraction != 1:
             yield "train_fraction", f"must be 1 beside dataset.num_train={self.num_train}"
+        if self.fraction != 1:
+            if self.num_train is not None:
+                yield "fraction", f"must be 1 beside dataset.num_train={self.num_train}"
+            elif self.train_fraction != 1:
+                yield "fraction", f"must be 1 beside dataset.train_fraction={self.train_fraction}"
 
     def read(self) -> Source:
         """Read all rows as they are; the options of the split are not looked at.

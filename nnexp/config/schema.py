@@ -303,6 +303,7 @@ class ReportConfig:
     tuned: list[str] = field(default_factory=lambda: ["optimizer.lr"])  # chosen on validation rows
     reference: str = "knn"  # the learner that the others are compared with
     equivalence: float = ranged(0.5, ge=0, le=100)  # points of accuracy that do not matter
+    relative_equivalence: float | None = ranged(None, ge=0, le=1)  # share of the reference's error
     tensorboard: bool = False  # mean curves of every arm, as TensorBoard runs of their own
     test_metrics: bool = False  # of every run, in runs.csv and HParams: easily selected by
 

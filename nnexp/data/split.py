@@ -4,7 +4,8 @@ Classes keep their shares in every part (the largest remainders get the rows lef
 class has a training row. In each class the rows are put in one random order that depends on
 ``split_seed`` alone: first come the test rows, then the validation rows, then the training rows. So
 ``val_fraction`` does not move a test row, and neither ``num_train`` nor ``train_fraction`` moves a
-test or a validation row.
+test or a validation row. ``fraction`` takes nested subsets of training and validation rows, and
+moves no test row: a learner with few rows has few to choose its hyperparameters by.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Rows:
 def draw_rows(source: Source, config: DatasetConfig) -> Rows:
     """Official rows as they are, the others drawn; of the training rows the first ``num_train``.
 
-    ``train_fraction`` takes a row of each class at least.
+    ``train_fraction`` and ``fraction`` take a training row of each class at least.
 
     Raises:
         DataError: too few rows for every class to have a training row.
@@ -72,12 +73,14 @@ def draw_rows(source: Source, config: DatasetConfig) -> Rows:
 
     parts = list(zip(classes, test_sizes, test_sizes + val_sizes, strict=True))
     train = nested([rows[stop:] for rows, _, stop in parts], keys)
-    val = np.concatenate([rows[start:stop] for rows, start, stop in parts])
+    val = source.val
+    if val is None:
+        val = np.concatenate([rows[start:stop] for rows, start, stop in parts])
     test = np.concatenate([rows[:start] for rows, start, _ in parts])
     train = _first(train, source, config)
     return Rows(
         np.sort(train),
-        np.sort(val if source.val is None else source.val),
+        np.sort(_fewer(val, source, keys, config)),
         np.sort(test if source.test is None else source.test),
     )
 
@@ -87,10 +90,19 @@ def _first(train: Indices, source: Source, config: DatasetConfig) -> Indices:
     if config.num_train is not None:
         _check_num_train(source, config.num_train, len(train))
         return train[: config.num_train]
-    if config.train_fraction < 1:
-        num_classes = len(source.class_names)
-        return train[: max(num_classes, round(config.train_fraction * len(train)))]
+    share = min(config.train_fraction, config.fraction)  # one of them is 1
+    if share < 1:
+        return train[: max(len(source.class_names), round(share * len(train)))]
     return train
+
+
+def _fewer(val: Indices, source: Source, keys: Bits, config: DatasetConfig) -> Indices:
+    """Of the validation rows the share ``fraction``, nested and stratified, a row at least."""
+    if config.fraction == 1:
+        return val
+    ordered = val[np.argsort(keys[val], kind="stable")]
+    classes = [ordered[source.y[ordered] == label] for label in range(len(source.class_names))]
+    return nested(classes, keys)[: max(1, round(config.fraction * len(val)))]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -148,7 +160,8 @@ def _spare_group(part: Indices, counts: Indices, keys: Bits) -> int:
 
 
 def _limited(rows: Rows, source: Source, config: DatasetConfig) -> Rows:
-    """With as many training rows as are asked for, drawn from all groups that train."""
+    """With as many training rows as are asked for, drawn from all groups that train, and as many
+    validation rows, from all that validate."""
     keys = random_bits(len(source.y), config.split_seed, "split of groups")
     of_class = [
         rows.train[source.y[rows.train] == label] for label in range(len(source.class_names))
@@ -156,7 +169,7 @@ def _limited(rows: Rows, source: Source, config: DatasetConfig) -> Rows:
     _require_training_rows(source, of_class)
     of_class = [part[np.argsort(keys[part], kind="stable")] for part in of_class]
     train = _first(nested(of_class, keys), source, config)
-    return Rows(np.sort(train), rows.val, rows.test)
+    return Rows(np.sort(train), np.sort(_fewer(rows.val, source, keys, config)), rows.test)
 
 
 def _share(total: int, sizes: Indices, most: Indices) -> Indices:

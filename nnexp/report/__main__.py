@@ -32,6 +32,7 @@ def _report(arguments: argparse.Namespace) -> None:
         tuned=listed(arguments.tuned),
         reference=named_reference(arguments.reference),
         equivalence=arguments.equivalence,
+        relative_equivalence=arguments.relative_equivalence,
         tensorboard=arguments.tensorboard,
         test_metrics=arguments.test_metrics,
         title=arguments.title,
@@ -102,6 +103,12 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         metavar="POINTS",
         help="difference of accuracy, in pp, that is negligible",
+    )
+    parser.add_argument(
+        "--relative-equivalence",
+        type=float,
+        metavar="SHARE",
+        help="the same as a share of the reference's test error: 0.05",
     )
     parser.add_argument(
         "--tensorboard",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnexp.analysis.types import Difference, Estimate, Interval
-from nnexp.analysis.verdicts import num_better
+from nnexp.analysis.verdicts import better_text
 
 if TYPE_CHECKING:
     from nnexp.report.figures.canvas import Drawing
@@ -40,9 +40,9 @@ def better_in(difference: Difference, sign: int = 1) -> str:
     Args:
         sign: -1 for the pairs in which the other learner is better.
     """
-    if difference.p_better is None:
+    if difference.num_better is None:
         return ""
-    return f"{num_better(difference, sign)} of {difference.num_pairs:,}"
+    return f"{better_text(difference, sign)} of {difference.num_pairs:,}"
 
 
 def percent_interval(interval: Interval | None) -> str:

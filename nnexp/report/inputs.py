@@ -220,6 +220,7 @@ class Asked:
     tuned: tuple[str, ...] | None = None
     reference: str | None = None
     equivalence: float | None = None  # points of per cent
+    relative_equivalence: float | None = None  # a share; without it, ``equivalence`` alone holds
     tensorboard: bool | None = None
     test_metrics: bool | None = None
     title: str | None = None
@@ -258,11 +259,13 @@ def settled(asked: Asked, records: Sequence[RunRecord]) -> tuple[ReportConfig, l
     Raises:
         ConfigError: an option of the command line that cannot be.
     """
-    names = ("reference", "equivalence", "tensorboard", "test_metrics")
+    names = ("reference", "equivalence", "relative_equivalence", "tensorboard", "test_metrics")
     given = {name: getattr(asked, name) for name in names}
     if asked.tuned is not None:
         given["tuned"] = list(asked.tuned)
     given = {name: value for name, value in given.items() if value is not None}
+    if "equivalence" in given:
+        given.setdefault("relative_equivalence", None)
     _check(given)
     recorded = [_recorded(record) for record in records]
     values = {}
@@ -311,6 +314,9 @@ def _check(given: dict[str, Any]) -> None:
     config = ReportConfig(**given)
     if not 0 <= config.equivalence <= 100:
         raise ConfigError(f"--equivalence {config.equivalence:g}: must be from 0 to 100 pp")
+    share = config.relative_equivalence
+    if share is not None and not 0 <= share <= 1:
+        raise ConfigError(f"--relative-equivalence {share:g}: must be from 0 to 1")
     for name, problem in config.check_rules():
         if name == "reference":
             continue  # whoever compares knows which learners there are

@@ -149,6 +149,9 @@ def _summary(comparison: Comparison) -> str:
     ]
     if comparison.reference:
         parts.append(f"compared with {comparison.reference}")
-    if comparison.equivalence:
+    if comparison.relative_equivalence is not None:
+        share = f"{100 * comparison.relative_equivalence:g} % of {comparison.reference}'s error"
+        parts += [f"differences within {share} are negligible"] if comparison.reference else []
+    elif comparison.equivalence:
         parts.append(f"differences within ±{100 * comparison.equivalence:g} pp are negligible")
     return " · ".join(parts)

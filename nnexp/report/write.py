@@ -272,6 +272,7 @@ def _compared(
             tuned=tuple(options.tuned),
             reference=options.reference,
             equivalence=options.equivalence / 100,
+            relative_equivalence=options.relative_equivalence,
             title=asked.title or default_title(runs.records, commands),
         ),
     )

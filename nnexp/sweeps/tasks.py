@@ -100,7 +100,8 @@ class Wanted:
 # --------------------------------------------------------------------------------------------------
 
 SPLIT_OPTIONS = (
-    "split_seed", "val_fraction", "test_fraction", "num_train", "train_fraction", "scaling",
+    "split_seed", "val_fraction", "test_fraction", "num_train", "train_fraction", "fraction",
+    "scaling",
 )  # fmt: skip
 
 

@@ -407,7 +407,7 @@ def against_guessing(accs: Floats) -> list[Difference]:
         found.append(
             Difference(
                 learner="", other="", task="", mean=mean, interval=interval(mean, error, -1, 1),
-                num_pairs=len(values), p_better=None, p_value=error.p_value(mean),
+                num_pairs=len(values), num_better=None, p_value=error.p_value(mean),
                 p_adjusted=None, method="",
             )
         )  # fmt: skip

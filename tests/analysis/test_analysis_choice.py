@@ -81,6 +81,24 @@ def test_tasks_are_named_as_far_as_needed() -> None:
     assert names([run(), run(overrides={"dataset.train_fraction": 0.999})]) == ["digits"]
 
 
+def test_few_rows_to_validate_make_another_task_of_as_many_training_rows() -> None:
+    """dataset.fraction takes them; else a task's name and its series are the same."""
+
+    def names(records: list[RunRecord]) -> list[str]:
+        return [task.name for task in compare(records, Options()).tasks]
+
+    few = replace(cases.DIGITS, num_val=144)
+    half = run(num_train=574, overrides={"dataset.train_fraction": 0.5})
+    halves = [half, run(data=few, num_train=574, overrides={"dataset.fraction": 0.5})]
+    assert names([run(overrides={"dataset.fraction": 1.0}), run()]) == ["digits"]
+    assert sorted(names([run(), *halves[:1]])) == ["digits · 1,149 rows", "digits · 574 rows"]
+    assert sorted(names([run(), *halves[1:]])) == ["digits · 1,149 rows", "digits · 574 rows"]
+    assert sorted(names([run(), *halves])) == [
+        "digits · 1,149 rows", "digits · 574 rows, 144 to validate",
+        "digits · 574 rows, 288 to validate",
+    ]  # fmt: skip
+
+
 def test_only_whole_tasks_of_data_sets_are_whole() -> None:
     tasks = compare([run(num_train=500), run(), run(data=cases.LETTER)], Options()).tasks
     assert [task.is_whole for task in tasks] == [False, True, True]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import comparison_cases as cases
 import numpy as np
@@ -22,7 +23,7 @@ from nnexp.analysis.records import RunRecord
 from nnexp.analysis.statistics import uncertainty
 from nnexp.analysis.types import Comparison, LearnerOnTask, Verdict
 from nnexp.runs.predictions import Predictions, read_predictions, write_predictions
-from nnexp.runs.record import read_metrics
+from nnexp.runs.record import EPOCH_KEYS, MetricsLog, read_metrics
 
 
 def pair(
@@ -89,9 +90,38 @@ def test_undecided_tells_how_many_seeds_would_decide() -> None:
     more = told.seeds_needed
     assert more is not None
     assert error.of(5 + more).half_width < gaps.mean() <= error.of(4 + more).half_width
+    assert told.detectable == pytest.approx(error.detectable())
+    power = f"a difference of {100 * told.detectable:.1f} pp would have been found with 80 % power"
+    assert f"splits; {power}; inconclusive: if" in told.sentence
     assert told.sentence.endswith(
         f"inconclusive: if mean and spread stay the same, about {more} more seeds would settle it"
     )
+
+
+def test_a_difference_that_none_could_exceed_is_not_called_detectable() -> None:
+    told = verdict_on(pair([0.9, 0.5], [0.6, 0.7]))
+    assert (told.kind, told.detectable) == ("undecided", None)
+    assert "power" not in told.sentence
+
+
+def test_equivalence_may_be_a_share_of_the_references_error() -> None:
+    """KNN errs on 5 % of the samples: 20 % of that is 1 pp, 4 % are 0.2 pp."""
+    big = cases.Data(num_test=20_000)
+    records = [
+        run(seed=s, test_acc=a, data=big, baselines={"knn": baseline(0.9, 0.95, {"k": 3})})
+        for s, a in enumerate(0.955 + NOISE / 20)
+    ]
+    for share, kind, limit in ((0.2, "better", "negligible: within ±1 pp"), (0.04, "better", "")):
+        comparison = compare(records, Options(relative_equivalence=share))
+        assert comparison.tasks[0].equivalence == pytest.approx(share * 0.05)
+        told = verdict_on(comparison)
+        assert told.kind == kind
+        assert told.sentence.endswith(limit)
+        assert ("negligible" in told.sentence) == bool(limit)
+        rule = dict(comparison.protocol.lines)["verdicts"]
+        assert f"within {100 * share:g} % of the reference's mean test error" in rule
+    alone = compare([run()], Options(relative_equivalence=0.2))
+    assert alone.tasks[0].equivalence == 0.005
 
 
 def test_of_fewer_than_five_pairs_there_is_no_advice() -> None:
@@ -180,7 +210,8 @@ def test_the_best_network_is_chosen_by_validation_rows() -> None:
     assert told.sentence.endswith(
         "f 2 networks on digits, deep · adam has the best mean validation accuracy; on the test "
         "sets it reaches 95.0 % and is worse than shallow · adam (biased in its favour: test sets "
-        "share samples with the validation sets of other splits)"
+        "share samples with the validation sets of other splits) (networks: 20 epochs, nothing "
+        "tuned)"
     )
 
 
@@ -193,7 +224,8 @@ def test_of_a_fixed_test_set_it_is_said_that_it_had_no_part() -> None:
     (told,) = [v for v in compare(records, Options()).verdicts if v.kind == "summary"]
     assert told.sentence.endswith(
         "deep · adam has the best validation accuracy; on the test set, which had no part in this, "
-        "it reaches 95.0 % and, for this training set, is worse than shallow · adam"
+        "it reaches 95.0 % and, for this training set, is worse than shallow · adam "
+        "(networks: 20 epochs, nothing tuned)"
     )
 
 
@@ -332,7 +364,8 @@ def test_the_headline_is_one_planned_comparison() -> None:
     first = comparison.verdicts[0]
     assert first.sentence == (
         "Yes: the best of 5 networks, selected on each split by validation accuracy, beats KNN on "
-        "digits (95.0 %): +0.7 pp (95 % CI +0.1 to +1.2); one by one, 1 is worse, 4 inconclusive"
+        "digits (95.0 %): +0.7 pp (95 % CI +0.1 to +1.2); one by one, 1 is worse, 4 inconclusive "
+        "(networks: 20 epochs, nothing tuned; KNN: 1 configuration)"
     )
 
 
@@ -367,6 +400,27 @@ def test_on_one_split_a_network_is_selected_for_each_seed(fixed: Comparison) -> 
     assert result.reliability is not None
     assert result.difference is not None
     assert "5 seeds and 360 test samples" in result.difference.method
+
+
+def test_the_answer_names_the_recipe() -> None:
+    def answer(records: list[RunRecord], reference: str = "knn") -> str:
+        return compare(records, Options(reference=reference)).verdicts[0].sentence
+
+    two = cases.sweep(datasets=[cases.DIGITS], seeds=range(3), models=["deep"])
+    assert answer(two).endswith(
+        "(networks: 20 epochs, lr tuned over 3 values; KNN: 3 configurations)"
+    )
+    assert answer(two, "deep · sgd").endswith("(networks: 20 epochs, lr tuned over 3 values)")
+    assert answer(two, "SVM (RBF)").endswith("; SVM (RBF): 3 configurations)")
+    one = [
+        run(seed=s, lr=lr, baselines=KNN, overrides={"trainer.epochs": epochs})
+        for s in (0, 1)
+        for lr, epochs in ((0.1, 5), (0.01, 10))
+    ]
+    told = compare(one, Options(tuned=("optimizer.lr", "trainer.epochs"))).verdicts[0].sentence
+    assert told.endswith(
+        "(network: 10 epochs, lr and epochs tuned over 2 configurations; KNN: 1 configuration)"
+    )
 
 
 def test_guessing_is_the_majority_class_where_it_was_run() -> None:
@@ -597,7 +651,7 @@ def test_baselines_on_one_split_are_one_fit_each(fixed: Comparison) -> None:
     told = svm.difference
     assert told is not None
     assert told.interval is not None
-    assert (told.mean, told.num_pairs, told.p_better) == (pytest.approx(mean), 1, None)
+    assert (told.mean, told.num_pairs, told.num_better) == (pytest.approx(mean), 1, None)
     assert (told.interval.low, told.interval.high) == pytest.approx((mean - half, mean + half))
     assert told.p_value == pytest.approx(2 * stats.t.sf(mean / math.sqrt(variance / n), n - 1))
     assert told.method == "t interval over 360 test samples, one fit of each; for this training set"
@@ -731,15 +785,19 @@ def test_a_run_that_stopped_early_keeps_its_last_value() -> None:
 
 def test_costs_are_medians_and_shares(fixed: Comparison) -> None:
     (task,) = fixed.tasks
-    best = max(r.val_acc.mean for r in fixed.results if r.val_acc)
-    assert task.target_acc == pytest.approx(0.98 * best)
+    of_knn = result_of(fixed, "KNN")
+    assert of_knn.val_acc is not None
+    assert (task.target_acc, task.target_of) == (pytest.approx(of_knn.val_acc.mean), "KNN")
+    assert (of_knn.cost.target, of_knn.cost.target_seconds) == ("no epochs", None)
     result = result_of(fixed, "deep · adam")
     reached = []
     for choice in result.choices:
         lines = read_metrics(Path(choice.folders[0]))
         times = [e["seconds"] for e in lines if (e["val/acc"] or 0) >= (task.target_acc or 2)]
         reached.append(min([t / 8 for t in times if t is not None], default=np.inf))
-    assert result.cost.target_seconds == pytest.approx(np.median(reached))
+    median = float(np.median(reached))
+    assert result.cost.target == ("reached" if np.isfinite(median) else "not reached")
+    assert result.cost.target_seconds == (pytest.approx(median) if np.isfinite(median) else None)
     assert result.cost.num_parameters == 1000
     assert result.cost.shared
     assert result.cost.largest_group == 8
@@ -750,6 +808,46 @@ def test_costs_are_medians_and_shares(fixed: Comparison) -> None:
         assert one.train_seconds is not None
         assert one.tune_seconds is not None
         assert one.train_seconds <= one.tune_seconds
+
+
+def with_epochs(folder: Path, val_accs: Sequence[float], **choices: Any) -> RunRecord:
+    """A run whose validation accuracy was this after each second."""
+    folder.mkdir()
+    log = MetricsLog(folder)
+    for epoch, acc in enumerate(val_accs, start=1):
+        told = {"epoch": epoch, "val/acc": acc, "seconds": float(epoch)}
+        log.append({**dict.fromkeys(EPOCH_KEYS, 0.0), **told})
+    log.close()
+    return run(folder=folder, val_acc=max(val_accs), **choices)
+
+
+def test_the_target_is_that_of_the_reference_whatever_else_is_compared(tmp_path: Path) -> None:
+    knn = {"knn": baseline(0.9, 0.9, {"k": 3})}
+    curves = {"deep": (0.5, 0.91, 0.99), "shallow": (0.5, 0.89, 0.895)}
+    records = [
+        with_epochs(tmp_path / f"{model}{seed}", accs, model=model, seed=seed, baselines=knn)
+        for model, accs in curves.items()
+        for seed in range(3)
+    ]
+    for some in (records, records[:3]):
+        comparison = compare(some, Options())
+        assert [(t.target_acc, t.target_of) for t in comparison.tasks] == [
+            (pytest.approx(0.9), "KNN")
+        ]
+        costs = {r.learner: (r.cost.target, r.cost.target_seconds) for r in comparison.results}
+        assert costs["deep · adam"] == ("reached", 2.0)
+        assert costs["KNN"] == ("no epochs", None)
+    costs = {r.learner: r.cost.target for r in compare(records, Options()).results}
+    assert costs["shallow · adam"] == "not reached"
+
+
+def test_without_a_reference_the_target_is_a_share_of_the_best(tmp_path: Path) -> None:
+    alone = compare([with_epochs(tmp_path / "0", (0.5, 0.9, 0.99))], Options())
+    (task,), (result,) = alone.tasks, alone.results
+    assert (task.target_acc, task.target_of) == (pytest.approx(0.98 * 0.99), None)
+    assert (result.cost.target, result.cost.target_seconds) == ("reached", 3.0)
+    unread = compare([run()], Options()).results[0]
+    assert unread.cost.target == "unknown"
 
 
 def test_reliability_pools_the_bins_of_all_splits() -> None:
@@ -801,6 +899,39 @@ def test_across_data_sets_each_counts_once() -> None:
     assert ranks.critical_difference is None  # two data sets are too few
 
 
+def test_over_data_sets_a_network_is_ranked_once_whatever_its_settings() -> None:
+    """Two activations of one network; hidden=[32,32] is of another depth than hidden=[64]."""
+    variants: dict[str, tuple[dict[str, Any], float, float]] = {
+        "relu": ({}, 0.95, 0.90),
+        "tanh": ({"model.activation": "tanh"}, 0.94, 0.99),
+        "wide": ({"model.hidden": [64] * 4}, 0.93, 0.99),
+        "two layers": ({"model.hidden": [32, 32]}, 0.90, 0.95),
+    }
+    records = [
+        run(seed=seed, data=data, val_acc=val_acc, test_acc=test_acc, overrides=overrides,
+            baselines={"knn": baseline(0.9, 0.91, {"k": 3})})
+        for data in (cases.DIGITS, cases.LETTER)
+        for overrides, val_acc, test_acc in variants.values()
+        for seed in range(2)
+    ]  # fmt: skip
+    relu, tanh, wide, two = (
+        "deep · adam · activation=relu · hidden=[128,128,128,128]",
+        "deep · adam · activation=tanh · hidden=[128,128,128,128]",
+        "deep · adam · activation=relu · hidden=[64,64,64,64]",
+        "deep · adam · activation=relu · hidden=[32,32]",
+    )
+    comparison = compare(records, Options())
+    assert set(comparison.learners) == {relu, tanh, wide, two, "KNN"}
+    assert {line.learner for line in comparison.across} == {relu, two, "KNN"}
+    assert comparison.critical_difference is not None
+    assert set(comparison.critical_difference.learners) == {relu, two, "KNN"}
+    told = [w for w in comparison.warnings if "ranks over data sets take one network" in w]
+    assert len(told) == 1
+    assert told[0].endswith(f"left out: {wide}, {tanh}")
+    with_network = compare(records, Options(reference=tanh))
+    assert {line.learner for line in with_network.across} == {relu, tanh, two, "KNN"}
+
+
 def test_of_a_large_sweep_only_chosen_runs_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -833,3 +964,12 @@ def test_the_protocol_tells_how_the_numbers_came_about(fixed: Comparison) -> Non
     assert lines["configurations tried"].startswith("deep · adam 3; ")
     assert lines["seeds"] == "0 to 4"
     assert lines["machine"] == "cpu, 1 thread (60 runs)"
+
+
+def test_better_in_is_told_as_a_count() -> None:
+    """Pairs share samples: no share of them is a probability that has an interval."""
+    comparison = pair((BASE + 0.012 + NOISE).tolist(), BASE.tolist())
+    told = [r.difference for r in comparison.results if r.difference is not None]
+    assert [(d.num_better, d.num_pairs) for d in told] == [(6, 6)]
+    assert "p_better" not in asdict(told[0])
+    assert "a count and not a probability" in dict(comparison.protocol.lines)["verdicts"]

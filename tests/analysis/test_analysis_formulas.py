@@ -24,7 +24,7 @@ from nnexp.analysis.across_datasets import (
     wilcoxon,
 )
 from nnexp.analysis.curves import expected_maximum
-from nnexp.analysis.statistics import holm, interval, p_better, uncertainty
+from nnexp.analysis.statistics import holm, interval, num_better, uncertainty
 from nnexp.analysis.verdicts import seeds_needed
 
 # Demšar (2006), table 6: AUC of C4.5, with m, with cf, with both, on 14 data sets. His table 2 has
@@ -156,6 +156,19 @@ def test_nadeau_and_bengio_directly() -> None:
     assert error.half_width == pytest.approx(half)
 
 
+@pytest.mark.parametrize("level", [0.05, 0.05 / 7])
+@pytest.mark.parametrize(("num", "overlap"), [(5, 0.0), (10, 0.25), (30, 0.25)])
+def test_the_detectable_difference_is_found_with_a_power_of_80_percent(
+    num: int, overlap: float, level: float
+) -> None:
+    """Of a t test whose true difference that is, by the non-central t."""
+    error = uncertainty(stats.norm.ppf((np.arange(num) + 0.5) / num).tolist(), overlap=overlap)
+    scale = error.spread * math.sqrt(1 / num + overlap)
+    critical = stats.t.ppf(1 - level / 2, num - 1)
+    power = stats.nct.sf(critical, num - 1, error.detectable(level) / scale)
+    assert power == pytest.approx(0.8, abs=1e-4)
+
+
 def test_fixed_test_rows_add_their_variance_in_quadrature() -> None:
     by_seed = [0.02, 0.03, 0.01]
     by_row = np.random.default_rng(0).normal(0.02, 0.3, 500)
@@ -180,9 +193,9 @@ def test_accuracies_that_agree_by_chance_are_no_certainty() -> None:
     assert uncertainty([0.01]).half_width == math.inf
 
 
-def test_p_better_counts_ties_half() -> None:
-    assert p_better([0.1, 0.2, 0.0, -0.1]) == 0.625
-    assert p_better([0.0, 0.0]) == 0.5
+def test_better_in_counts_ties_half() -> None:
+    assert num_better([0.1, 0.2, 0.0, -0.1]) == 2.5
+    assert num_better([0.0, 0.0]) == 1.0
 
 
 @pytest.mark.parametrize("by_row", [None, np.random.default_rng(0).normal(0, 0.02, 5000)])

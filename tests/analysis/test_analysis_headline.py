@@ -103,6 +103,18 @@ def test_the_answer_says_what_the_verdicts_do(
     assert answer(kinds, *numbers) == sentence
 
 
+def test_what_is_inconclusive_tells_what_would_have_been_found() -> None:
+    network = compared("a", "u", 0.01, -0.01, 0.03)
+    assert network.verdict is not None
+    told = replace(network, verdict=replace(network.verdict, detectable=0.0284))
+    found = headline(replace(TASK, name="digits"), [told, knn()], "KNN", 0.005)
+    assert found is not None
+    assert found.sentence == (
+        f"No evidence that a beats {WHERE}: +1.0 pp (95 % CI −1.0 to +3.0), inconclusive; "
+        "a difference of 2.8 pp would have been found with 80 % power"
+    )
+
+
 def test_no_network_no_answer() -> None:
     assert headline(TASK, [knn()], "KNN", 0.005) is None
 

@@ -13,6 +13,7 @@ import programs
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -119,9 +120,10 @@ def test_chosen_as_by_scikit_learn(source: str, name: str, config: Any, peer_of:
     tied = [pair for pair, one in zip(peers, record["tried"], strict=True)
             if one["val/acc"] == best]  # fmt: skip
     labels = range(data.num_classes)
-    if name != "svm":  # whose probabilities are not scikit-learn's
-        # Clipped as float32 is; at equal loss, as of two forests' last bits, the first.
-        losses = [loss_of(peer, val) for _, peer in tied]
+    if name != "svm":  # of which only the chosen setting has probabilities: else the first
+        # By votes as they are, clipped as float32 is; at equal loss, as of two forests' last bits,
+        # the first.
+        losses = [loss_of(peer, val, votes=True) for _, peer in tied]
         tied = [tied[int(np.argmin(np.round(losses, 6)))]]
     chosen = {key: record[key] for key in tied[0][0]}
     peer = next(peer for settings, peer in tied if settings == chosen)
@@ -132,14 +134,23 @@ def test_chosen_as_by_scikit_learn(source: str, name: str, config: Any, peer_of:
     if name != "svm":
         assert record["val/clipped_loss"] == pytest.approx(loss_of(peer, val), abs=1e-6)
         assert record["test/clipped_loss"] == pytest.approx(loss_of(peer, test), abs=1e-6)
-        brier = brier_score_loss(
-            test.y, peer.predict_proba(test.x.astype(float)), labels=labels, scale_by_half=False
-        )
+        brier = brier_score_loss(test.y, proba_of(peer, test), labels=labels, scale_by_half=False)
         assert record["test/brier"] == pytest.approx(brier, abs=1e-6)
 
 
-def loss_of(peer: Any, rows: Arrays) -> float:
-    probabilities = peer.predict_proba(rows.x.astype(float)).astype(np.float32)
+def proba_of(peer: Any, rows: Arrays) -> Any:
+    """Votes, of neighbours or of trees, smoothed as if each class had one more."""
+    shares = peer.predict_proba(rows.x.astype(float))
+    votes = {KNeighborsClassifier: "n_neighbors", RandomForestClassifier: "n_estimators"}
+    if type(peer) not in votes:
+        return shares
+    number = getattr(peer, votes[type(peer)])
+    return (number * shares + 1) / (number + shares.shape[1])
+
+
+def loss_of(peer: Any, rows: Arrays, *, votes: bool = False) -> float:
+    found = peer.predict_proba(rows.x.astype(float)) if votes else proba_of(peer, rows)
+    probabilities = found.astype(np.float32)
     return float(log_loss(rows.y, probabilities, labels=range(probabilities.shape[1])))
 
 
@@ -209,8 +220,9 @@ def test_seconds_to_train_are_those_of_the_fit_that_is_tested(
     clock = SimpleNamespace(perf_counter=lambda: now[0])
     monkeypatch.setattr(scikit_learn_module, "time", clock)
     record = compute("svm", BaselinesConfig(svm=SVMConfig(C=[0.001, 4, 8], gamma=1)), wine)
-    assert record["seconds/train"] == record["C"]
-    assert now[0] == pytest.approx(12.001)  # all were tried
+    # All were tried, and the chosen one was calibrated by five fits.
+    assert record["seconds/train"] == pytest.approx(6 * record["C"])
+    assert now[0] == pytest.approx(12.001 + 5 * record["C"])
 
 
 def test_choices_do_not_see_test_rows(wine: Data) -> None:
@@ -499,8 +511,54 @@ def test_no_row_of_a_class_is_told() -> None:
     assert record["skipped"] == "not every class has a training row"
 
 
+def test_the_svm_is_calibrated_by_cross_validation_on_training_rows(digits: Data) -> None:
+    """As by scikit-learn, but for the folds, and for targets that are not quite certain."""
+    settings = {"C": 1.0, "gamma": 1.0}
+    train, test = digits.arrays("train"), digits.arrays("test")
+    record = compute("svm", BaselinesConfig(svm=SVMConfig(**settings)), digits)
+    svc = SVC(C=1.0, gamma=gamma_of(digits, 1.0), break_ties=True)
+    peer = CalibratedClassifierCV(svc, method="temperature", ensemble=False, cv=5)
+    peer.fit(train.x.astype(float), train.y)
+    assert record["test/clipped_loss"] == pytest.approx(loss_of(peer, test), rel=0.15)
+    svc.fit(train.x.astype(float), train.y)
+    np.testing.assert_array_equal(record["predicted"], svc.predict(test.x.astype(float)))
+    assert "cross-validation on the training rows" in record["note"]
+
+
+@pytest.mark.parametrize("name", ["svm", "knn", "forest", "logistic_regression"])
+def test_probabilities_do_not_see_validation_labels(wine: Data, name: str) -> None:
+    """With one setting there is nothing to choose: other validation labels change nothing else."""
+    one: dict[str, Any] = {
+        "svm": SVMConfig(C=1.0, gamma=1.0), "knn": KNNConfig(3),
+        "forest": ForestConfig(n_estimators=5, max_features="sqrt", min_samples_leaf=1),
+        "logistic_regression": LogisticRegressionConfig(C=1.0),
+    }  # fmt: skip
+    y = wine.y.clone()
+    y[wine.rows["val"]] = (y[wine.rows["val"]] + 1) % 3
+    config = BaselinesConfig(**{name: one[name]})
+    record, other = (
+        compute(name, config, data) for data in (wine, Data(wine.x, y, wine.rows, 3, 0))
+    )
+    for key in ("test/acc", "test/clipped_loss", "test/brier", "calibration"):
+        assert record[key] == other[key]
+    assert record["val/acc"] != other["val/acc"]
+
+
+def test_an_svm_is_calibrated_where_a_class_has_a_single_row() -> None:
+    """No fold holds it out; where every class has one there is nothing to calibrate on."""
+    x = torch.tensor([[0.0], [0.1], [0.2], [1.0], [1.1], [5.0], [0.05], [1.05], [5.1], [1.2]])
+    y = torch.tensor([0, 0, 0, 1, 1, 2, 0, 1, 2, 1])
+    for train in (range(6), (0, 3, 5)):
+        parts = {"train": train, "val": range(6, 9), "test": range(6, 10)}
+        rows = {part: torch.tensor(list(places)) for part, places in parts.items()}
+        config = BaselinesConfig(svm=SVMConfig(C=10.0, gamma=1.0))
+        record = compute("svm", config, Data(x, y, rows, 3, seed=0))
+        assert record["test/acc"] == 1.0
+        assert 0 < record["test/clipped_loss"] < 1.2
+
+
 def test_a_certain_svm_is_not_too_certain(wine: Data) -> None:
-    """All validation rows are right: a temperature of least loss would make every row certain."""
+    """Held-out rows may all be right: a temperature of least loss would make every row certain."""
     config = BaselinesConfig(svm=SVMConfig(C=10.0, gamma=0.3))
     record = compute("svm", config, wine)
     assert record["val/acc"] == 1.0

@@ -37,11 +37,16 @@ def knn(
 ) -> Result:
     """Choose k on the validation rows, then read the test rows."""
     model = KNN(train, num_classes, **settings)
-    choice: Choice[None] = Choice()
+    choice: Choice[Votes] = Choice()
     model.choose(val, ks, [model.weights], choice)
     k = choice.settings["k"]
     val_acc_by_k = {tried["k"]: tried["val/acc"] for tried in choice.tried}
     return Result(k, val_acc_by_k, model.predict(val, k), model.predict(test, k))
+
+
+def with_one_more(shares: Any, k: int) -> Any:
+    """Probabilities: every class has one vote more than its share of k."""
+    return (k * shares + 1) / (k + shares.shape[1])
 
 
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
@@ -62,9 +67,8 @@ def test_votes_are_those_of_scikit_learn(metric: str, weights: str, k: int) -> N
         votes_of_others = slice(0, 250)
     part = queries[votes_of_others].astype(float)
     np.testing.assert_array_equal(votes.predictions[votes_of_others], peer.predict(part))
-    np.testing.assert_allclose(
-        votes.probabilities[votes_of_others], peer.predict_proba(part), atol=1e-6
-    )
+    expected = with_one_more(peer.predict_proba(part), k)
+    np.testing.assert_allclose(votes.probabilities[votes_of_others], expected, atol=1e-6)
     assert votes.probabilities.dtype == torch.float32
 
 
@@ -90,7 +94,8 @@ def test_votes_with_ties_are_those_of_scikit_learn(metric: str, weights: str) ->
         peer.given_ = exact_nearest(train, queries, k, metric)
         votes = model.predict(Rows(queries, torch.zeros(60, dtype=torch.int64)), k)
         np.testing.assert_array_equal(votes.predictions, peer.predict(queries))
-        np.testing.assert_allclose(votes.probabilities, peer.predict_proba(queries), atol=1e-6)
+        expected = with_one_more(peer.predict_proba(queries), k)
+        np.testing.assert_allclose(votes.probabilities, expected, atol=1e-6)
         top = votes.probabilities.topk(2).values
         tied += int((top[:, 0] == top[:, 1]).sum())
     assert tied > 20
@@ -114,8 +119,8 @@ def test_k_is_chosen_on_validation_rows_alone() -> None:
     assert (result.k, result.val.acc, result.test.acc) == (3, 1.0, 2 / 3)
     assert result.val.predictions.tolist() == [0, 1, 0]
     assert result.test.predictions.tolist() == [0, 1, 0]
-    third = torch.tensor([[2, 1], [0, 3], [2, 1]]) / 3
-    assert torch.equal(result.test.probabilities, third)
+    fifth = torch.tensor([[3, 2], [1, 4], [3, 2]]) / 5  # with a vote more for each class
+    assert torch.equal(result.test.probabilities, fifth)
 
 
 def test_neighbours_are_looked_up_once_for_all_k(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,6 +200,7 @@ def test_neighbours_at_distance_zero_vote_alone() -> None:
     votes = model.predict(Rows(line(5, 6.5), torch.tensor([2, 0])), 5)
     weights = [[0, 1, 2], [2 / 0.5, 1 / 1.5, 2 / 1.5]]
     expected = torch.tensor(weights) / torch.tensor(weights).sum(1, keepdim=True)
+    expected = with_one_more(expected, 5)
     torch.testing.assert_close(votes.probabilities, expected)
     assert votes.acc == 1.0
 
@@ -204,7 +210,7 @@ def test_equal_votes_go_to_the_lowest_class() -> None:
     for weights in ("uniform", "distance"):
         votes = KNN(train, 3, weights=weights).predict(Rows(line(0), torch.tensor([1])), 2)
         assert votes.predictions.tolist() == [1]
-        assert votes.probabilities.tolist() == [[0.0, 0.5, 0.5]]
+        assert votes.probabilities[0].tolist() == pytest.approx([0.2, 0.4, 0.4])
 
 
 def test_without_rows_there_is_no_accuracy() -> None:

@@ -282,6 +282,7 @@ def test_what_is_refused(overrides: list[str], message: str) -> None:
         (["trainer.device=cpu", "hydra.verbose=true", "debug=fast", "baseline=none"],
          "deep · adam · baseline=none · debug=fast"),
         (["dataset.train_fraction=0.25"], "deep · adam · train_fraction=0.25"),
+        (["dataset.fraction=0.25"], "deep · adam · fraction=0.25"),
         (["dataset=mnist", "dataset.train_images.file=a"], "deep · adam"),
     ],
 )  # fmt: skip

@@ -115,9 +115,9 @@ def test_every_kind_of_job_composes(planned: dict[str, Planned], name: str) -> N
 
 def test_every_size_takes_the_same_number_of_steps(planned: dict[str, Planned]) -> None:
     configs = list(planned["compare_learning_curves"].configs())
-    sizes = sorted({config.dataset.train_fraction for config in configs})
+    sizes = sorted({config.dataset.fraction for config in configs})
     assert sizes == [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1]
-    assert {c.dataset.train_fraction * c.trainer.epochs for c in configs} == {30}
+    assert {c.dataset.fraction * c.trainer.epochs for c in configs} == {30}
 
 
 def test_depth_is_all_that_differs(planned: dict[str, Planned]) -> None:

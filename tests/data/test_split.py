@@ -203,6 +203,41 @@ def test_a_fraction_takes_the_rows_that_their_number_takes(fraction: float, numb
         assert torch.equal(getattr(by_share, part), getattr(by_number, part))
 
 
+@pytest.mark.parametrize("official_val", [None, np.arange(0, 600, 6)])
+def test_a_fraction_of_all_takes_validation_rows_alike(official_val: np.ndarray | None) -> None:
+    """Nested and stratified, as the training rows are; the test rows stay."""
+    table = source([300, 200, 100], val=official_val)
+    whole = split(table, drawn())
+    before = whole
+    for fraction in (1.0, 0.5, 0.25, 1 / 16, 1e-6):
+        part = split(table, drawn(fraction=fraction))
+        assert torch.equal(part.train, split(table, drawn(train_fraction=fraction)).train)
+        assert torch.equal(part.test, whole.test)
+        assert part.num_val == max(1, round(fraction * whole.num_val))
+        assert set(part.val.tolist()) <= set(before.val.tolist())
+        if part.num_val >= 3:
+            shares = np.array(counts(whole, whole.val)) * part.num_val / whole.num_val
+            assert abs(np.array(counts(part, part.val)) - shares).max() < 1.5
+        before = part
+
+
+def test_a_fraction_of_groups_takes_rows_of_all_of_them() -> None:
+    groups = np.arange(150) % 15
+    table = source([50, 50, 50], groups=groups)
+    whole, half = (split(table, drawn(fraction=f)) for f in (1.0, 0.5))
+    assert torch.equal(half.test, whole.test)
+    assert (half.num_train, half.num_val) == (round(whole.num_train / 2), round(whole.num_val / 2))
+    assert set(half.val.tolist()) < set(whole.val.tolist())
+
+
+@pytest.mark.parametrize("other", [{"num_train": 10}, {"train_fraction": 0.5}])
+def test_a_fraction_of_all_stands_alone(other: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(BundledConfig(name="rows", fraction=0.5, **other), "dataset")
+    ((key, value),) = other.items()
+    assert str(caught.value) == f"dataset.fraction=0.5: must be 1 beside dataset.{key}={value}"
+
+
 @pytest.mark.parametrize("kind", [BundledConfig, CSVConfig])
 def test_the_number_of_training_rows_is_said_once(kind: type[DatasetConfig]) -> None:
     config = kind(name="rows", num_train=10, train_fraction=0.5)

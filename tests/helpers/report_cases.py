@@ -28,7 +28,7 @@ from nnexp.analysis.types import (
     Verdict,
     VerdictKind,
 )
-from nnexp.analysis.verdicts import num_better
+from nnexp.analysis.verdicts import better_text
 
 NETWORKS = ("deep · adam", "deep · sgd", "deep · adagrad", "shallow · adam", "shallow · sgd",
             "shallow · adagrad", "linear · sgd", "deep · adam · activation=tanh")  # fmt: skip
@@ -59,6 +59,7 @@ def task(name: str, splits: int, **changes: object) -> Task:
         "name": name, "dataset": name, "num_train": 1168, "num_val": 270, "num_test": 359,
         "num_features": 64, "num_classes": 10, "splits": tuple(f"seed {i}" for i in range(splits)),
         "same_test_rows": False, "is_whole": True, "target_acc": 0.95,
+        "target_of": "KNN",
     }  # fmt: skip
     return Task(**(values | changes))  # type: ignore[arg-type]
 
@@ -67,10 +68,10 @@ def difference(
     learner: str, other: str, on: str, values: Sequence[float], p: float | None
 ) -> Difference:
     found = estimate(values)
-    better = sum(1.0 if v > 0 else 0.5 if v == 0 else 0.0 for v in values) / len(values)
+    better = sum(1.0 if v > 0 else 0.5 if v == 0 else 0.0 for v in values)
     return Difference(
         learner=learner, other=other, task=on, mean=found.mean, interval=found.interval,
-        num_pairs=len(values), p_better=better, p_value=p, p_adjusted=p,
+        num_pairs=len(values), num_better=better, p_value=p, p_adjusted=p,
         method="corrected resampled t (Nadeau and Bengio 2003)",
     )  # fmt: skip
 
@@ -92,7 +93,7 @@ def verdict(found: Difference) -> Verdict:
     words = {"better": "beats", "worse": "is worse than", "equivalent": "is equivalent to"}
     sentence = (
         f"{found.learner} {words.get(kind, 'vs')} {found.other} on {found.task}: "
-        f"{100 * found.mean:+.1f} pp{shown}, better in {num_better(found)} of {found.num_pairs} "
+        f"{100 * found.mean:+.1f} pp{shown}, better in {better_text(found)} of {found.num_pairs} "
         "splits"
     )
     return Verdict(kind=kind, sentence=sentence, task=found.task, learner=found.learner)
@@ -148,7 +149,7 @@ def network(
         ),
         difference=against, verdict=verdict(against),
         cost=Cost(num_parameters=59146, train_seconds=1.91, target_seconds=0.42,
-                  predict_seconds=0.0021, tune_seconds=9.4, shared=True),
+                  predict_seconds=0.0021, tune_seconds=9.4, shared=True, target="reached"),
         curves=Curves(by_epoch=tags, by_second={
             tag: Band(x=tuple(seconds), mean=b.mean, low=b.low, high=b.high)
             for tag, b in tags.items()}),
@@ -183,7 +184,7 @@ def baseline(
                                 count=(9, 30, 60, 260), expected_calibration_error=0.0456),
         difference=against, verdict=verdict(against) if against else None,
         cost=Cost(num_parameters=None, train_seconds=0.031, target_seconds=None,
-                  predict_seconds=0.0142, tune_seconds=0.31, shared=False),
+                  predict_seconds=0.0142, tune_seconds=0.31, shared=False, target="no epochs"),
         curves=None, expected_best=None, ensemble=None,
         notes=("trained on 20,000 of 60,000 rows",) if name == "SVM (RBF)" else (),
     )  # fmt: skip

@@ -234,8 +234,8 @@ def test_numbers_are_those_of_the_comparison(pages: Pages) -> None:
         signed = [f"{100 * v:+.2f}".replace("-", "−")
                   for v in (lead.mean, lead.interval.low, lead.interval.high)]  # fmt: skip
         assert difference == f"{signed[0]}[{signed[1]}, {signed[2]}]"
-        assert lead.p_better is not None
-        assert better == f"{10 * lead.p_better:g} of 10"
+        assert lead.num_better is not None
+        assert better == f"{lead.num_better:g} of 10"
         assert p == f"{lead.p_adjusted:.3f}"
         assert result.verdict is not None
         words = {"undecided": "inconclusive"}
@@ -276,14 +276,53 @@ def test_pairs_are_mirrored(pages: Pages) -> None:
     for cell, way in ((rows[first][1], sign), (rows[second][0], -sign)):
         points, better = re.fullmatch(r"(?:[▲▼] )?([+−]\d+\.\d\d)([\d.]+) of 10", cell).groups()  # type: ignore[union-attr]
         assert points == f"{way * 100 * pair.mean:+.2f}".replace("-", "−")
-        assert float(better) / 10 == pytest.approx(pair.p_better if way > 0 else 1 - pair.p_better)
+        assert pair.num_better is not None
+        assert float(better) == (pair.num_better if way > 0 else 10 - pair.num_better)
+
+
+def test_learning_curves_tell_how_many_samples_select(tmp_path: Path) -> None:
+    def told(num_val: int) -> str:
+        tasks = [
+            cases.task("digits", 4),
+            cases.task("digits · 500 rows", 4, dataset="digits", num_train=500, num_val=num_val,
+                       is_whole=False),
+        ]  # fmt: skip
+        made = cases.comparison(
+            networks=cases.NETWORKS[:2], baselines=("KNN",), tasks=tasks, learning_sizes=(500, 1168)
+        )
+        return write(made, tmp_path / str(num_val)).tree.text
+
+    assert "Only the training set shrinks: the validation set, which selects, has 270" in told(270)
+    assert (
+        "The validation set, which selects, shrinks with the training set: 116 to 270 samples."
+    ) in told(116)
+
+
+def test_an_inconclusive_verdict_tells_what_would_have_been_found(tmp_path: Path) -> None:
+    """And the lead says by what the margin goes."""
+    made = cases.comparison(networks=cases.NETWORKS[:2], tasks=[cases.task("digits", 4)])
+    results = tuple(
+        replace(r, verdict=replace(r.verdict, kind="undecided", detectable=0.0134))
+        if r.verdict
+        else r
+        for r in made.results
+    )
+    page = write(replace(made, results=results, relative_equivalence=0.05), tmp_path)
+    rows = page.table("Test accuracy on digits")
+    assert rows["deep · adam"][4] == "?\N{NO-BREAK SPACE}inconclusive80 % power at 1.34 pp"
+    assert "differences within 5 % of KNN's error are negligible" in page.tree.text
 
 
 def test_costs_scores_ensembles_and_failures_are_told(pages: Pages) -> None:
     page = pages("full")
     cost = page.table("Cost on digits")
     assert cost["deep · adam"] == ["59,146", "1.91 †", "0.420 †", "0.00210", "9.40 †"]
-    assert cost["KNN"] == ["–", "0.0310", "–", "0.0142", "0.310"]
+    assert cost["KNN"] == ["–", "0.0310", "n/a", "0.0142", "0.310"]  # it has no epochs
+    assert "The target is the mean validation accuracy of KNN, the reference." in page.tree.text
+    assert "Not reached: in no epoch of at least half of the runs; n/a: not" in page.tree.text
+    assert "no model has validation samples for its probabilities, and votes are smoothed" in (
+        page.tree.text
+    )
     scores = page.table("Scores of probabilities on digits")
     deep = next(r for r in page.comparison.results if r.learner == "deep · adam")
     assert scores["deep · adam"][0].startswith(f"{deep.test_clipped_loss.mean:.4f}[")  # type: ignore[union-attr]
@@ -296,6 +335,7 @@ def test_costs_scores_ensembles_and_failures_are_told(pages: Pages) -> None:
         "diverged", "8", "0, 1, 2, 3, 4, 5, 6, 7", "the loss is nan in epoch 3",
     ]  # fmt: skip
     assert "the best model has 0 and the median model 1 (more than 2 counts as 2)" in page.tree.text
+    assert "Networks of the same model, depth and optimizer count as one" in page.tree.text
     across = page.table("Models over the data sets")
     assert across["deep · adam"] == ["3", "0 / 1 / 1", "1.25", "0.20[−0.01, 0.41]",
                                      "descriptive only"]  # fmt: skip
@@ -444,7 +484,7 @@ def test_the_best_network_per_split_is_a_row_and_no_further_network(tmp_path: Pa
     records = comparison_cases.sweep(datasets=[comparison_cases.DIGITS], seeds=range(4))
     page = written(compare(records, Options()), tmp_path)
     row = page.table("Test accuracy on digits")["best network per split"]
-    assert row[-4].endswith(("inconclusive", "better", "worse", "significant"))
+    assert re.search(r"(inconclusive(80 % power at .*)?|better|worse|significant)$", row[-4])
     assert row[-3] == "481 diverged"
     assert row[-2] == "12"
     assert "network=" in row[-1]

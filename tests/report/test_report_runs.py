@@ -297,6 +297,15 @@ def test_options_are_those_of_the_runs_unless_they_are_asked_for() -> None:
     assert settled(Asked(), [cases.run(with_config=False)]) == (ReportConfig(), [])
 
 
+def test_a_margin_in_points_on_the_command_line_holds_before_a_recorded_share() -> None:
+    records = [told(relative_equivalence=0.05)]
+    assert settled(Asked(), records)[0].relative_equivalence == 0.05
+    found, _ = settled(Asked(equivalence=1.0), records)
+    assert (found.equivalence, found.relative_equivalence) == (1.0, None)
+    both, _ = settled(Asked(equivalence=1.0, relative_equivalence=0.1), records)
+    assert (both.equivalence, both.relative_equivalence) == (1.0, 0.1)
+
+
 def test_runs_that_disagree_are_told() -> None:
     records = [
         told(equivalence=1.0, tuned=["optimizer.momentum"]),
@@ -321,6 +330,7 @@ def test_runs_that_disagree_are_told() -> None:
         (Asked(tuned=("seed",)), "--tuned seed: seed is no option that can be tuned"),
         (Asked(equivalence=-1), "--equivalence -1: must be from 0 to 100 pp"),
         (Asked(equivalence=math.nan), "--equivalence nan: must be from 0 to 100 pp"),
+        (Asked(relative_equivalence=5), "--relative-equivalence 5: must be from 0 to 1"),
     ],
 )  # fmt: skip
 def test_options_that_cannot_be_are_told(asked: Asked, message: str) -> None:

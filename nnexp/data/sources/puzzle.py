@@ -100,7 +100,8 @@ class PuzzleSource(CodedSource):
 
     def split(self, config: DatasetConfig, tables: Tables) -> Dataset:
         """Rows of the pool in an order drawn from ``split_seed``: those to validate on come first,
-        then those to train on, of which ``num_train`` takes the first.
+        then those to train on, of which ``num_train`` takes the first; ``fraction`` takes the first
+        of either.
 
         Raises:
             ConfigError: ``num_train`` is more than there are.
@@ -117,8 +118,9 @@ class PuzzleSource(CodedSource):
                     "samples"
                 )
             count = config.num_train
-        elif config.train_fraction < 1:
-            count = max(1, round(config.train_fraction * count))
+        elif (share := min(config.train_fraction, config.fraction)) < 1:
+            count = max(1, round(share * count))
+        shown = max(1, round(config.fraction * num_val))  # of those that no training row is among
         pool = Permutation(size, config.split_seed, "split")
         encoder = _encoder(self.rows.pool)
         table = tables.setdefault(b"", ComputedTable(self.rows, encoder))
@@ -127,7 +129,7 @@ class PuzzleSource(CodedSource):
             table=table,
             y=ComputedClasses(self.rows),
             train=EpochRows(pool, num_val, count, min(count, config.epoch_rows or count)),
-            val=torch.from_numpy(np.sort(pool.at(np.arange(num_val)))),
+            val=torch.from_numpy(np.sort(pool.at(np.arange(shown)))),
             test=torch.arange(size, size + self.rows.num_test),
             class_names=self.class_names,
             feature_names=encoder.feature_names,

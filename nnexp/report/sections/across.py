@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nnexp.analysis.across_datasets import WORST
+from nnexp.analysis.across_datasets import FAMILY, WORST
 from nnexp.analysis.types import AcrossTasks, Difference, Estimate, Task
 from nnexp.report.blocks import (
     Block,
@@ -79,7 +79,9 @@ def data_sets(view: View) -> Section | None:
         id="across",
         title="Across data sets",
         intro=f"Each data set at its largest training set: {names}. These results hold for these "
-        "data sets and not beyond.",
+        f"data sets and not beyond. Networks of the same {FAMILY} count as one, the one with the "
+        "best validation accuracy; networks that differ in one of these alone are ranked as "
+        "separate models, though they are much alike: ranks depend on which models were run.",
         blocks=blocks,
     )
 

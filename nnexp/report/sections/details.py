@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nnexp.analysis.types import FailedRun, LearnerOnTask, Task
+from nnexp.analysis.curves import TARGET_SHARE
+from nnexp.analysis.types import FailedRun, LearnerOnTask, TargetStatus, Task
 from nnexp.report.blocks import (
     Block,
     Cell,
@@ -17,6 +18,7 @@ from nnexp.report.blocks import (
     Text,
     count,
     counted,
+    either,
     fixed,
     percent,
     points,
@@ -49,11 +51,16 @@ def probabilities(view: View) -> Section | None:
         id="probabilities",
         title="Predicted probabilities",
         intro="On the test set. Log-loss with the natural logarithm, of probabilities clipped to "
-        f"[{CLIP:.1e}, 1 − {CLIP:.1e}], as baselines may have some of 0; Brier score summed "
-        "over the classes, 0 to 2; lower is better in both. Expected calibration error: the mean "
-        "difference of confidence and accuracy over ten bins, in pp. In the diagram a perfectly "
-        "calibrated model lies on the diagonal, an overconfident one below it; larger marks stand "
-        "for more predictions." + fixed,
+        f"[{CLIP:.1e}, 1 − {CLIP:.1e}]; Brier score summed "
+        "over the classes, 0 to 2; lower is better in both. One rule holds for all: no model has "
+        "validation samples for its probabilities, and votes are smoothed. Those of k neighbours, "
+        "or of the trees of a random forest, count as if each class had one more, (n + 1) / "
+        "(k + classes); the SVM has a softmax of its decision values with a temperature from "
+        "cross-validation on the training set; others have their own. (Results of versions before "
+        "this rule have votes as they are, and a temperature from the validation set.) "
+        "Expected calibration error: the mean difference of confidence and accuracy over ten bins, "
+        "in pp. In the diagram a perfectly calibrated model lies on the diagonal, an overconfident "
+        "one below it; larger marks stand for more predictions." + fixed,
         blocks=blocks,
     )
 
@@ -163,7 +170,7 @@ def cost(view: View) -> Section | None:
         "Medians over the selected runs, in seconds; tuning is the time of all configurations of "
         f"a {view.unit}."
     )
-    intro += view.shared_note(tuned=True)
+    intro += _target_note(view) + view.shared_note(tuned=True)
     return Section(id="cost", title="Cost", intro=intro, blocks=blocks)
 
 
@@ -172,9 +179,10 @@ def _table(view: View, task: Task) -> Sequence[Block]:
     if not results:
         return []
     heads = ["model", "parameters", "train", "predict", "tune"]
-    target = task.target_acc
-    if target is not None and any(r.cost.target_seconds is not None for r in results):
-        heads.insert(3, f"to {percent(target, 1)} %")
+    target = ""
+    if task.target_acc is not None and _has_target(results):
+        target = f"to {percent(task.target_acc, 1)} %"
+        heads.insert(3, target)
     rows = []
     for result in results:
         spent, mark = result.cost, SHARED if result.cost.shared else ""
@@ -187,10 +195,38 @@ def _table(view: View, task: Task) -> Sequence[Block]:
         for head in heads[2:]:
             value = times.get(head, spent.target_seconds)
             marked = mark if value is not None and head != "predict" else ""
-            row.append(Cell(seconds(value) + marked, tone="" if value is not None else "quiet"))
+            text = _UNREACHED.get(spent.target) if head == target else None
+            text = text or seconds(value) + marked
+            row.append(Cell(text, tone="" if value is not None else "quiet"))
         rows.append(row)
-    named = [(h, "validation accuracy") if h.startswith("to ") else h for h in heads]
+    whose = "validation accuracy" + (f" of {task.target_of}" if task.target_of else "")
+    named = [(h, whose) if h == target else h for h in heads]
     return [Table(caption=f"Cost on {task.name}", columns=columns(*named), rows=rows)]
+
+
+_UNREACHED: dict[TargetStatus, str] = {"not reached": "not reached", "no epochs": "n/a"}
+
+
+def _has_target(results: Sequence[LearnerOnTask]) -> bool:
+    """Whether it is known of a network when it reaches the target, or that it does not."""
+    return any(r.cost.target in ("reached", "not reached") for r in results)
+
+
+def _target_note(view: View) -> str:
+    """Which target the times are to, and what stands in place of a time."""
+    tasks = [t for t in view.tasks if t.target_acc is not None and _has_target(view.results(t))]
+    if not tasks:
+        return ""
+    names = dict.fromkeys(
+        f"the mean validation accuracy of {task.target_of}, the reference"
+        if task.target_of
+        else f"{100 * TARGET_SHARE:g} % of the best mean validation accuracy of any model"
+        for task in tasks
+    )
+    return (
+        f" The target is {either(names)}. Not reached: in no epoch of at least half of the runs; "
+        "n/a: not trained in epochs, so that no time to a target exists."
+    )
 
 
 def _is_known(result: LearnerOnTask) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnexp.analysis.learners import splits_in_order
-from nnexp.analysis.types import Difference, Interval, LearnerOnTask, Task, VerdictKind
+from nnexp.analysis.statistics import POWER
+from nnexp.analysis.types import Difference, Interval, LearnerOnTask, Task, Verdict, VerdictKind
 from nnexp.report.blocks import (
     Block,
     Cell,
@@ -53,7 +54,7 @@ def main_table(view: View) -> Section | None:
         intro += (
             f" Differences to {view.reference} are paired: both models saw the same samples. "
             f'"Better in" counts the {view.units} in which the model was better, ties counted '
-            "half."
+            f"half: a count of these {view.units}, not a probability for others."
         )
         if any(r.difference and r.difference.one_fit for r in view.comparison.results):
             intro += (
@@ -74,6 +75,11 @@ def main_table(view: View) -> Section | None:
         intro += (
             f" Models that lack {view.units} of a data set are listed below those that have all: "
             f"means over different {view.units} cannot be ranked."
+        )
+    if any(r.verdict and r.verdict.detectable for r in view.comparison.results):
+        intro += (
+            " An inconclusive verdict names the smallest difference that would have been found "
+            "with 80 % power, given the spread seen."
         )
     if "not significant after correction" in _kinds(view):
         intro += f" {NOT_SIGNIFICANT}"
@@ -183,8 +189,17 @@ def _compared(view: View, result: LearnerOnTask) -> list[Cell]:
         Cell(points(difference.mean), points_interval(difference.interval), tone),
         _better_in(difference),
         Cell(probability(difference.p_adjusted)),
-        Cell(_told(sign, short_kind(verdict.kind)) if verdict else sign, tone=tone),
+        Cell(_told(sign, short_kind(verdict.kind)), _power(verdict), tone)
+        if verdict
+        else Cell(sign, tone=tone),
     ]
+
+
+def _power(verdict: Verdict) -> str:
+    """Which difference would have been found, where none was."""
+    if verdict.detectable is None:
+        return ""
+    return f"{100 * POWER:g} % power at {percent(verdict.detectable)} pp"
 
 
 def _better_in(difference: Difference) -> Cell:

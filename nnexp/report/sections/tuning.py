@@ -120,9 +120,35 @@ def learning_curves(view: View) -> Section | None:
         id="learning-curves",
         title="Learning curves",
         intro="Test accuracy against the number of training samples, with 95 % CIs."
+        + _validated_note(view, names)
         + view.given_note(),
         blocks=[gallery],
     )
+
+
+def _validated_note(view: View, names: Sequence[str]) -> str:
+    """On how many validation samples models were selected, along the curve of each data set."""
+    sizes: dict[str, list[int]] = {}
+    for task in view.comparison.tasks:
+        series = [name for name in names if task.name.startswith(name)]
+        if series:
+            sizes.setdefault(max(series, key=len), []).append(task.num_val)
+    notes = []
+    for name in names:
+        low, high = min(sizes.get(name, [0])), max(sizes.get(name, [0]))
+        where = f" on {name}" if len(names) > 1 else ""
+        if low < high:
+            notes.append(
+                f" The validation set, which selects, shrinks with the training set{where}: "
+                f"{low:,} to {high:,} samples."
+            )
+        elif high:
+            notes.append(
+                f" Only the training set shrinks{where}: the validation set, which selects, has "
+                f"{high:,} samples throughout, more than a small training set would come with "
+                "(dataset.fraction shrinks both)."
+            )
+    return "".join(notes)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -87,6 +87,10 @@ def test_fewer_training_rows_are_some_of_more() -> None:
     assert len(share) == 225
     assert set(share.some(50).tolist()) == rows[0]
     assert (puzzle(num_train=50).val == puzzle().val).all()
+    quarter = puzzle(fraction=0.25)
+    assert set(epochs(quarter).some(50).tolist()) == rows[0]
+    assert (len(epochs(quarter)), quarter.num_val) == (225, round(puzzle().num_val / 4))
+    assert set(quarter.val.tolist()) < set(puzzle().val.tolist())
     with pytest.raises(ConfigError, match=r"^dataset.num_train=901: puzzle has 900 training samp"):
         puzzle(num_train=901)
 
