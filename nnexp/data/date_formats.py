@@ -105,7 +105,8 @@ _READERS = {
         rf"{_WEEKDAY}(?P<name>{_MONTH})\s+(?P<day>\d{{1,2}})\s+{_TIME}\s+(?P<year>\d{{4}})",
         re.VERBOSE | re.IGNORECASE,
     ),
-    "time": re.compile(_TIME, re.VERBOSE),
+    # 08:00-10:00 is no time ten hours behind Greenwich.
+    "time": re.compile(_TIME.replace(r"|[-+]\d{2}(?::?\d{2})?", ""), re.VERBOSE),
     "duration": re.compile(
         r"(?P<first>\d+):(?P<second>[0-5]\d)(?::(?P<third>[0-5]\d)(?P<fraction>[.,]\d+)?)?"
     ),
@@ -151,10 +152,13 @@ def _day_of(parts: Mapping[str, str | None]) -> datetime.date:
         return datetime.date(year, 3 * int(parts["quarter"] or 1) - 2, 1)
     name = parts.get("name")
     month = _MONTHS[name.casefold()] if name else int(parts.get("month") or 1)
+    if parts.get("day") is None and not _FIRST_YEAR <= year <= _LAST_YEAR:
+        raise ValueError  # 1/4000 is a fraction
     return datetime.date(year, month, int(parts.get("day") or 1))
 
 
 _EPOCH = datetime.date(1970, 1, 1)
+_FIRST_YEAR, _LAST_YEAR = 1500, 2200  # of months
 
 
 def _full_year(year: str | None) -> int:
@@ -231,16 +235,37 @@ def find_date_order(texts: Sequence[str], day_first: bool | None = None) -> Foun
     if not fitting:
         return None
     order, ambiguous, contradicts = fitting[0], "", ""
+    if order == "time" and "duration" in fitting and all(len(text) == 4 for text in texts):
+        order = "duration"  # 3:59 and 4:30: no clock is ever past 9:59
+    if order == "year-month" and all(_is_season(text) for text in texts):
+        return None
     if set(_SLASHES) <= set(fitting):
         order = "mdy" if day_first is False else "dmy"
         same = all(seconds_of(text, "dmy") == seconds_of(text, "mdy") for text in texts)
-        if day_first is None and "." not in texts[0] and not same:
-            ambiguous = texts[0]
+        unclear = next((text for text in texts if "." not in text), None)
+        if day_first is None and unclear and not same:
+            ambiguous = unclear
     elif order in _SLASHES and day_first is not None and day_first != (order == "dmy"):
         declared = "dmy" if day_first else "mdy"
         contradicts = next(text for text in texts if math.isnan(seconds_of(text, declared)))
     has_time = order in ("time", "duration", "basic") or any(":" in text for text in texts)
     return FoundOrder(order, has_time, ambiguous, contradicts)
+
+
+def _is_season(text: str) -> bool:
+    """``2009-10``, which ends in 2010."""
+    year, month = int(text[:4]), int(text[-2:])
+    return (year + 1) % 100 == month
+
+
+def years_of_two_digits(texts: Sequence[str], order: str) -> list[tuple[str, str, str]]:
+    """Return the three parts of each date in digits whose year has two; none if one has four."""
+    if order not in _SLASHES:
+        return []
+    parts = [re.findall(r"\d+", text)[:3] for text in texts]
+    if any(len(found) < 3 or len(found[2]) != 2 for found in parts):
+        return []
+    return [(a, b, c) for a, b, c in parts]
 
 
 def _all_fit(texts: Sequence[str], order: str) -> bool:

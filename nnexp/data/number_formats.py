@@ -1,9 +1,9 @@
 """Numbers as people write them: with units, separators of thousands, a decimal comma.
 
 ``1,234.50``, ``1.234,5``, ``1 234``, ``1'234``, ``12 %``, ``$5``, ``3.5 kg``, ``(120)`` and
-``120-`` for -120, ``="12"``, and ``1.2D+02`` are numbers. What a comma means cannot be read off one
-cell, so a format is found for a whole column and then holds for each of its cells, and for those of
-later files.
+``120.00-`` for -120, ``5,-`` for 5, ``="12"``, and ``1.2D+02`` are numbers. What a comma means
+cannot be read off one cell, so a format is found for a whole column and then holds for each of its
+cells, and for those of later files.
 """
 
 from __future__ import annotations
@@ -86,8 +86,10 @@ def _take_apart(text: str) -> _Parts | None:
     sign = 1.0
     if text.startswith("(") and text.endswith(")"):
         text, sign = text[1:-1].strip(), -1.0
-    elif re.fullmatch(r"[^\d-]*\d[\d.,]*-", text):  # as SAP and COBOL write it
+    elif re.fullmatch(r"[^\d-]*\d[\d.,]*[.,]\d+-", text):  # as SAP and COBOL write it
         text, sign = text[:-1], -1.0
+    elif re.fullmatch(r"[^\d-]*\d+[.,][-\u2013\u2014]+", text):  # 5,- is a price without cents
+        text = text.rstrip("-\u2013\u2014")[:-1]
     found = _PARTS.fullmatch(text)
     if found is None or (found["sign"] and found["inner"]):
         return None
@@ -173,6 +175,8 @@ class NumberFormat:
         if self.thousands:
             grouped = _blanks_alike(whole)
             if self.thousands in grouped:
+                if grouped.startswith("0"):
+                    return math.nan  # 030 123 456 is called, not counted
                 groups = grouped.split(self.thousands)
                 if not _are_groups(groups, self.thousands):
                     return math.nan
@@ -243,6 +247,12 @@ def find_number_format(
     return FoundFormat(number_format, bad, witness, len(parts))
 
 
+def is_code_like(text: str) -> bool:
+    """Return whether a text may be a power of ten, but is a code or a roll of dice if all of a
+    column are: 12E4, 2d6."""
+    return re.fullmatch(r"\d+[eEdD]\d+", text) is not None
+
+
 def unit_of(text: str) -> str:
     """Return the unit beside a number; "" where there is none, or no number."""
     parts = _take_apart(text)
@@ -281,6 +291,8 @@ def _separators(
     if any({"decimal", "thousands"} <= found for found in roles.values()):
         return None
     comma, dot = roles[","], roles["."]
+    if comma == dot == {"either"}:  # 1,234 beside 1.234
+        return None
     if "decimal" in comma and "decimal" in dot:
         return None
     if "decimal" in comma or "thousands" in dot:

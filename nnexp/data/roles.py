@@ -29,12 +29,14 @@ from nnexp.data.date_formats import (
     find_date_order,
     looks_like_date,
     seconds_of,
+    years_of_two_digits,
 )
 from nnexp.data.encoder import Column, declared_among, is_declared, read_texts, without_declared
 from nnexp.data.number_formats import (
     FoundFormat,
     NumberFormat,
     find_number_format,
+    is_code_like,
     looks_missing,
     unit_of,
 )
@@ -52,6 +54,8 @@ _ODD_COUNTS = 0.02  # of the rows, that a counter may repeat or lack
 _NEARLY_CONSECUTIVE = 1.1  # whole numbers without a repeat that span no more than so many a row
 _PROSE = 3  # words of a cell, on average, from which a column is text rather than names
 _EXACT_DIGITS = 15  # of a whole number, which float64 always tells from its neighbours
+_MONTHS_OF_A_YEAR = 12
+_PIVOT = 69  # years of two digits from here on are of the 20th century
 _CODE = 4  # digits, from which numbers that are filled up with zeros may be codes
 _TIMED = 1000  # columns, after which it is known how long the others will take
 _WITH_FEATURES = 1.3  # of the time that it takes to understand a column, with that for its values
@@ -214,6 +218,8 @@ class _Understanding:
             return self._plain("empty", "left out: no values", "has no values; left out")
         words = [text for text in known if looks_missing(text)]
         given = [text for text in known if not looks_missing(text)]
+        if self._role == "found" and given and all(map(is_code_like, given)):
+            return self._categories_or_names(texts, known)
         found = self._number_format(given)
         if self._role == "numeric":
             return self._declared_numeric(texts, given, found, words)
@@ -540,8 +546,27 @@ class _Understanding:
                 f"the day or with the month; say so with {paste('dataset.day_first', True)} or "
                 f"{paste('dataset.day_first', False)}"
             )
+        parts = years_of_two_digits(
+            [t for t in texts.values if not _is_gap(t, self._options)], order.order
+        )
+        firsts, lasts = {a for a, _, _ in parts}, {c for _, _, c in parts}
+        may_be_days = all(1 <= int(last) <= 31 for last in lasts)
+        if parts and may_be_days and len(firsts) < len(lasts) > _MONTHS_OF_A_YEAR:
+            row = texts.first_row(next(t for t in texts.values if not _is_gap(t, self._options)))
+            raise DataError(
+                f"{self._table.where(row, self._place)}: "
+                f"{quoted(cell_text(self._cells, row))} may begin with the year; write years with "
+                f"four digits, or leave the column out with {self._declared_as('drop')}"
+            )
         read = functools.partial(all_seconds_of, order=order.order)
-        return self._date(read_texts(texts, self._options.missing, read)[0], order, words)
+        found = self._date(read_texts(texts, self._options.missing, read)[0], order, words)
+        years = {int(c) for _, _, c in parts}
+        if years and min(years) < _PIVOT <= max(years):
+            warning = "years of two digits are read as 1969 to 2068"
+            found = dataclasses.replace(
+                found, warning="; ".join(filter(None, (found.warning, warning)))
+            )
+        return found
 
     def _date(self, seconds: Doubles, order: FoundOrder, words: Sequence[str] = ()) -> Finding:
         if self._options.dates == "drop":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -275,6 +276,11 @@ def _notices(found: Understood, table: Table, config: ColumnsConfig) -> Iterator
     for token in _unmatched(table, config):
         shown = quoted(token) if isinstance(token, str) else "null" if token is None else token
         warnings.append(f"dataset.missing: no cell is {shown}")
+    alike: dict[str, str] = {}
+    for name in labels.names:
+        other = alike.setdefault(unicodedata.normalize("NFKC", name).casefold(), name)
+        if other != name:
+            warnings.append(f"{quoted(other)} and {quoted(name)} are two classes")
     for text in labels.merged:
         name = next(name for name in labels.names if same_value(name, text))
         warnings.append(f"{quoted(text)} and {quoted(name)} are one number, and one class")

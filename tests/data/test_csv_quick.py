@@ -22,6 +22,7 @@ from nnexp.data.sources import csv_file, csv_quick
 from nnexp.data.sources.csv_dialect import read_carefully
 from nnexp.data.sources.csv_quick import read_quickly
 from nnexp.data.table import Table, as_texts
+from nnexp.data.tabular import source_of_table
 from nnexp.errors import DataError
 
 
@@ -193,3 +194,27 @@ def test_missing_values_of_numbers_are_nan(tmp_path: Path) -> None:
     table = read_quickly(TableConfig(path=str(path), target="label"))
     assert table is not None
     np.testing.assert_array_equal(np.asarray(table.columns[0]), [1, np.nan, np.nan, 2])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a,b,label\n" + '"1,5",1.234,x\n"2,5",12.500,y\n"1,5",7.125,x\n' * 20,
+        "a,b,label\n" + "12E4,1,x\n34E7,2,y\n" * 20,
+        "a,b,label\n" + "02139,1,x\n94103,2,y\n" * 20,
+    ],
+    ids=["a decimal comma beside", "codes", "zeros"],
+)
+def test_what_is_found_out_is_the_same(tmp_path: Path, content: str) -> None:
+    """Of the columns' meanings, too: their texts are not numbers before they are understood."""
+    path = tmp_path / "t.csv"
+    path.write_text(content, encoding="utf-8")
+    config = TableConfig(path=str(path), target="label")
+    quick = source_of_table(csv_quick.read_text_table(config), config)
+    careful = source_of_table(read_carefully(config), config)
+    assert quick.feature_names == careful.feature_names
+    assert quick.card is not None
+    assert careful.card is not None
+    assert quick.card.to_json() == careful.card.to_json()
+    assert quick.notices == careful.notices
+    np.testing.assert_array_equal(quick.x, careful.x)

@@ -350,8 +350,8 @@ def test_numbers_that_float32_cannot_tell_apart(read: Any) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [('"=""{}"""', 1), ("{}-", -1), ("{}.50-", -1)],
-    ids=["excel", "sap", "cents"],
+    [('"=""{}"""', 1), ("{}.50-", -1), ("{}.-", 1), ('"{},-"', 1)],
+    ids=["a spreadsheet", "SAP", "no cents", "no cents, with a comma"],
 )
 def test_numbers_as_other_programs_write_them(read: Any, text: str, value: int) -> None:
     source = read(v=[text.format(10 + i % 29) for i in range(ROWS)])
@@ -490,3 +490,53 @@ def test_groups_that_are_one_number_stay_together(tmp_path: Path) -> None:
     groups = load_source(TableConfig(path=str(path), target="label", group="who")).groups
     assert groups is not None
     assert groups[:4].tolist() == [0, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("cells", "role"),
+    [
+        (["2d6", "1d20", "3d8", "1d4"], "categorical"),
+        (["12E4", "34E7", "56E1", "7E2"], "categorical"),
+        (["08:00-10:00", "10:00-12:00", "12:00-14:00"], "categorical"),
+        (["2009-10", "2010-11", "2011-12"], "categorical"),  # seasons
+        (["1/1000", "1/2000", "1/4000"], "categorical"),
+        (["030 123 456", "040 987 654", "030 555 123"], "categorical"),  # telephones
+        (["1E-3", "2E5", "1E5"], "numeric"),
+        (["2009-10", "2010-11", "2011-03"], "date"),
+    ],
+    ids=str,
+)
+def test_what_only_resembles_numbers_and_dates(read: Any, cells: list[str], role: str) -> None:
+    source = read(v=[cells[i % len(cells)] for i in range(ROWS)])
+    assert role_of(source, "v") == role
+
+
+def test_paces_are_durations(read: Any) -> None:
+    source = read(v=[f"{3 + i % 5}:{i * 7 % 60:02}" for i in range(ROWS)])
+    assert feature(source, "v seconds")[:2] == [0, 67]  # since the shortest
+
+
+def test_grades_are_no_negative_numbers(read: Any) -> None:
+    with pytest.raises(DataError, match="'1-' is not a number"):
+        read(v=[["1-", "2-", "1", "2", "3"][i % 5] for i in range(ROWS)])
+
+
+def test_a_comma_and_a_point_that_may_both_be_either(read: Any) -> None:
+    with pytest.raises(DataError, match="contradict each other in what a comma and a point are"):
+        read(separator=";", v=[f"{1 + i}{',.'[i % 2]}{100 + i}" for i in range(ROWS)])
+
+
+def test_years_of_two_digits(read: Any, caplog: Any) -> None:
+    read(born=[f"{13 + i % 15}/{1 + i % 12}/{(40 + i) % 100:02}" for i in range(ROWS)])
+    assert "column 'born': years of two digits are read as 1969 to 2068" in caplog.text
+    with pytest.raises(DataError, match="'24-05-01' may begin with the year; write years with"):
+        read(day=[f"{24 - i % 3}-{5 + i % 6:02}-{1 + i % 28:02}" for i in range(ROWS)])
+
+
+def test_classes_that_differ_in_case_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(
+        "a,label\n" + "".join(f"{i / 8},{['Yes', 'yes', 'no'][i % 3]}\n" for i in range(60))
+    )
+    notices = [text for _, text in load_source(TableConfig(path=str(path), target="label")).notices]
+    assert any(text.endswith("'Yes' and 'yes' are two classes") for text in notices)

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from nnexp.config.overrides_text import paste
 from nnexp.config.schema import TableConfig
+from nnexp.data.number_formats import is_code_like
 from nnexp.data.source import is_number
 from nnexp.data.sources.csv_dialect import (
     Dialect,
@@ -159,9 +160,13 @@ def _numeric(rows: Sequence[Sequence[str]], dialect: Dialect, config: TableConfi
     """Whether the first cells of each column are plain numbers or declared to be missing."""
     body = rows[1:] if dialect.names is not None else rows
     missing = texts_of(config.missing)
+    distinct = [set(cells) for cells in zip(*body, strict=True)]
+    commas = dialect.separator == ";" or any(
+        re.fullmatch(r"[-+]?[\d.]*\d,\d+", cell) for cells in distinct for cell in cells
+    )
     numeric = [
-        all(cell in missing or _is_plain(cell, dialect.separator) for cell in set(cells))
-        for cells in zip(*body, strict=True)
+        all(cell in missing or _is_plain(cell, commas=commas) for cell in cells)
+        for cells in distinct
     ] or [False] * dialect.width
     names = dialect.names or ("",) * dialect.width
     as_written = {
@@ -179,10 +184,16 @@ def _numeric(rows: Sequence[Sequence[str]], dialect: Dialect, config: TableConfi
     return numeric
 
 
-def _is_plain(cell: str, separator: str) -> bool:
-    """A number of which nothing is lost, and nothing has to be found out, by reading it at once."""
+def _is_plain(cell: str, *, commas: bool) -> bool:
+    """A number of which nothing is lost, and nothing has to be found out, by reading it at once.
+
+    Args:
+        commas: some numbers of the file may have a decimal comma.
+    """
     if not is_number(cell) or len(cell.lstrip("+-").partition(".")[0]) > _EXACT_DIGITS:
         return False
     if re.match(r"0\d{3}", cell):  # a code, perhaps: its zeros are told of
         return False
-    return separator != ";" or not re.fullmatch(r"[-+]?[1-9]\d{0,2}(\.\d{3})+", cell)
+    if is_code_like(cell):
+        return False
+    return not commas or not re.fullmatch(r"[-+]?[1-9]\d{0,2}(\.\d{3})+", cell)
