@@ -7,6 +7,7 @@ import gc
 import os
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,7 +45,16 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_configure() -> None:
-    """Without a GPU, kernels are interpreted. Triton wants to know before it is first imported."""
+    """Without a GPU, kernels are interpreted. Triton wants to know before it is first imported.
+
+    Raises:
+        pytest.UsageError: two files of tests have one name, which Python would take for one module;
+            whoever runs one of their folders alone would not notice.
+    """
+    names = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise pytest.UsageError(f"several files are called {', '.join(twice)}; rename all but one")
     import torch
 
     if not torch.cuda.is_available():
