@@ -133,8 +133,9 @@ def test_random_runs_solo_and_batched() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "variables",
-    [{"MKL_CBWR": "AUTO"}, {"MKL_CBWR": "COMPATIBLE"}, {"ATEN_CPU_CAPABILITY": "avx2"},
-     {"ATEN_CPU_CAPABILITY": "default"}, {"NNEXP_MATMUL": "mkl"}, {"NNEXP_MATMUL": "openblas"}],
+    [{"MKL_CBWR": "AUTO"}, {"ATEN_CPU_CAPABILITY": "avx2"},
+     {"NNEXP_MATMUL": "mkl", "ATEN_CPU_CAPABILITY": "default"},
+     {"NNEXP_MATMUL": "openblas", "MKL_CBWR": "COMPATIBLE"}],
     ids=str,
 )  # fmt: skip
 def test_random_runs_in_other_modes(variables: dict[str, str]) -> None:

@@ -209,7 +209,6 @@ def test_random_overrides_compose_as_hydra_composes_them(app: App) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["hydra.sweep.subdir='${hydra.job.override_dirname}'", "hydra.sweep.dir=out"],
         ["hydra.job.config.override_dirname.exclude_keys=[seed]", "hydra/job_logging=none"],
     ],
