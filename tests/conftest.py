@@ -44,6 +44,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """What is left when Python ends, some libraries take for a leak."""
+    gc.unfreeze()
+
+
 def pytest_configure() -> None:
     """Without a GPU, kernels are interpreted. Triton wants to know before it is first imported.
 
