@@ -20,7 +20,6 @@ from nnexp.errors import ConfigError, NnexpError
 if TYPE_CHECKING:
     from nnexp.api.sweep_object import Sweep
     from nnexp.api.user_data import UserData
-    from nnexp.runs.folder import run_folders
 
 _DIR = "hydra.sweep.dir"
 _ROOT = "multirun"
@@ -108,6 +107,7 @@ def _check(own: UserData, given: Sequence[str]) -> None:
 def _swept(given: list[str], own: UserData | None, place: Path, *, progress: bool) -> Sweep:
     from nnexp.api.overrides import quoted
     from nnexp.api.sweep_object import Sweep
+    from nnexp.runs.folder import run_folders
 
     before = _results(place)
     made = []

@@ -15,7 +15,7 @@ from nnexp.lazy import torch
 from nnexp.optim.base import Optimizer, Update
 
 if TYPE_CHECKING:
-    import torch
+    import torch  # noqa: TC004  (what runs is the lazy one above)
     from torch import Tensor
 
 # --------------------------------------------------------------------------------------------------

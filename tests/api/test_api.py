@@ -517,3 +517,9 @@ def test_the_readme_is_true() -> None:
 def test_conf_is_found() -> None:
     assert (CONF / "dataset" / "arrays.yaml").exists()
     assert (ROOT / "nnexp" / "py.typed").exists()
+
+
+def test_a_sweep_that_trains_nothing_is_an_error(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(nnexp.NnexpError, match="the sweep has trained nothing"):
+        nnexp.sweep("dataset=iris", "hydra.launcher.dry_run=true", "seed=0,1")
