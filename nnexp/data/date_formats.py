@@ -53,11 +53,13 @@ _ZONES = {  # hours from UTC; of names that stand for several the commonest
     "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
 }  # fmt: skip
 _MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
-_TIME = rf"""
-    (?P<hour>\d{{1,2}}):(?P<minute>\d{{2}})(?::(?P<second>\d{{2}})(?P<fraction>[.,]\d+)?)?
+_CLOCK = r"""
+    (?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?P<fraction>[.,]\d+)?)?
     (?:\s?(?P<half>[AaPp])\.?[Mm]\.?|\sUhr)?
-    \s?(?P<zone>{"|".join(sorted(_ZONES, key=len, reverse=True))}|[-+]\d{{2}}(?::?\d{{2}})?)?
 """
+_ZONE = "|".join(sorted(_ZONES, key=len, reverse=True))
+_TIME = rf"{_CLOCK} \s?(?P<zone>{_ZONE}|[-+]\d{{2}}(?::?\d{{2}})?)?"
+_TIME_ALONE = rf"{_CLOCK} \s?(?P<zone>{_ZONE})?"  # 08:00-10:00 is no time west of Greenwich
 _OF = r"(?:\s(?:de|of|di|van)\s)?"  # 1 de enero de 2024
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*[,.]?\s+)?"
 _DATES = {
@@ -89,6 +91,7 @@ _EXAMPLES = {
     "time": "23:59",
     "duration": "25:59:59",
 }
+DIGITS_ALONE = ("compact", "basic")  # which a file may hold as numbers
 _SLASHES = ("dmy", "mdy")  # which of them it is has to be found out
 _READERS = {
     order: re.compile(
@@ -99,14 +102,13 @@ _READERS = {
     "basic": re.compile(
         r"(?P<year>(?:19|20)\d{2})(?P<month>\d{2})(?P<day>\d{2})T?"
         r"(?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})?(?P<fraction>[.,]\d+)?"
-        r"(?P<half>\Z.)?(?P<zone>Z|[-+]\d{2}(?::?\d{2})?)?"
+        r"(?P<zone>Z|[-+]\d{2}(?::?\d{2})?)?"
     ),
     "ctime": re.compile(
         rf"{_WEEKDAY}(?P<name>{_MONTH})\s+(?P<day>\d{{1,2}})\s+{_TIME}\s+(?P<year>\d{{4}})",
         re.VERBOSE | re.IGNORECASE,
     ),
-    # 08:00-10:00 is no time ten hours behind Greenwich.
-    "time": re.compile(_TIME.replace(r"|[-+]\d{2}(?::?\d{2})?", ""), re.VERBOSE),
+    "time": re.compile(_TIME_ALONE, re.VERBOSE),
     "duration": re.compile(
         r"(?P<first>\d+):(?P<second>[0-5]\d)(?::(?P<third>[0-5]\d)(?P<fraction>[.,]\d+)?)?"
     ),
@@ -159,6 +161,7 @@ def _day_of(parts: Mapping[str, str | None]) -> datetime.date:
 
 _EPOCH = datetime.date(1970, 1, 1)
 _FIRST_YEAR, _LAST_YEAR = 1500, 2200  # of months
+PIVOT = 69  # years of two digits from here on are of the 20th century, as POSIX has it
 
 
 def _full_year(year: str | None) -> int:
@@ -167,17 +170,17 @@ def _full_year(year: str | None) -> int:
     number = int(year)
     if len(year) == 4:
         return number
-    return number + (2000 if number < 69 else 1900)  # as POSIX does
+    return number + (2000 if number < PIVOT else 1900)
 
 
 def _of_day(parts: Mapping[str, str | None]) -> float:
     if parts["hour"] is None:
         return 0.0
     hour, minute, second = int(parts["hour"]), int(parts["minute"] or 0), int(parts["second"] or 0)
-    if parts["half"]:
+    if half := parts.get("half"):
         if not 1 <= hour <= 12:
             raise ValueError
-        hour = hour % 12 + 12 * (parts["half"] in "pP")
+        hour = hour % 12 + 12 * (half in "pP")
     if hour > 24 or minute > 59 or second > 60 or (hour == 24 and (minute or second)):
         raise ValueError
     fraction = float("0" + parts["fraction"].replace(",", ".")) if parts["fraction"] else 0.0
@@ -254,8 +257,8 @@ def find_date_order(texts: Sequence[str], day_first: bool | None = None) -> Foun
 
 def _is_season(text: str) -> bool:
     """``2009-10``, which ends in 2010."""
-    year, month = int(text[:4]), int(text[-2:])
-    return (year + 1) % 100 == month
+    found = re.fullmatch(r"(\d{4})[-/](\d{2})", text)
+    return found is not None and (int(found[1]) + 1) % 100 == int(found[2])
 
 
 def years_of_two_digits(texts: Sequence[str], order: str) -> list[tuple[str, str, str]]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnexp.data.date_formats import DateFeatures, all_seconds_of
+from nnexp.data.date_formats import DIGITS_ALONE, DateFeatures, all_seconds_of
 from nnexp.data.number_formats import NumberFormat, looks_missing
 from nnexp.data.source import Doubles, Indices, is_number, one_hot, quoted
 from nnexp.data.table import Cells, Moments, Table, Texts, as_texts, cell_text, same_value
@@ -194,18 +194,16 @@ class Column:
         order = self.dates.order
         if isinstance(cells, Moments):
             return cells.seconds
-        if not isinstance(cells, Texts) and order != "compact":
+        if not isinstance(cells, Texts) and order not in DIGITS_ALONE:
             cell = cell_text(cells, 0)
-            raise DataError(f"{where(0)}: {cell} is not a date as in training ({self._style()})")
+            raise DataError(f"{where(0)}: {cell} is not {self._date_of_training()}")
         texts = as_texts(cells)
         read = functools.partial(all_seconds_of, order=order)
-        wanted = f"a date as in training ({self._style()})"
-        return self._of_texts(texts, missing, read, wanted, where)
+        return self._of_texts(texts, missing, read, self._date_of_training(), where)
 
-    def _style(self) -> str:
-        """How the dates of this column are written, by the earliest one."""
+    def _date_of_training(self) -> str:
         assert self.dates is not None
-        return self.dates.written()
+        return f"a date as in training ({self.dates.written()})"
 
     def _of_texts(
         self,

@@ -23,6 +23,8 @@ import numpy as np
 
 from nnexp.config.overrides_text import can_be_key, paste
 from nnexp.data.date_formats import (
+    DIGITS_ALONE,
+    PIVOT,
     DateFeatures,
     FoundOrder,
     all_seconds_of,
@@ -54,8 +56,7 @@ _ODD_COUNTS = 0.02  # of the rows, that a counter may repeat or lack
 _NEARLY_CONSECUTIVE = 1.1  # whole numbers without a repeat that span no more than so many a row
 _PROSE = 3  # words of a cell, on average, from which a column is text rather than names
 _EXACT_DIGITS = 15  # of a whole number, which float64 always tells from its neighbours
-_MONTHS_OF_A_YEAR = 12
-_PIVOT = 69  # years of two digits from here on are of the 20th century
+_MANY_DAYS = 12  # of the month, more than which are no few years
 _CODE = 4  # digits, from which numbers that are filled up with zeros may be codes
 _TIMED = 1000  # columns, after which it is known how long the others will take
 _WITH_FEATURES = 1.3  # of the time that it takes to understand a column, with that for its values
@@ -219,7 +220,9 @@ class _Understanding:
         words = [text for text in known if looks_missing(text)]
         given = [text for text in known if not looks_missing(text)]
         if self._role == "found" and given and all(map(is_code_like, given)):
-            return self._categories_or_names(texts, known)
+            codes = self._categories_or_names(texts, known)
+            keep = self._declared_as("numeric")
+            return _warned(codes, f"{quoted(given[0])} is taken for a code; if a number: {keep}")
         found = self._number_format(given)
         if self._role == "numeric":
             return self._declared_numeric(texts, given, found, words)
@@ -307,7 +310,7 @@ class _Understanding:
             f"{quoted(filled)} begins with a zero: taken for a number; if it is a code, "
             f"{self._declared_as('categorical')}"
         )
-        return dataclasses.replace(found, warning="; ".join(filter(None, (found.warning, warning))))
+        return _warned(found, warning)
 
     def _declared_numeric(
         self, texts: Texts, given: Sequence[str], found: FoundFormat, words: Sequence[str]
@@ -525,7 +528,7 @@ class _Understanding:
         if len(compact) < 2 or 10 * len(compact) < 9 * len(texts):
             return None
         order = find_date_order(compact)
-        if order is None or order.order not in ("compact", "basic"):
+        if order is None or order.order not in DIGITS_ALONE:
             return None
         if len(compact) < len(texts):
             dates = set(compact)
@@ -546,26 +549,18 @@ class _Understanding:
                 f"the day or with the month; say so with {paste('dataset.day_first', True)} or "
                 f"{paste('dataset.day_first', False)}"
             )
-        parts = years_of_two_digits(
-            [t for t in texts.values if not _is_gap(t, self._options)], order.order
-        )
-        firsts, lasts = {a for a, _, _ in parts}, {c for _, _, c in parts}
-        may_be_days = all(1 <= int(last) <= 31 for last in lasts)
-        if parts and may_be_days and len(firsts) < len(lasts) > _MONTHS_OF_A_YEAR:
-            row = texts.first_row(next(t for t in texts.values if not _is_gap(t, self._options)))
+        given = [text for text in texts.values if not _is_gap(text, self._options)]
+        parts = years_of_two_digits(given, order.order)
+        if _may_begin_with_years(parts):
             raise DataError(
-                f"{self._table.where(row, self._place)}: "
-                f"{quoted(cell_text(self._cells, row))} may begin with the year; write years with "
-                f"four digits, or leave the column out with {self._declared_as('drop')}"
+                f"{self._table.where(texts.first_row(given[0]), self._place)}: {quoted(given[0])} "
+                "may begin with the year; write years with four digits, or leave the column out "
+                f"with {self._declared_as('drop')}"
             )
         read = functools.partial(all_seconds_of, order=order.order)
         found = self._date(read_texts(texts, self._options.missing, read)[0], order, words)
-        years = {int(c) for _, _, c in parts}
-        if years and min(years) < _PIVOT <= max(years):
-            warning = "years of two digits are read as 1969 to 2068"
-            found = dataclasses.replace(
-                found, warning="; ".join(filter(None, (found.warning, warning)))
-            )
+        if len({int(year) < PIVOT for _, _, year in parts}) == 2:
+            return _warned(found, "years of two digits are read as 1969 to 2068")
         return found
 
     def _date(self, seconds: Doubles, order: FoundOrder, words: Sequence[str] = ()) -> Finding:
@@ -623,6 +618,19 @@ class _Understanding:
             f"{self._table.where(row, self._place)}: no value ({quoted(cell)}){count}; fill with "
             f"dataset.{option}={remedies}, or leave the column out with {drop}"
         )
+
+
+def _warned(found: Finding, warning: str) -> Finding:
+    """With one more warning."""
+    return dataclasses.replace(found, warning="; ".join(filter(None, (found.warning, warning))))
+
+
+def _may_begin_with_years(parts: Sequence[tuple[str, str, str]]) -> bool:
+    """Whether of dates such as 24-05-13 the last part looks like the day: it takes many values, as
+    days do, and the first part fewer, as years do."""
+    firsts, lasts = {first for first, _, _ in parts}, {last for _, _, last in parts}
+    are_days = all(1 <= int(last) <= 31 for last in lasts)
+    return are_days and len(firsts) < len(lasts) > _MANY_DAYS
 
 
 def _told(words: Sequence[str], kind: str = "numbers") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import logging
 import random
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv as csv
+import pyarrow.parquet as pq
 import pytest
 
 from nnexp.config.schema import TableConfig
@@ -540,3 +544,33 @@ def test_classes_that_differ_in_case_are_told(tmp_path: Path) -> None:
     )
     notices = [text for _, text in load_source(TableConfig(path=str(path), target="label")).notices]
     assert any(text.endswith("'Yes' and 'yes' are two classes") for text in notices)
+
+
+@pytest.mark.parametrize("digits", ["%Y%m%d", "%Y%m%d%H%M%S"])
+def test_dates_that_a_file_holds_as_numbers(tmp_path: Path, digits: str) -> None:
+    """The features of text and of Parquet are the same, in training and for later files."""
+    begin = datetime.datetime(2024, 5, 1, 13, 30)
+    moments = [begin + datetime.timedelta(days=i * 7 % 31, seconds=i) for i in range(ROWS)]
+    whole = [int(moment.strftime(digits)) for moment in moments]
+    table = pa.table({"t": whole, "label": ["xy"[i % 2] for i in range(ROWS)]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    csv.write_csv(table, tmp_path / "t.csv")
+    parquet, text = (
+        load_source(TableConfig(path=str(tmp_path / f"t.{suffix}"), target="label"))
+        for suffix in ("parquet", "csv")
+    )
+    assert role_of(parquet, "t") == "date"
+    assert parquet.feature_names == text.feature_names
+    np.testing.assert_array_equal(parquet.x, text.x)
+
+
+def test_codes_like_powers_of_ten_are_told(read: Any, caplog: Any) -> None:
+    read(v=[["12E4", "34E7", "56E1", "7E2"][i % 4] for i in range(ROWS)])
+    assert "column 'v': '12E4' is taken for a code; if a number: 'dataset.columns={v:numeric}'" in (
+        caplog.text
+    )
+    source = read(
+        v=[["12E4", "34E7", "56E1", "7E2"][i % 4] for i in range(ROWS)],
+        options={"columns": {"v": "numeric"}},
+    )
+    assert feature(source, "v")[:2] == [12e4, 34e7]
