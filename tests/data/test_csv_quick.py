@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import csv
+import dataclasses
 import gzip
 import io
 from pathlib import Path
@@ -218,3 +219,21 @@ def test_what_is_found_out_is_the_same(tmp_path: Path, content: str) -> None:
     assert quick.card.to_json() == careful.card.to_json()
     assert quick.notices == careful.notices
     np.testing.assert_array_equal(quick.x, careful.x)
+
+
+@pytest.mark.parametrize("repeats", [1, 3, 40])
+def test_repeated_headers_are_found_by_both(tmp_path: Path, repeats: int) -> None:
+    """The place of a row in a large file takes a look through it: of many rows one is enough."""
+    path = tmp_path / "t.csv"
+    path.write_text("a,label\n" + "1,x\n2,y\n" * 30 + "a,label\n3,x\n" * repeats, encoding="utf-8")
+    config = TableConfig(path=str(path), target="label")
+    table = read_quickly(config)
+    assert table is not None
+    assert table.line is not None
+    looked: list[int] = []
+    counted = dataclasses.replace(table, line=lambda row: looked.append(row) or 62 + 2 * (row - 60))
+    with pytest.raises(DataError, match="line 62 repeats the header") as caught:
+        csv_quick._require_one_header(counted)
+    assert (f"in all {repeats} lines do" in str(caught.value)) is (repeats > 1)
+    assert ("dataset.skip_rows" in str(caught.value)) is (repeats <= 10)
+    assert len(looked) <= 1 + min(repeats, 10)

@@ -31,7 +31,7 @@ from nnexp.errors import ConfigError, DataError
 
 _EXACT_DIGITS = 15  # of a whole number, which float64 always tells from its neighbours
 _MOST_COLUMNS = 5000  # of more pyarrow takes as long a cell as the csv module, or longer
-_MOST_SKIPPED = 50  # lines that a message lists
+_MOST_SKIPPED = 10  # lines that a message lists: each is looked for in the file
 _SMALL = 2**22  # bytes, up to which the csv module is quick enough
 
 ASCII_COMPATIBLE = frozenset({"utf-8", "ascii", "iso8859-1", "cp1252", "iso8859-15", "cp1250"})
@@ -60,8 +60,9 @@ def _require_one_header(table: Table) -> None:
     rows = np.flatnonzero(repeats).tolist()
     if not rows or table.line is None:
         return
-    lines = [table.line(row) for row in rows]
-    leave_out = paste("dataset.skip_rows", lines) if len(rows) <= _MOST_SKIPPED else ""
+    leave_out = ""
+    if len(rows) <= _MOST_SKIPPED and table.first_test_row is None:  # lines of one file
+        leave_out = paste("dataset.skip_rows", [table.line(row) for row in rows])
     raise DataError(
         f"{table.place(rows[0])} repeats the header"
         + (f" (in all {len(rows)} lines do)" if len(rows) > 1 else "")
