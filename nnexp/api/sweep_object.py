@@ -13,8 +13,7 @@ from nnexp.api.reports import Report, report_of
 from nnexp.api.run_object import Run, frame_of, row_of
 from nnexp.errors import DataError
 from nnexp.runs.folder import METRICS_FILE, RESULT_FILE, run_folders, short
-from nnexp.runs.record import validation_rank
-from nnexp.runs.selection import greater_is_better
+from nnexp.runs.selection import greater_is_better, is_test_metric, validation_rank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +89,7 @@ class Sweep:
         """
         rows = [row_of(run, _overrides(run)) for run in self.runs]
         if not test_metrics:
-            rows = [{k: v for k, v in row.items() if not _is_test_metric(k)} for row in rows]
+            rows = [{k: v for k, v in row.items() if not is_test_metric(k)} for row in rows]
         return frame_of(rows)
 
     def report(
@@ -148,11 +147,6 @@ class Sweep:
             return self.best()
         except DataError:
             return None
-
-
-def _is_test_metric(column: str) -> bool:
-    """``test/acc``, ``knn/test/acc``."""
-    return column.startswith("test/") or "/test/" in column
 
 
 def _overrides(run: Run) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from nnexp.prediction.array_columns import with_columns
 from nnexp.registry import import_components
 from nnexp.runs.checkpoints import load_network
 from nnexp.runs.folder import CHECKPOINTS, METRICS_FILE, RESULT_FILE, run_folders, short
-from nnexp.runs.record import RunResult, read_result, validation_rank
+from nnexp.runs.record import RunResult, read_result
+from nnexp.runs.selection import validation_rank
 from nnexp.runs.trained_network import TrainedNetwork, Treatment
 
 _SWEEP = "multirun.yaml"  # what Hydra writes into a sweep's folder

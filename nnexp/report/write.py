@@ -23,6 +23,7 @@ from nnexp.config.schema import ReportConfig
 from nnexp.errors import ConfigError, DataError
 from nnexp.report.inputs import Asked, Runs, default_title, nearest, settled
 from nnexp.runs.files import to_object, to_readable_json
+from nnexp.runs.selection import is_test_metric
 
 # --------------------------------------------------------------------------------------------------
 # The command lines that made the runs, from what Hydra left in their folders.
@@ -119,7 +120,7 @@ def runs_csv(records: Sequence[RunRecord], root: Path, *, test_metrics: bool = F
     rows = [_row(record, root, varied) for record in records]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     if not test_metrics:
-        columns = [column for column in columns if not _is_test_metric(column)]
+        columns = [column for column in columns if not is_test_metric(column)]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\r\n")
     writer.writeheader()
@@ -164,11 +165,6 @@ def _row(record: RunRecord, root: Path, varied: Sequence[str]) -> dict[str, Any]
     row |= {f"versions.{name}": version for name, version in result.versions.items()}
     options = _flat(result.config, "")
     return row | {f"config.{key}": _cell(options.get(key)) for key in varied}
-
-
-def _is_test_metric(column: str) -> bool:
-    """``metrics.test/acc``, ``baselines.knn.test/acc``."""
-    return column.startswith(("metrics.", "baselines.")) and ".test/" in column
 
 
 def _varied(configs: Sequence[Mapping[str, Any]]) -> list[str]:

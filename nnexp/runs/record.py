@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -314,15 +313,6 @@ def without(result: RunResult, keys: Iterable[tuple[str, ...]]) -> RunResult:
             inner = inner.get(part, {})
         inner.pop(key, None)
     return RunResult(**{**fields, "dataset": DatasetSummary(**fields["dataset"])})
-
-
-def validation_rank(metrics: Mapping[str, float | None]) -> tuple[float, float]:
-    """How a run ranks by its validation samples, the least first: by accuracy, then by loss.
-
-    What is not known ranks last.
-    """
-    acc, loss = metrics.get("val/acc"), metrics.get("val/loss")
-    return (math.inf if acc is None else -acc), (math.inf if loss is None else loss)
 
 
 def precedence(result: RunResult) -> int:

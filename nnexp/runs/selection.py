@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +14,8 @@ from nnexp.registry import import_components
 _RECORDED_ANYWAY = {"val/loss": False, "val/acc": True, "train/loss": False}
 """Whether greater is better, of what every run has."""
 
+
+_TEST = re.compile(r"(?:^|[./])test/")
 
 Config = Mapping[str, Any]  # of a run, as its ``result.json`` has it
 
@@ -50,6 +54,21 @@ def greater_is_better(key: str, configs: Iterable[Config], asked: str) -> bool:
         raise ConfigError(f"{asked}: no module registers {name} any more: which way is better?")
     found: bool = METRICS[name].greater_is_better
     return found
+
+
+def validation_rank(metrics: Mapping[str, float | None]) -> tuple[float, float]:
+    """How a run ranks by its validation samples, the least first: by accuracy, then by loss.
+
+    What is not known ranks last.
+    """
+    acc, loss = metrics.get("val/acc"), metrics.get("val/loss")
+    return (math.inf if acc is None else -acc), (math.inf if loss is None else loss)
+
+
+def is_test_metric(column: str) -> bool:
+    """Return whether a column of a table of runs is on test samples: ``test/acc``,
+    ``knn/test/acc``, ``metrics.test/acc``."""
+    return _TEST.search(column) is not None
 
 
 def _further(config: Config) -> Sequence[str]:

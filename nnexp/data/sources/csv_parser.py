@@ -7,7 +7,7 @@ import csv
 import io
 import re
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,6 +40,7 @@ class TextFormat(Protocol):
 # The text of a file.
 # --------------------------------------------------------------------------------------------------
 
+_FEW_ODD = 3  # lines inside a table that a hint leaves out
 _SEPARATOR_LINE = re.compile(r"sep=([^\w\s\"']|\t)[\r\n]", re.IGNORECASE)
 _BEGINNING = 1000  # characters that are looked at for NUL
 
@@ -297,8 +298,8 @@ def _require_rectangle(
         elif width == there - 1:
             hint = (
                 "; if the first cell of a row is its name: dataset.index_column=0; if a cell holds "
+                "the separator, as 5,9 for 5.9, put such cells in quotes"
             )
-            hint += "the separator, as 5,9 for 5.9, put such cells in quotes"
         raise DataError(
             f"{path}: line {lines[0]} has {_cells(width)}, but every line below has {there}{hint}"
         )
@@ -309,14 +310,12 @@ def _require_rectangle(
 
 
 def _edges_hint(widths: Sequence[int], lines: Sequence[int], footer: int) -> str:
-    """What to leave out where only the first or only the last lines are of other lengths."""
-    usual = max(set(widths), key=widths.count)
-    odd = [line for width, line in zip(widths, lines, strict=True) if width != usual]
-    if len(odd) <= 3 < len(widths) - len(odd) and not {0, len(widths) - 1} & {
-        lines.index(line) for line in odd
-    }:
+    """What to leave out where only a few lines, the first or the last ones, have other lengths."""
+    ((usual, _),) = Counter(widths).most_common(1)
+    odd = [row for row, width in enumerate(widths) if width != usual]
+    if len(odd) <= _FEW_ODD < len(widths) - len(odd) and not {0, len(widths) - 1} & set(odd):
         which = "this line is" if len(odd) == 1 else "these lines are"
-        return f"; if {which} no row: {paste('dataset.skip_rows', odd)}"
+        return f"; if {which} no row: {paste('dataset.skip_rows', [lines[row] for row in odd])}"
     start = next(i for i in range(len(widths)) if len(set(widths[i:])) == 1)
     if widths[start] > 1 and 2 * start < len(widths) and len(widths) - start > 2:
         return (
