@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from nnexp.errors import ConfigError
 from nnexp.lazy import np
 from nnexp.registry import component, components, register
+from nnexp.tasks import CLASSIFICATION, REGRESSION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Doubles = NDArray[np.float64]
     Labels = NDArray[np.int64]
-    Compute = Callable[[Doubles, Labels], float]
+    Compute = Callable[[Doubles, Any], float]
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Metric:
     bounds: tuple[float, float]
     """Between which all values lie; a report cuts intervals to them."""
     origin: Any  # what it was made from
+    task: str = CLASSIFICATION
 
 
 METRICS = components("metric")
@@ -53,6 +55,7 @@ def metric(
     label: str | None = None,
     greater_is_better: bool = True,
     bounds: tuple[float, float] = _UNBOUNDED,
+    task: str = CLASSIFICATION,
 ) -> Callable[[Compute], Compute]:
     """Register a function as a metric, ``metrics=[<name>]``.
 
@@ -63,6 +66,8 @@ def metric(
     Args:
         label: what reports call it; by default the name, its underscores being blanks.
         bounds: between which all values lie.
+        task: what it measures. Of ``regression`` the function takes predictions [N] float64 and the
+            right values [N] float64, both in the unit of the target.
 
     Raises:
         ConfigError: the name is taken, or one of what is recorded in any case.
@@ -72,7 +77,7 @@ def metric(
         if name in _RECORDED_ANYWAY:
             raise ConfigError(f"metric {name}: is recorded in any case; use another name")
         text = label or _spaced(name)
-        register("metric", name, Metric(function, text, greater_is_better, bounds, function))
+        register("metric", name, Metric(function, text, greater_is_better, bounds, function, task))
         return function
 
     return decorate
@@ -114,9 +119,10 @@ def _value(name: str, probabilities: NDArray[Any], labels: NDArray[Any], of: str
     compute: Compute = component("metric", name).compute
     try:
         if not np.isfinite(probabilities).all():
-            raise ValueError("some probabilities are not finite")
+            raise ValueError("some predictions are not finite")
         # Copies: a metric may sort in place.
-        value = float(compute(np.array(probabilities, np.float64), np.array(labels, np.int64)))
+        kind = np.float64 if labels.dtype.kind == "f" else np.int64
+        value = float(compute(np.array(probabilities, np.float64), np.array(labels, kind)))
         problem = "" if math.isfinite(value) else f"is {value}"
     except Exception as error:  # the run is worth having without it
         value = math.nan
@@ -260,6 +266,63 @@ def calibration_error(probabilities: Doubles, labels: Labels) -> float:
     filled = zip(bins["count"], bins["confidence"], bins["accuracy"], strict=True)
     gaps = [count * abs(right - sure) for count, sure, right in filled if count]
     return math.fsum(gaps) / len(labels)
+
+
+# Of a regression. Predictions and right values [N] are in the unit of the target.
+
+
+@metric("rmse", label="RMSE", greater_is_better=False, bounds=(0.0, math.inf), task=REGRESSION)
+def rmse(predicted: Doubles, right: Doubles) -> float:
+    """Return the root of the mean squared error."""
+    from sklearn.metrics import root_mean_squared_error
+
+    return float(root_mean_squared_error(right, predicted))
+
+
+@metric("mae", label="MAE", greater_is_better=False, bounds=(0.0, math.inf), task=REGRESSION)
+def mae(predicted: Doubles, right: Doubles) -> float:
+    """Return the mean absolute error."""
+    from sklearn.metrics import mean_absolute_error
+
+    return float(mean_absolute_error(right, predicted))
+
+
+@metric("r2", label="R²", bounds=(-math.inf, 1.0), task=REGRESSION)
+def r2(predicted: Doubles, right: Doubles) -> float:
+    """Return the coefficient of determination: the share of the variance of these rows that is
+    explained; below 0 where their mean would have been better. NaN where all have one value."""
+    from sklearn.metrics import r2_score
+
+    if len(right) < 2 or right.min() == right.max():
+        return math.nan
+    return float(r2_score(right, predicted))
+
+
+@metric("median_absolute_error", greater_is_better=False, bounds=(0.0, math.inf), task=REGRESSION)
+def median_absolute_error(predicted: Doubles, right: Doubles) -> float:
+    """Return the median of the absolute errors, which outliers do not touch."""
+    return float(np.median(np.abs(right - predicted)))
+
+
+def _pinball_at(q: float) -> Compute:
+    """The mean pinball loss of a prediction of the quantile ``q``."""
+
+    def pinball(predicted: Doubles, right: Doubles) -> float:
+        from sklearn.metrics import mean_pinball_loss
+
+        return float(mean_pinball_loss(right, predicted, alpha=q))
+
+    return pinball
+
+
+for _percent in (5, 10, 50, 90, 95):
+    metric(
+        f"pinball_{_percent}",
+        label=f"pinball loss of the {_percent} % quantile",
+        greater_is_better=False,
+        bounds=(0.0, math.inf),
+        task=REGRESSION,
+    )(_pinball_at(_percent / 100))
 
 
 def _averaged(

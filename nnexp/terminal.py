@@ -18,25 +18,27 @@ from nnexp.engine import Epoch
 from nnexp.metrics import metric_keys, metric_label
 from nnexp.runs.folder import short
 from nnexp.runs.record import RunResult
+from nnexp.tasks import TASKS
 
 
 class EpochBar:
     """A bar over the epochs with loss, accuracy and time left."""
 
-    def __init__(self, progress: Progress, epochs: int) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress, epochs: int, key: str) -> None:
+        self._progress, self._key = progress, key
         self._task = progress.add_task("", total=epochs, numbers="starting")
 
     def update(self, epoch: Epoch) -> None:
         """Show one more epoch."""
-        numbers = f"train loss {epoch.train_loss:.4f} acc {epoch.train_acc:.4f}"
+        key = self._key
+        numbers = f"train loss {epoch.train_loss:.4f} {key} {epoch.train_score:.4f}"
         if epoch.val_loss is not None:
-            numbers += f"  val loss {epoch.val_loss:.4f} acc {epoch.val_acc:.4f}"
+            numbers += f"  val loss {epoch.val_loss:.4f} {key} {epoch.val_score:.4f}"
         self._progress.update(self._task, completed=epoch.epoch, numbers=numbers)
 
 
 @contextmanager
-def epoch_bar(epochs: int) -> Iterator[EpochBar]:
+def epoch_bar(epochs: int, key: str = "acc") -> Iterator[EpochBar]:
     """A bar on standard error, or in a notebook, while inside; nothing elsewhere."""
     console = Console(stderr=True)
     with Progress(
@@ -49,29 +51,31 @@ def epoch_bar(epochs: int) -> Iterator[EpochBar]:
         disable=not (console.is_terminal or console.is_jupyter),
         transient=True,
     ) as progress:
-        yield EpochBar(progress, epochs)
+        yield EpochBar(progress, epochs, key)
 
 
 def print_result(result: RunResult, folder: Path) -> None:
     """The last table of a run, and where its files are, on standard output."""
     table = Table(box=SIMPLE_HEAD)
     table.add_column("model", no_wrap=True)
-    for name in ("val acc", "test acc", "seconds"):
+    key = TASKS[result.task].key
+    for name in (f"val {key}", f"test {key}", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     metrics = result.metrics
-    rows = {"network": (metrics["val/acc"], metrics["test/acc"], result.seconds["train"])}
+    val, test = f"val/{key}", f"test/{key}"
+    rows = {"network": (metrics[val], metrics[test], result.seconds["train"])}
     further = {"network": _further(metrics, result)}
     chosen = {"network": f"epoch {result.best_epoch} of {result.epochs}"}
     for name, baseline in result.baselines.items():
-        rows[name] = (baseline["val/acc"], baseline["test/acc"], baseline["seconds"])
+        rows[name] = (baseline[val], baseline[test], baseline["seconds"])
         further[name] = _further(baseline, result)
         chosen[name] = _chosen(baseline)
     for place, name in enumerate(result.further):
         width = max(len(cells[place]) for cells in further.values())
         table.add_column(f"test {metric_label(name)}", justify="right", min_width=width)
     table.add_column("chosen")
-    for name, (val_acc, test_acc, seconds) in rows.items():
-        numbers = (_number(val_acc, 4), _number(test_acc, 4), _number(seconds, 2))
+    for name, (on_val, on_test, seconds) in rows.items():
+        numbers = (_number(on_val, 4), _number(on_test, 4), _number(seconds, 2))
         table.add_row(labels().get(name, name), *numbers, *further[name], chosen[name])
     # Not through the console: names are no markup, and a path must not be wrapped.
     print(f"\n{result.arm} on {result.dataset.name}, seed {result.seed}")

@@ -132,7 +132,7 @@ def _entered(
     for job, dataset in zip(jobs, datasets, strict=True):
         with _spared(job):
             of_baselines.check_baselines(job.config.baseline, num_baseline_rows(dataset))
-            network = network_of(job.config, dataset.num_features, dataset.num_classes)
+            network = network_of(job.config, dataset.num_features, dataset.num_outputs)
             job.enter(
                 dataset,
                 network,
@@ -155,7 +155,10 @@ def _group(
         for job, first in zip(jobs, placed.first, strict=True)
     ]
     group = Group(
-        [Run(job.config, own["train"], own["val"]) for job, own in zip(jobs, rows, strict=True)],
+        [
+            Run(job.config, own["train"], own["val"], job.dataset.target)
+            for job, own in zip(jobs, rows, strict=True)
+        ],
         placed.features,
         placed.y,
         jobs[0].network,
@@ -263,7 +266,7 @@ def run(config: Config, folder: Path, arm: str) -> RunResult:
             ``result.json`` says so.
         OSError: ``result.json`` cannot be written.
     """
-    result = train(config, folder, arm, epoch_bar(config.trainer.epochs))
+    result = train(config, folder, arm, epoch_bar(config.trainer.epochs, config.kind_of_task.key))
     print_result(result, folder)
     if result.status == "diverged":
         raise DivergedError(result.error)
@@ -302,7 +305,7 @@ def _train(job: Job, bar: AbstractContextManager[EpochBar | None]) -> None:
     device = resolve_device(config.trainer.device)
     precision = resolve_precision(config.trainer.precision, device)
     dataset = load(config.dataset)
-    network = network_of(config, dataset.num_features, dataset.num_classes)
+    network = network_of(config, dataset.num_features, dataset.num_outputs)
     num_threads = 1
     if device.type == "cpu":
         num_threads = resolve_threads(

@@ -98,5 +98,5 @@ class Engine:
         threads = own_threads(self._work)
         group = group_of(self._work, self._x, self._y, self._num_train, seeds, threads, eval_every)
         for records in group.train():
-            accuracies = [r.val_acc for r in records if r.val_acc is not None]
+            accuracies = [r.val_score for r in records if r.val_score is not None]
             yield Progress([r.train_loss for r in records], accuracies or None)

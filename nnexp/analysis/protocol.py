@@ -10,7 +10,7 @@ from nnexp.analysis.names import canonical, order, short_names, shown
 from nnexp.analysis.records import Entry, RunRecord, TaskFacts, Tried
 from nnexp.analysis.types import Estimate, Options, Protocol, Task, TriedSetting
 from nnexp.analysis.verdicts import margin
-from nnexp.config.schema import SELECTIONS
+from nnexp.config.selections import recorded_selection
 from nnexp.runs.record import with_selection
 
 # --------------------------------------------------------------------------------------------------
@@ -340,7 +340,8 @@ def _epochs(records: Sequence[RunRecord]) -> str:
 
 def _chosen_epoch(select: str) -> str:
     """Of a rule that a later version recorded only the name is known."""
-    return SELECTIONS[select].epoch if select in SELECTIONS else "another epoch"
+    rule = recorded_selection(select)
+    return "another epoch" if rule is None else rule.epoch
 
 
 def _selection(record: RunRecord) -> str:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from nnexp.api.reports import logged_to
 from nnexp.config.compose import names_of
 from nnexp.config.schema import Config
+from nnexp.config.selections import selection
 from nnexp.data import Dataset, Source, split
 from nnexp.data.streaming import place
 from nnexp.device import (
@@ -108,7 +109,8 @@ def _source(
 def _trained(dataset: Dataset, config: Config, job: Job | None, shown: EpochBar | None) -> Fitted:
     device = resolve_device(config.trainer.device)
     precision = resolve_precision(config.trainer.precision, device)
-    network = network_of(config, dataset.num_features, dataset.num_classes)
+    network = network_of(config, dataset.num_features, dataset.num_outputs)
+    task, rule = config.kind_of_task, selection(config.trainer.select, config.kind_of_task)
     num_threads = 1
     if device.type == "cpu":
         num_threads = resolve_threads(
@@ -128,7 +130,7 @@ def _trained(dataset: Dataset, config: Config, job: Job | None, shown: EpochBar 
         assert isinstance(dataset.train, Tensor)  # it comes from arrays
         val = dataset.val if dataset.num_val else dataset.train[:1]  # the engine wants a row
         group = Group(
-            [Run(config, dataset.train.to(device), val.to(device))],
+            [Run(config, dataset.train.to(device), val.to(device), dataset.target)],
             placed.features,
             placed.y,
             network,
@@ -138,7 +140,7 @@ def _trained(dataset: Dataset, config: Config, job: Job | None, shown: EpochBar 
         history = []
         for (record,) in group.train():
             epoch = record if dataset.num_val else _unvalidated(record)
-            history.append(epoch_record(epoch))
+            history.append(epoch_record(epoch, task, rule.metric))
             if job is not None:
                 job.record(epoch, group.states[0])
             if shown is not None:
@@ -168,7 +170,7 @@ def _module(state: RunState, network: Network) -> nn.Module:
 
 
 def _unvalidated(epoch: Epoch) -> Epoch:
-    return dataclasses.replace(epoch, val_loss=None, val_acc=None)
+    return dataclasses.replace(epoch, val_loss=None, val_score=None)
 
 
 def _arm(config: Config) -> str:

@@ -266,6 +266,7 @@ def to_config(composed: DictConfig) -> Config:
     config = _converted(composed)
     if config is None:
         config = _converted_in_full(composed)
+    config.resolve()
     check(config)
     return config
 

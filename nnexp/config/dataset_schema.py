@@ -12,15 +12,17 @@ from nnexp.config.fields import Problems, choice, ranged, texts
 from nnexp.errors import ConfigError, did_you_mean
 from nnexp.registry import components, register_class
 from nnexp.scalers import SCALERS
+from nnexp.tasks import CLASSIFICATION, REGRESSION
 
 if TYPE_CHECKING:
     from nnexp.data.source import Source
 
 DatasetT = TypeVar("DatasetT", bound="DatasetConfig")
 
-BUNDLED = ("digits", "iris", "wine", "breast_cancer")
+BUNDLED = ("digits", "iris", "wine", "breast_cancer", "diabetes")
 _LARGEST = 4096  # height or width of an image
 GENERATORS = ("moons", "circles", "blobs", "xor", "spirals", "checkerboard")
+TASKS = ("auto", CLASSIFICATION, REGRESSION)
 HOLDOUTS = ("independent", "names", "templates", "pairs", "people")
 _MOST_ONE_HOT = 100_000  # features of characters at their places
 _MOST_PEOPLE = 5  # in a puzzle
@@ -38,6 +40,11 @@ class DatasetConfig:
     fraction: float = ranged(1.0, gt=0, le=1)  # of training and of validation rows alike
     val_fraction: float = ranged(0.15, gt=0, lt=1)  # of the rows that are not official test rows
     split_seed: int = ranged(0, ge=0)  # conf/ sets ${seed}
+
+    @property
+    def own_task(self) -> str | None:
+        """The task of the data, classification or regression; None: as the run says."""
+        return CLASSIFICATION
 
     def check_rules(self) -> Problems:
         """The number of training rows is said once."""
@@ -128,6 +135,11 @@ class BundledConfig(DrawnDatasetConfig):
     """Real data that come with scikit-learn."""
 
     source: str = choice("digits", BUNDLED)
+
+    @property
+    def own_task(self) -> str | None:
+        """See ``DatasetConfig.own_task``."""
+        return REGRESSION if self.source == "diabetes" else CLASSIFICATION
 
     def read(self) -> Source:
         """See ``DatasetConfig.read``."""
@@ -247,13 +259,20 @@ class ImageFolderConfig(DrawnDatasetConfig):
 @dataset("arrays")
 @dataclass
 class ArraysConfig(DrawnDatasetConfig):
-    """Arrays in an .npz file: ``x`` [M, D] and the labels ``y`` [M], integers, booleans or text.
+    """Arrays in an .npz file: ``x`` [M, D] and the labels ``y`` [M], integers, booleans or text, or
+    numbers to predict.
 
     It may also hold ``test_x`` and ``test_y``, the official test rows, and ``feature_names`` [D].
     """
 
     name: str = "arrays"
     path: str = MISSING
+    task: str = choice("auto", TASKS)  # what the numbers in y are: classes or a quantity
+
+    @property
+    def own_task(self) -> str | None:
+        """See ``DatasetConfig.own_task``."""
+        return None
 
     def read(self) -> Source:
         """See ``DatasetConfig.read``."""
@@ -262,7 +281,6 @@ class ArraysConfig(DrawnDatasetConfig):
         return load_arrays(self)
 
 
-TASKS = ("auto", "classification")
 COLUMN_ROLES = ("numeric", "categorical", "date", "drop")
 
 
@@ -276,8 +294,8 @@ class ColumnsConfig(DrawnDatasetConfig):
     """
 
     name: str = ""  # left empty: the file's name without its endings
-    target: str = MISSING  # the column of the labels
-    task: str = choice("auto", TASKS)  # classification: numbers are classes, however many
+    target: str = MISSING  # the column of the labels, or of the quantity to predict
+    task: str = choice("auto", TASKS)  # what the target's numbers are: classes or a quantity
     split_column: str | None = None  # a column that says train, val or test
     group: str | None = None  # rows with the same value here go to the same part of the split
     columns: dict[Any, str] = field(default_factory=dict)  # roles by column
@@ -295,6 +313,11 @@ class ColumnsConfig(DrawnDatasetConfig):
     impute_categorical: str = choice("category", ("error", "most_frequent", "category"))
     missing_indicator: bool = False  # a feature that says where a number was missing
     target_strip: str = ""  # characters taken off both ends of a label, as the "." of adult.test
+
+    @property
+    def own_task(self) -> str | None:
+        """See ``DatasetConfig.own_task``."""
+        return None
 
     @property
     def has_official_test(self) -> bool:

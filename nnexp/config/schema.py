@@ -17,7 +17,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-import nnexp.config.dataset_schema  # noqa: F401  # registers those that come with nnexp
+import nnexp.models.regression_losses  # noqa: F401  # likewise
 from nnexp import registry
 from nnexp.baselines.base import FittedConfig
 from nnexp.baselines.boosting import BoostingConfig
@@ -41,14 +41,17 @@ from nnexp.config.dataset_schema import (
     TableConfig,
 )
 from nnexp.config.fields import Problems, choice, options_of, ranged
+from nnexp.config.selections import PRIMARY, selection, selections
 from nnexp.errors import did_you_mean
 from nnexp.metrics import METRICS
 from nnexp.models.activations import ACTIVATIONS
 from nnexp.models.base import Model
-from nnexp.models.losses import CrossEntropy, Loss
+from nnexp.models.losses import CrossEntropy, Loss, LossOfTask
 from nnexp.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from nnexp.optim.schedules import Constant, Cosine, Exponential, Scheduler, StepDecay
 from nnexp.scalers import SCALERS
+from nnexp.tasks import CLASSIFICATION, Task
+from nnexp.tasks import TASKS as TASK_BY_NAME
 
 __all__ = [
     "ACTIVATIONS",
@@ -62,7 +65,6 @@ __all__ = [
     "PRECISIONS",
     "SCALERS",
     "SCHEMAS",
-    "SELECTIONS",
     "SGD",
     "STOPPING_METRICS",
     "Adagrad",
@@ -96,7 +98,6 @@ __all__ = [
     "ReportConfig",
     "SVMConfig",
     "Scheduler",
-    "Selection",
     "StepDecay",
     "TableConfig",
     "TrainerConfig",
@@ -143,34 +144,7 @@ class ModelConfig(Model):
 # --------------------------------------------------------------------------------------------------
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
-STOPPING_METRICS = ("val/loss", "val/acc", "train/loss")
-
-
-@dataclass(frozen=True)
-class Selection:
-    """A rule that chooses the epoch whose weights a run keeps; of equally good ones the last.
-
-    Attributes:
-        key: the number of an epoch's record that decides.
-        direction: ``minimize`` or ``maximize``.
-        epoch: what the chosen one is called.
-    """
-
-    key: str
-    direction: str
-    epoch: str
-
-    def score(self, value: float) -> float:
-        """Return what epochs are compared by, smaller being better."""
-        return -value if self.direction == "maximize" else value
-
-
-SELECTIONS = {
-    "accuracy": Selection("val/acc", "maximize", "the epoch of highest validation accuracy"),
-    "loss": Selection("val/loss", "minimize", "the epoch of lowest validation loss"),
-    "last": Selection("epoch", "maximize", "the last epoch"),
-}
-"""The values of ``trainer.select``. Accuracy is the default because reports judge by it."""
+STOPPING_METRICS = ("val/loss", "val/acc", "val/rmse", "train/loss")
 
 
 @dataclass
@@ -194,7 +168,7 @@ class TrainerConfig:
     drop_last: bool = False
     label_smoothing: float = ranged(0.0, ge=0, lt=1)
     grad_clip: float | None = ranged(None, gt=0)  # largest L2 norm of a run's gradient
-    select: str = choice("accuracy", SELECTIONS)  # which evaluated epoch is kept and tested
+    select: str = PRIMARY  # which evaluated epoch is kept: metric, loss, last, or a metric's name
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     eval_every: int = ranged(1, ge=1)  # epochs between evaluations on the validation rows
     device: str = "auto"  # auto, cpu, cuda or cuda:N
@@ -324,7 +298,7 @@ class ReportConfig:
 # The whole config of a run, and the rules across its components.
 # --------------------------------------------------------------------------------------------------
 
-OBJECTIVES = {"val/loss": "minimize", "val/acc": "maximize"}
+OBJECTIVES = {"val/loss": "minimize", "val/acc": "maximize", "val/rmse": "minimize"}
 """What a search over configs may go by, and the direction in which it is better."""
 
 
@@ -346,18 +320,71 @@ class Config:
     baseline: BaselinesConfig = field(default_factory=BaselinesConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
 
+    @property
+    def kind_of_task(self) -> Task:
+        """The task: as it is said, else that of the data set, else classification."""
+        own = self.dataset.own_task if isinstance(self.dataset, DatasetConfig) else None
+        name = self.task if self.task != "auto" else own or CLASSIFICATION
+        return TASK_BY_NAME[name]
+
+    def resolve(self) -> None:
+        """Put what follows from the task in the place of what was left to it."""
+        task = self.kind_of_task
+        if type(self.loss) is LossOfTask:
+            self.loss = registry.component("loss", task.loss)(name=task.loss)
+        if self.trainer.select == PRIMARY:
+            self.trainer.select = task.metric
+        self.metrics = list(dict.fromkeys([*self.metrics, *task.further]))
+
     def check_rules(self) -> Problems:
         """Rules across the groups."""
+        task = self.kind_of_task
+        own = self.dataset.own_task
+        if own not in (None, task.name):
+            yield "task", f"dataset={self.dataset.name} is one of {own}"
         for name in self.metrics:
             if name not in METRICS:
                 yield "metrics", _unregistered(name)
-        if (task := getattr(self.dataset, "task", self.task)) != self.task:
-            yield "dataset.task", f"follows the task of the run: say task={task} instead"
+            elif METRICS[name].task != task.name:
+                yield (
+                    "metrics",
+                    f"{name} is a metric of {METRICS[name].task}, the task is {task.name}",
+                )
+        if (asked := getattr(self.dataset, "task", self.task)) != self.task:
+            yield "dataset.task", f"follows the task of the run: say task={asked} instead"
+        if self.loss.task != task.name:
+            names = [
+                n for n, kind in SCHEMAS["loss"].items() if kind.task == task.name and n != "auto"
+            ]
+            yield (
+                "loss.name",
+                (
+                    f"is a loss of {self.loss.task}, the task is {task.name}; of "
+                    f"{task.name} are {', '.join(names)}"
+                ),
+            )
+        yield from self._check_selection(task)
         if self.scheduler.warmup_epochs >= self.trainer.epochs:
             reason = f"must be less than trainer.epochs={self.trainer.epochs}"
             yield "scheduler.warmup_epochs", reason
         if self.trainer.label_smoothing and type(self.loss) is not CrossEntropy:
             yield "trainer.label_smoothing", f"goes with loss=cross_entropy, not {self.loss.name}"
+
+    def _check_selection(self, task: Task) -> Problems:
+        """What epochs and configs are chosen by is there for the task."""
+        try:
+            selection(self.trainer.select, task)
+        except KeyError:
+            allowed = selections(task)
+            near = did_you_mean(self.trainer.select, allowed)
+            yield "trainer.select", f"must be one of {', '.join(allowed)}{near}"
+        for key, value in (
+            ("trainer.early_stopping.metric", self.trainer.early_stopping.metric),
+            ("objective", self.objective),
+        ):
+            name = value.partition("/")[2]
+            if name != "loss" and name != task.key:
+                yield key, f"of {task.name} there is val/{task.key}"
 
 
 def _unregistered(metric: str) -> str:

@@ -23,7 +23,9 @@ from nnexp.data.preprocessing import (
 )
 from nnexp.data.source import Doubles, Indices, RawTable, Source
 from nnexp.data.split import draw_rows
+from nnexp.data.targets import TargetScaling, fit_target
 from nnexp.data.text_encoders import TextEncoder
+from nnexp.tasks import CLASSIFICATION, REGRESSION
 
 if TYPE_CHECKING:
     from nnexp.data.card import DataCard
@@ -70,7 +72,7 @@ class Dataset:
 
     name: str
     table: ScaledTable | CodedTable
-    y: Classes  # [M] int64, from 0 to C - 1
+    y: Classes  # [M] int64, from 0 to C - 1; of a regression the quantity, float64
     train: TrainRows  # int64 indices of rows, ascending, as val and test
     val: Tensor
     test: Tensor
@@ -82,6 +84,12 @@ class Dataset:
     encoder: Encoder | None = None  # how a table's columns became the features
     fill: Tensor | None = None  # [D] float64, for missing values; only beside an encoder
     card: DataCard | None = None  # what was understood of a table
+    target: TargetScaling | None = None  # of a regression
+
+    @property
+    def task(self) -> str:
+        """Classification or regression."""
+        return CLASSIFICATION if self.target is None else REGRESSION
 
     @property
     def x(self) -> Tensor:
@@ -143,8 +151,13 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """C."""
+        """C; 0 of a regression."""
         return len(self.class_names)
+
+    @property
+    def num_outputs(self) -> int:
+        """Of a network: C, or 1 of a regression."""
+        return self.num_classes or 1
 
 
 Tables = dict[bytes, ScaledTable | CodedTable]  # of one source, by scaling or vocabulary
@@ -221,6 +234,7 @@ def split(source: Source, config: DatasetConfig, tables: Tables | None = None) -
         encoder=source.encoder,
         fill=_fill(source, rows.train),
         card=source.card,
+        target=fit_target(source, rows.train) if source.task == REGRESSION else None,
     )
 
 

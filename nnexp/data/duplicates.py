@@ -26,7 +26,8 @@ def warn_of_duplicates(source: Source, rows: Rows) -> None:
     if source.encoder is None:
         return
     features = _keys(source)
-    labelled = _mixed(features.view(np.uint64), source.y.astype(np.uint64)).view(np.int64)
+    labels = source.y.view(np.uint64) if source.y.dtype.kind == "f" else source.y.astype(np.uint64)
+    labelled = _mixed(features.view(np.uint64), labels).view(np.int64)
     unclear = _with_several_labels(features[rows.train], labelled[rows.train])
     for part, held_out in (("validation", rows.val), ("test", rows.test)):
         copied = np.isin(labelled[held_out], labelled[rows.train])

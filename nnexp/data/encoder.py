@@ -308,6 +308,7 @@ class Encoder:
     target: str | None = None  # the column of the labels, if a later table has it
     target_number: int | None = None  # its place in a table without names
     target_strip: str = ""  # characters taken off both ends of a label
+    target_format: NumberFormat | None = None  # how the quantity of a regression is written
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -363,6 +364,23 @@ class Encoder:
                 table.columns[place] = x[:, start]
             start = stop
         return x
+
+    def quantities(self, table: Table) -> Doubles | None:
+        """Return the target [M] of a regression, or None if the table has no such column; NaN
+        where a cell has no value.
+
+        Raises:
+            DataError: a cell that is no number as those of training.
+        """
+        place = self._find(self.target, self.target_number, table)
+        if place is None or self.target_format is None:
+            return None
+        column = Column(table.title(place), "numeric", self.target_format)
+
+        def where(row: int) -> str:
+            return table.where(row, place)
+
+        return column.numbers(table.columns[place], self.missing, where)
 
     def labels(self, table: Table) -> Texts | None:
         """Return the labels of a table as text, or None if it has no such column."""
@@ -421,6 +439,9 @@ class Encoder:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, for a checkpoint."""
+        written: dict[str, Any] = {}
+        if self.target_format is not None:
+            written["target_format"] = self.target_format.to_json()
         return {
             "columns": [column.to_json() for column in self.columns],
             "missing": list(self.missing),
@@ -429,6 +450,7 @@ class Encoder:
             "target": self.target,
             "target_number": self.target_number,
             "target_strip": self.target_strip,
+            **written,
         }
 
     @classmethod
@@ -443,6 +465,7 @@ class Encoder:
             None if fields["target"] is None else str(fields["target"]),
             None if number is None else int(number),
             str(fields["target_strip"]),
+            NumberFormat.from_json(fields["target_format"]) if "target_format" in fields else None,
         )
 
 

@@ -34,6 +34,9 @@ class Labels:
     merged: tuple[str, ...]  # other spellings of these names: ``1.0`` of ``1``
 
 
+NO_LABELS = Labels(np.empty(0, np.int64), (), ())
+
+
 def read_labels(table: Table, target: int, config: ColumnsConfig) -> Labels:
     """Return every row's class.
 
@@ -91,10 +94,12 @@ def _require_classes(table: Table, target: int, names: list[str], task: str) -> 
     if task == "auto" and _is_quantity(names, are_numbers, table.num_rows):
         numbers = [name for name in names if math.isfinite(_value(name))]
         kind = "numbers" if are_numbers else "labels, most of them numbers," if numbers else "dates"
+        answer = "task=classification takes them for classes"
+        if numbers:
+            answer = "task=regression predicts a quantity, task=classification classes"
         raise DataError(
             f"{where} has {len(names)} different {kind} in {table.num_rows} rows: classes or a "
-            "quantity? task=classification takes them for classes; a quantity would be regression, "
-            "which nnexp does not do"
+            f"quantity? {answer}"
         )
     if len(names) > _MOST_CLASSES and table.num_rows < 2 * len(names):
         raise DataError(

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from nnexp.tasks import CLASSIFICATION, REGRESSION
+
 if TYPE_CHECKING:
     from nnexp.data.card import DataCard
     from nnexp.data.encoder import Encoder
@@ -39,8 +41,8 @@ class Source:
 
     name: str
     x: RawTable  # [M, D]; uint8 for pixels, else float64 with NaN where a value is missing
-    y: Indices  # [M], from 0 to C - 1
-    class_names: tuple[str, ...]
+    y: Indices | Doubles  # [M], classes from 0 to C - 1; of a regression the quantity, float64
+    class_names: tuple[str, ...]  # [C]; () of a regression
     feature_names: tuple[str, ...]
     unit: float = 1.0  # what scaling=none multiplies by: 1/255 brings pixels to [0, 1]
     one_hot: tuple[tuple[int, int], ...] = ()  # columns from start to stop that encode one cell
@@ -55,6 +57,19 @@ class Source:
     # whichever process has read them.
     notices: tuple[tuple[int, str], ...] = ()
     groups: Indices | None = None  # [M]; rows of one group go to the same part of a split
+
+    @property
+    def task(self) -> str:
+        """Classification, or regression where ``y`` is a quantity."""
+        return REGRESSION if self.y.dtype.kind == "f" else CLASSIFICATION
+
+    @cached_property
+    def strata(self) -> tuple[Indices, tuple[str, ...]]:
+        """What a split keeps the shares of: the class of each row [M], and the names of all. A
+        regression has one stratum of all rows."""
+        if self.task == REGRESSION:
+            return np.zeros(len(self.y), np.int64), ("all",)
+        return self.y.astype(np.int64, copy=False), self.class_names
 
     @cached_property
     def pixels(self) -> torch.Tensor | None:

@@ -44,13 +44,14 @@ def draw_rows(source: Source, config: DatasetConfig) -> Rows:
     if source.groups is not None:
         assert isinstance(config, DrawnDatasetConfig)
         return _limited(draw_groups(source, source.groups, config), source, config)
-    num_rows, num_classes = len(source.y), len(source.class_names)
+    strata, names = source.strata
+    num_rows, num_classes = len(strata), len(names)
     keys = random_bits(num_rows, config.split_seed, "split")
     free = np.ones(num_rows, dtype=bool)
     for official in (source.test, source.val):
         if official is not None:
             free[official] = False
-    classes = [np.flatnonzero(free & (source.y == label)) for label in range(num_classes)]
+    classes = [np.flatnonzero(free & (strata == label)) for label in range(num_classes)]
     _require_training_rows(source, classes)
     classes = [rows[np.argsort(keys[rows], kind="stable")] for rows in classes]
 
@@ -92,7 +93,7 @@ def _first(train: Indices, source: Source, config: DatasetConfig) -> Indices:
         return train[: config.num_train]
     share = min(config.train_fraction, config.fraction)  # one of them is 1
     if share < 1:
-        return train[: max(len(source.class_names), round(share * len(train)))]
+        return train[: max(len(source.strata[1]), round(share * len(train)))]
     return train
 
 
@@ -101,7 +102,8 @@ def _fewer(val: Indices, source: Source, keys: Bits, config: DatasetConfig) -> I
     if config.fraction == 1:
         return val
     ordered = val[np.argsort(keys[val], kind="stable")]
-    classes = [ordered[source.y[ordered] == label] for label in range(len(source.class_names))]
+    strata, names = source.strata
+    classes = [ordered[strata[ordered] == label] for label in range(len(names))]
     return nested(classes, keys)[: max(1, round(config.fraction * len(val)))]
 
 
@@ -122,8 +124,9 @@ def draw_groups(source: Source, groups: Indices, config: DrawnDatasetConfig) -> 
         DataError: fewer than three groups, or a class that one group alone has and no training row
             could have.
     """
-    counts = np.zeros((int(groups.max()) + 1, len(source.class_names)), dtype=np.int64)
-    np.add.at(counts, (groups, source.y), 1)
+    strata, names = source.strata
+    counts = np.zeros((int(groups.max()) + 1, len(names)), dtype=np.int64)
+    np.add.at(counts, (groups, strata), 1)
     num_groups = len(counts)
     if num_groups < 3:
         raise DataError(
@@ -163,9 +166,8 @@ def _limited(rows: Rows, source: Source, config: DatasetConfig) -> Rows:
     """With as many training rows as are asked for, drawn from all groups that train, and as many
     validation rows, from all that validate."""
     keys = random_bits(len(source.y), config.split_seed, "split of groups")
-    of_class = [
-        rows.train[source.y[rows.train] == label] for label in range(len(source.class_names))
-    ]
+    strata, names = source.strata
+    of_class = [rows.train[strata[rows.train] == label] for label in range(len(names))]
     _require_training_rows(source, of_class)
     of_class = [part[np.argsort(keys[part], kind="stable")] for part in of_class]
     train = _first(nested(of_class, keys), source, config)
@@ -200,14 +202,14 @@ def nested(classes: list[Indices], keys: Bits) -> Indices:
 
 
 def _require_training_rows(source: Source, classes: list[Indices]) -> None:
-    for name, rows in zip(source.class_names, classes, strict=True):
+    for name, rows in zip(source.strata[1], classes, strict=True):
         if not len(rows):
             raise DataError(f"{source.name}: class {quoted(name)} has no row to train on")
 
 
 def _warn_of_rare_classes(source: Source, sizes: Indices) -> None:
     """A single row may be real, or a misspelt label: training goes on, but not in silence."""
-    single = [name for name, size in zip(source.class_names, sizes, strict=True) if size == 1]
+    single = [name for name, size in zip(source.strata[1], sizes, strict=True) if size == 1]
     if single:
         log.warning(
             "%s: a single row, which is trained on and never validated, has class %s",
@@ -217,7 +219,7 @@ def _warn_of_rare_classes(source: Source, sizes: Indices) -> None:
 
 
 def _check_num_train(source: Source, num_train: int, available: int) -> None:
-    num_classes = len(source.class_names)
+    num_classes = len(source.strata[1])
     if num_train > available:
         raise ConfigError(
             f"dataset.num_train={num_train}: {source.name} has {available} training samples"

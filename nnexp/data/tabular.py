@@ -15,14 +15,16 @@ import numpy as np
 from nnexp.config.dataset_schema import ColumnsConfig, OpenMLConfig, TableConfig
 from nnexp.data.card import DataCard
 from nnexp.data.encoder import Encoder, Unseen, declared_among, numbers_declared
-from nnexp.data.labels import Labels, read_labels
+from nnexp.data.labels import NO_LABELS, Labels, read_labels
 from nnexp.data.number_formats import find_number_format, looks_missing
 from nnexp.data.readers.openml import OpenMLQuery, openml_table
 from nnexp.data.reading import read_table
 from nnexp.data.roles import Finding, Options, find_roles
 from nnexp.data.source import Doubles, Indices, Source, is_number, quoted
 from nnexp.data.table import Table, Texts, as_texts, cell_text, same_value
+from nnexp.data.targets import read_target, target_format
 from nnexp.errors import ConfigError, DataError
+from nnexp.tasks import REGRESSION
 
 _PARTS = {
     "train": "train", "training": "train",
@@ -72,7 +74,7 @@ def source_of_table(table: Table, config: ColumnsConfig) -> Source:
     return Source(
         name=config.name or Path(table.path).name.split(".")[0],
         x=_encoded(table, encoder),
-        y=found.labels.y,
+        y=found.labels.y if found.target is None else found.target,
         class_names=found.labels.names,
         feature_names=encoder.feature_names,
         one_hot=encoder.one_hot,
@@ -90,7 +92,8 @@ def source_of_table(table: Table, config: ColumnsConfig) -> Source:
 class Understood:
     """All that is found out of a table before its features are computed."""
 
-    labels: Labels
+    labels: Labels  # of a regression none
+    target: Doubles | None  # [M], of a regression
     val: Indices | None
     test: Indices | None
     groups: Indices | None
@@ -103,12 +106,18 @@ def understood(table: Table, config: ColumnsConfig) -> Understood:
     """Find out what a table holds. Raises as ``source_of_table``."""
     roles = declared_roles(table, config)
     target = roles.index("target")
-    labels = read_labels(table, target, config)
+    labels, quantity, written = NO_LABELS, None, None
+    if config.task == REGRESSION:
+        written = target_format(table.columns[target], config)
+        quantity = read_target(table, target, written, config)
+    else:
+        labels = read_labels(table, target, config)
     val, test = _official_rows(table, roles)
-    _require_training_rows(table, target, labels.y, labels.names, [val, test])
+    if quantity is None:
+        _require_training_rows(table, target, labels.y, labels.names, [val, test])
     groups, group_names = _groups(table, roles, config)
     findings = understand(table, roles, config)
-    encoder = _encoder(table, findings, target, config)
+    encoder = dataclasses.replace(_encoder(table, findings, target, config), target_format=written)
     width = len(encoder.feature_names)
     if width * table.num_rows > _MOST_NUMBERS:
         raise DataError(
@@ -116,7 +125,7 @@ def understood(table: Table, config: ColumnsConfig) -> Understood:
             "are too many; leave columns out with dataset.drop"
         )
     card = _card(table, findings)
-    return Understood(labels, val, test, groups, group_names, encoder, card)
+    return Understood(labels, quantity, val, test, groups, group_names, encoder, card)
 
 
 def card_of(config: TableConfig) -> DataCard:
@@ -127,7 +136,10 @@ def card_of(config: TableConfig) -> DataCard:
     """
     table = read_table(config)
     roles = declared_roles(table, config)
-    if config.target:
+    if config.target and config.task == REGRESSION:
+        target = roles.index("target")
+        read_target(table, target, target_format(table.columns[target], config), config)
+    elif config.target:
         read_labels(table, roles.index("target"), config)
     return _card(table, understand(table, roles, config))
 

@@ -8,7 +8,8 @@ the buffers, D inputs, C classes, P numbers in a run's row of the flat buffers.
 """
 
 from nnexp.engine.batches import batches
-from nnexp.engine.group import Group, mean_loss_and_accuracy
+from nnexp.engine.group import Group
+from nnexp.engine.objective import mean_loss_and_score
 from nnexp.engine.state import Epoch, Run, RunState
 
-__all__ = ["Epoch", "Group", "Run", "RunState", "batches", "mean_loss_and_accuracy"]
+__all__ = ["Epoch", "Group", "Run", "RunState", "batches", "mean_loss_and_score"]

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from nnexp.config.schema import TrainerConfig
-from nnexp.data.coded import Classes, EpochRows
+from nnexp.data.coded import EpochRows
+from nnexp.engine.objective import Objective
 from nnexp.engine.state import Run
 from nnexp.environment import available_cores
 from nnexp.errors import ConfigError
@@ -50,14 +51,14 @@ class Chunk:
     """Neighbouring batches of one size, cut at once: a step takes a view that is ready."""
 
     rows: Tensor  # [S, R * M], int64 indices into the table
-    labels: Tensor  # [S, R, 1, M], int64
+    labels: Tensor  # [S, R, 1, M], int64, or float32 of a regression
     size: int  # B; the rows beyond it are padding
     first: int  # number of the first batch within the epoch
 
 
-def chunks(order: Tensor, y: Classes, size: int, network: Network) -> Iterator[Chunk]:
+def chunks(order: Tensor, y: Objective, size: int, network: Network) -> Iterator[Chunk]:
     """An epoch's batches, of rows in the order [R, N]: the whole ones, then the last one if it is
-    smaller. ``y`` has the classes of the table's rows."""
+    smaller. ``y`` has the right answers of the table's rows."""
     whole = order.shape[1] // size * size
     first = 0
     for part in (order[:, :whole], order[:, whole:]):

@@ -16,16 +16,16 @@ from nnexp.data.on_device import Features
 from nnexp.device import Precision, check_mode, matmul_precision, threads
 from nnexp.engine.batches import batches, chunks, orders_of, padded
 from nnexp.engine.cuda_graphs import Graphs, Loop, Stepwise
+from nnexp.engine.objective import Objective, needs_metrics
 from nnexp.engine.state import Epoch, Run, RunState
 from nnexp.engine.step import Assembly
 from nnexp.memory import EVALUATED_ROWS
-from nnexp.models.cross_entropy import cross_entropy
 from nnexp.models.protocol import BatchedNetwork, Network
 from nnexp.optim import passes
 from nnexp.optim.schedules import learning_rates
 
 # --------------------------------------------------------------------------------------------------
-# What networks say about rows that they are not trained on, and means over rows.
+# What networks say about rows that they are not trained on.
 # --------------------------------------------------------------------------------------------------
 
 
@@ -39,15 +39,6 @@ def logits_of(net: BatchedNetwork, features: Features, rows: Tensor) -> Tensor:
         x = features.lookup(padded(chunk, height))
         parts.append(net.forward(x, size)[:, :, :size])
     return torch.cat(parts, 2)
-
-
-def mean_loss_and_accuracy(losses: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean loss [R] and accuracy [R], float64, of losses and rights [R, N].
-
-    On one thread: torch cuts a sum to a single number, that of a run alone, by their number.
-    """
-    with threads(1):
-        return losses.double().mean(1), correct.double().mean(1)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -64,7 +55,7 @@ class Group:
         runs: one network, precision, batch size, ``drop_last`` and number of rows; all else may
             differ.
         features: of the data table, on the device that trains.
-        y: the table's classes [N], int64.
+        y: the table's classes [N], int64; of a regression the quantity, float64.
         network: of all runs.
         precision: of the matrix products. The last bits of bfloat16 can depend on the group.
         num_threads: CPU threads. With more than one, torch splits work by the size of the whole
@@ -119,9 +110,9 @@ class Group:
             while not self._is_sparse(alive):
                 epoch = self.states[alive[0]].epoch + 1
                 with threads(self._num_threads), matmul_precision(self._precision):
-                    numbers, rates = self._train_epoch(epoch, alive)
+                    numbers, rates, metrics = self._train_epoch(epoch, alive)
                 seconds = time.perf_counter() - began
-                yield self._recorded(alive, epoch, numbers.tolist(), rates, seconds)
+                yield self._recorded(alive, epoch, numbers.tolist(), rates, seconds, metrics)
                 # What is done meanwhile, such as baselines of runs that have ended, is no training.
                 began = time.perf_counter() - seconds
                 alive = self._alive(alive)
@@ -177,6 +168,8 @@ class Group:
         trained = self.batches[-1][0] + self.batches[-1][1]
         self._orders = orders_of(runs, trained, self._y.device)
         self._val = torch.stack([run.val for run in runs])
+        self._objective = Objective(runs, self._y)
+        self._needs_metrics = needs_metrics(runs)
         # Of thousands of runs few have a schedule of their own.
         schedules = [_schedule(run) for run in runs]
         self._scheduled = dict(zip(schedules, runs, strict=True))
@@ -192,15 +185,18 @@ class Group:
 
     # ── one epoch ─────────────────────────────────────────────────────────────────────────────
 
-    def _train_epoch(self, epoch: int, alive: Sequence[int]) -> tuple[Tensor, list[float]]:
-        """Mean loss and accuracy over the rows trained on, then over the validation rows if one of
-        the runs that are alive wants them now, [2 or 4, R] on the CPU; the last learning rates."""
+    def _train_epoch(
+        self, epoch: int, alive: Sequence[int]
+    ) -> tuple[Tensor, list[float], list[float | None]]:
+        """Mean loss and score over the rows trained on, then over the validation rows if one of
+        the runs that are alive wants them now, [2 or 4, R] on the CPU; the last learning rates; the
+        further metric of each run that chooses its epoch by one."""
         before = (epoch - 1) * len(self.batches)
         rates = self._learning_rates(before)
         self._assembly.prepare(before, rates)
         order = self._orders.rows(epoch)
         losses, correct = [], []
-        for part in chunks(order, self._y, self.batches[0][1], self.network):
+        for part in chunks(order, self._objective, self.batches[0][1], self.network):
             with contextlib.closing(self._members_features.windows(part.rows)) as windows:
                 for steps, rows in windows:
                     index = part.first + steps.start
@@ -209,10 +205,16 @@ class Group:
                     )
                     losses.append(loss)
                     correct.append(right)
-        found = [*mean_loss_and_accuracy(torch.cat(losses, 1), torch.cat(correct, 1))]
+        found = [*self._objective.means(torch.cat(losses, 1), torch.cat(correct, 1))]
+        metrics: list[float | None] = [None] * len(self._members)
         if any(self.runs[i].is_due(epoch) for i in alive):
-            found += self._evaluated()
-        return torch.stack(found).cpu(), rates[-1].tolist()  # a GPU is waited for here alone
+            logits = logits_of(self._assembly.net, self._members_features, self._val)
+            found += self._objective.means(*self._objective.losses(logits, self._val))
+            if self._needs_metrics:
+                due = [i in alive and self.runs[i].is_due(epoch) for i in self._members]
+                metrics = self._objective.selecting(logits, self._val, due)
+        numbers = torch.stack(found).cpu()  # a GPU is waited for here alone, but for metrics
+        return numbers, rates[-1].tolist(), metrics
 
     def _learning_rates(self, first: int) -> Tensor:
         """Of the epoch's steps, [S, R], float64, on the CPU."""
@@ -224,11 +226,6 @@ class Group:
         ]
         return torch.from_numpy(np.stack(rates, axis=1)[:, self._schedules])
 
-    def _evaluated(self) -> tuple[Tensor, Tensor]:
-        """Validation loss [R] and accuracy [R]."""
-        logits = logits_of(self._assembly.net, self._members_features, self._val)
-        return mean_loss_and_accuracy(*cross_entropy(logits, self._y[self._val]))
-
     # ── what comes of it ──────────────────────────────────────────────────────────────────────
 
     def _recorded(
@@ -238,6 +235,7 @@ class Group:
         numbers: list[list[float]],
         rates: list[float],
         seconds: float,
+        metrics: Sequence[float | None],
     ) -> list[Epoch]:
         """The epoch's records of the runs that are alive, whose states take them in."""
         records, best = [], []
@@ -245,11 +243,11 @@ class Group:
         for i in alive:
             row, run, state = rows[i], self.runs[i], self.states[i]
             state.epoch, state.step = epoch, state.step + len(self.batches)
-            train_loss, train_acc, *val = (of_runs[row] for of_runs in numbers)
-            val_loss, val_acc = val if run.is_due(epoch) else (None, None)
+            train_loss, train_score, *val = (of_runs[row] for of_runs in numbers)
+            val_loss, val_score = val if run.is_due(epoch) else (None, None)
             record = Epoch(
-                i, epoch, state.step, train_loss, train_acc,
-                val_loss, val_acc, rates[row], seconds,
+                i, epoch, state.step, train_loss, train_score,
+                val_loss, val_score, rates[row], seconds, val_metric=metrics[row],
             )  # fmt: skip
             records.append(state.judge(record, run.config))
             if records[-1].is_best:

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnexp.config.schema import SELECTIONS, Config, EarlyStoppingConfig
+from nnexp.config.schema import Config, EarlyStoppingConfig
+from nnexp.config.selections import Selection, selection
 from nnexp.data.coded import TrainRows
+from nnexp.data.targets import TargetScaling
 from nnexp.models.protocol import Network
 
 
@@ -21,6 +23,12 @@ class Run:
     config: Config
     train: TrainRows  # [N]
     val: Tensor  # [N]
+    target: TargetScaling | None = None  # of a regression
+
+    @property
+    def selection(self) -> Selection:
+        """By which the kept epoch is chosen."""
+        return selection(self.config.trainer.select, self.config.kind_of_task)
 
     def is_due(self, epoch: int) -> bool:
         """Whether the run is evaluated after this epoch."""
@@ -30,18 +38,21 @@ class Run:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one run did in one epoch. A loss is in nats, an accuracy a fraction."""
+    """What one run did in one epoch. Of a classification losses are in nats and scores accuracies,
+    fractions; of a regression losses are of the standardised target, and scores root mean squared
+    errors in the unit of the target."""
 
     run: int  # place in the group's list of runs
     epoch: int  # counted from 1
     step: int  # batches trained on since the start
     train_loss: float  # mean over the epoch's batches as they were trained on
-    train_acc: float
+    train_score: float
     val_loss: float | None  # None in an epoch without evaluation
-    val_acc: float | None
+    val_score: float | None
     lr: float  # of the last step
     seconds: float  # of training, since it began; not of what was done between two epochs
     is_best: bool = False  # by trainer.select the best so far: its weights are kept
+    val_metric: float | None = None  # the further metric that trainer.select names
 
     @property
     def is_finite(self) -> bool:
@@ -86,7 +97,7 @@ class RunState:
             The epoch's record, which says whether it is the best so far.
         """
         trainer = config.trainer
-        is_best = self._is_best(epoch, trainer.select)
+        is_best = self._is_best(epoch, selection(trainer.select, config.kind_of_task))
         if not epoch.is_finite:
             self.status = "diverged"
         elif epoch.epoch == trainer.epochs or (
@@ -99,7 +110,7 @@ class RunState:
             self.status = "completed"
         return replace(epoch, is_best=True) if is_best else epoch
 
-    def _is_best(self, epoch: Epoch, select: str) -> bool:
+    def _is_best(self, epoch: Epoch, rule: Selection) -> bool:
         """Whether no epoch so far was better; it is then the one to beat.
 
         An epoch without evaluation never is, also for ``last``: nobody knows whether the weights
@@ -108,8 +119,7 @@ class RunState:
         """
         if epoch.val_loss is None or not epoch.is_finite:
             return False
-        rule = SELECTIONS[select]
-        score = rule.score(getattr(epoch, rule.key.replace("/", "_")))
+        score = rule.score(_deciding(epoch, rule))
         if score > self.best_score:
             return False
         self.best_score, self.best_epoch = score, epoch.epoch
@@ -119,8 +129,11 @@ class RunState:
         """Whether early stopping ends the run after this evaluation."""
         if rule.patience is None:
             return False
-        value = getattr(epoch, rule.metric.replace("/", "_"))
-        score = -value if rule.metric.endswith("acc") else value
+        value = {"train/loss": epoch.train_loss, "val/loss": epoch.val_loss}.get(
+            rule.metric, epoch.val_score
+        )
+        assert value is not None  # the epoch was evaluated
+        score = -value if rule.metric == "val/acc" else value
         if score < self.stopping_best - rule.min_delta:
             self.stopping_best, self.stale = score, 0
         else:
@@ -154,3 +167,11 @@ class RunState:
             best_params=move(self.best_params),
             best_stats=move(self.best_stats),
         )
+
+
+def _deciding(epoch: Epoch, rule: Selection) -> float | None:
+    """The number of an epoch that the rule goes by."""
+    if rule.metric is not None:
+        return epoch.val_metric
+    known = {"epoch": float(epoch.epoch), "val/loss": epoch.val_loss}
+    return known.get(rule.key, epoch.val_score)

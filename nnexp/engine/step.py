@@ -10,9 +10,8 @@ from torch import Tensor
 
 from nnexp.config.schema import Config
 from nnexp.data.on_device import Features
+from nnexp.engine.objective import batch_loss
 from nnexp.engine.state import RunState
-from nnexp.models.cross_entropy import TrainingLoss
-from nnexp.models.losses import CrossEntropy, PerSampleLoss
 from nnexp.models.protocol import Network
 from nnexp.optim import make_updates
 
@@ -47,12 +46,7 @@ class Assembly:
         self._updates = make_updates(
             [c.optimizer for c in configs], self.net.params, self.net.grads
         )
-        smoothing = torch.tensor(
-            [c.trainer.label_smoothing for c in configs], dtype=torch.float32, device=device
-        )
-        self._loss: TrainingLoss | PerSampleLoss = TrainingLoss(smoothing)
-        if type(configs[0].loss) is not CrossEntropy:
-            self._loss = PerSampleLoss([c.loss for c in configs], self.net.params)
+        self._loss = batch_loss(configs, self.net.params)
         clips = [c.trainer.grad_clip for c in configs]
         self._max_norm = None
         if any(clip is not None for clip in clips):
@@ -71,11 +65,12 @@ class Assembly:
     def step(
         self, rows: Tensor, labels: Tensor, size: int, index: int | Tensor, number: int | Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Train on one batch; the losses [R, B] and whether the likeliest class was right [R, B].
+        """Train on one batch; the losses [R, B] and what the score is made from [R, B]: whether the
+        likeliest class was right, or the squared error.
 
         Args:
             rows: [R * M], as ``Features.rows`` takes them.
-            labels: their classes [R, 1, M].
+            labels: the right answers [R, 1, M], as ``Objective`` has them.
             size: B.
             index: of the step within the epoch. A tensor [1] on the device for a step that is
                 captured once and serves for all.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
+import math
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from nnexp.data import Dataset
 from nnexp.data.encoder import Encoder
+from nnexp.data.targets import TargetScaling
 from nnexp.data.text_encoders import text_encoder_from
 from nnexp.engine import RunState
 from nnexp.errors import ConfigError, DataError
@@ -226,7 +229,17 @@ def _checked(content: Mapping[str, Any], module: nn.Module) -> TrainedNetwork:
         encoder,
         content.get("fill"),
         text_encoder_from(content["text_encoder"]) if "text_encoder" in content else None,
+        _target(content),
     )
+
+
+def _target(content: Mapping[str, Any]) -> TargetScaling | None:
+    if "target" not in content:
+        return None
+    scaling = TargetScaling(float(content["target"]["mean"]), float(content["target"]["std"]))
+    if not (math.isfinite(scaling.mean) and math.isfinite(scaling.std)) or scaling.std <= 0:
+        raise ValueError("the target's scaling is not of finite numbers")
+    return scaling
 
 
 def _common(config: Mapping[str, Any], network: Network, dataset: Dataset) -> dict[str, Any]:
@@ -244,6 +257,8 @@ def _common(config: Mapping[str, Any], network: Network, dataset: Dataset) -> di
         "pixels": dataset.pixels is not None,
         **reads_text,
     }
+    if dataset.target is not None:
+        content["target"] = dataclasses.asdict(dataset.target)
     if dataset.encoder is not None:
         content["encoder"] = dataset.encoder.to_json()
         content["fill"] = dataset.fill

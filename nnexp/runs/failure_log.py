@@ -12,11 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnexp.config.schema import SELECTIONS, TrainerConfig
+from nnexp.config.selections import PRIMARY, recorded_selection
 from nnexp.errors import DataError
 from nnexp.runs.folder import METRICS_FILE, ForeignFileError, set_aside
 from nnexp.runs.output_folder import claimed_sweeps
-from nnexp.runs.record import RESULT_METRICS, DatasetSummary, RunResult, read_metrics, write_result
+from nnexp.runs.record import (
+    DatasetSummary,
+    RunResult,
+    read_metrics,
+    result_metrics,
+    write_result,
+)
 from nnexp.runs.result_checks import check
 
 # --------------------------------------------------------------------------------------------------
@@ -254,7 +260,7 @@ def _as_far_as_trained(result: RunResult, folder: Path) -> RunResult:
         }
         if best is not None:
             known["best_epoch"] = int(best["epoch"] or 0)
-            of_best = {key: best[key] for key in RESULT_METRICS if key in best}
+            of_best = {key: best[key] for key in result_metrics(result.task) if key in best}
             known["metrics"] = {**result.metrics, **of_best}
     except (DataError, LookupError, ValueError):  # none, no epoch, or a damaged one
         return result
@@ -266,8 +272,10 @@ def _best(
 ) -> dict[str, float | None] | None:
     """The epoch that the run has kept; None: none was evaluated and had finite losses."""
     trainer = config.get("trainer") or {}
-    rule = SELECTIONS[trainer.get("select", TrainerConfig.select)]
+    rule = recorded_selection(trainer.get("select", PRIMARY))
+    if rule is None:
+        return None
     # A loss that is not finite is null.
     sound = [e for e in epochs if e["train/loss"] is not None and e["val/loss"] is not None]
     # Of equal ones the first of the reversed is taken.
-    return min(reversed(sound), key=lambda e: rule.score(e[rule.key] or 0.0), default=None)
+    return min(reversed(sound), key=lambda e: rule.score(e.get(rule.key)), default=None)

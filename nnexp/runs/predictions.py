@@ -23,20 +23,28 @@ _BASELINE = "baseline:"
 _OWN = ("probabilities", "labels", "rows")
 
 Classes = NDArray[np.int32]
+Answers = NDArray[Any]  # classes, or of a regression quantities in float64
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """Of the network at its best epoch, and of the baselines, on the same rows in one order."""
 
-    probabilities: NDArray[np.float32]  # [N, C]
-    labels: Classes  # [N], the right classes
+    probabilities: NDArray[Any]  # [N, C] float32; of a regression predictions [N, 1] float64
+    labels: Answers  # [N], the right classes, or the quantity
     rows: Classes  # [N], their indices in the data set's table
-    baselines: Mapping[str, Classes] = field(default_factory=dict)  # classes [N] by name
+    baselines: Mapping[str, Answers] = field(default_factory=dict)  # classes [N] by name
 
     @property
-    def predicted(self) -> Classes:
-        """The likeliest class [N] of each row, the first of equals."""
+    def is_regression(self) -> bool:
+        """Whether the answers are quantities."""
+        return self.labels.dtype.kind == "f"
+
+    @property
+    def predicted(self) -> Answers:
+        """The likeliest class [N] of each row, the first of equals; or the predicted quantity."""
+        if self.is_regression:
+            return self.probabilities[:, 0]
         classes: Classes = self.probabilities.argmax(1).astype(np.int32)
         return classes
 
@@ -87,8 +95,10 @@ def _checked(path: Path, arrays: dict[str, NDArray[Any]]) -> Predictions:
     num_rows = len(own["labels"]) if own["labels"].ndim == 1 else -1
     if own["probabilities"].ndim != 2 or own["probabilities"].dtype.kind != "f":
         raise DataError(f"{path}: probabilities are {_form(own['probabilities'])}")
+    kinds = "f" if own["labels"].dtype.kind == "f" else "iu"
     for name, array in (own | baselines).items():
-        if name != "probabilities" and (array.ndim != 1 or array.dtype.kind not in "iu"):
+        allowed = kinds if name != "rows" else "iu"
+        if name != "probabilities" and (array.ndim != 1 or array.dtype.kind not in allowed):
             raise DataError(f"{path}: {name} is {_form(array)}")
         if len(array) != num_rows:
             raise DataError(f"{path}: {name} has {len(array)} rows, labels have {num_rows}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +22,7 @@ from nnexp.runs.folder import (
     read_bytes,
 )
 from nnexp.runs.result_checks import ADDED, check_values, from_fields, require
+from nnexp.tasks import CLASSIFICATION, REGRESSION, TASKS, Task
 
 if TYPE_CHECKING:
     from nnexp.engine import Epoch
@@ -53,17 +54,17 @@ def _installed_versions() -> dict[str, str]:
 # ``metrics.jsonl``: a line an epoch, while the run trains.
 # --------------------------------------------------------------------------------------------------
 
-EPOCH_KEYS = (
-    "epoch",
-    "step",
-    "train/loss",
-    "train/acc",
-    "val/loss",
-    "val/acc",
-    "lr",
-    "seconds",
-)
-"""What one line of ``metrics.jsonl`` holds.
+
+def epoch_keys(task: Task) -> tuple[str, ...]:
+    """What one line of ``metrics.jsonl`` holds at least; see :data:`EPOCH_KEYS`."""
+    key = task.key
+    train, val = ("train/loss", f"train/{key}"), ("val/loss", f"val/{key}")
+    return ("epoch", "step", *train, *val, "lr", "seconds")
+
+
+EPOCH_KEYS = epoch_keys(TASKS[CLASSIFICATION])
+"""The same of a classification; a regression has ``train/rmse`` and ``val/rmse`` for accuracies.
+Where ``trainer.select`` names a further metric, ``val/<name>`` comes to it.
 
 ``epoch`` counts from 1; ``step`` is the number of optimizer steps taken so far; ``train/*`` are
 means over the epoch's batches; ``val/*`` are null in an epoch without evaluation; ``lr`` is the
@@ -71,10 +72,19 @@ learning rate of the epoch's last step; ``seconds`` is the time since training b
 """
 
 
-def epoch_record(epoch: Epoch) -> dict[str, Any]:
-    """What the engine says of an epoch, by :data:`EPOCH_KEYS`."""
-    values = {key: getattr(epoch, key.replace("/", "_")) for key in EPOCH_KEYS}
-    return {**values, "seconds": round(epoch.seconds, 4)}
+def epoch_record(epoch: Epoch, task: Task, metric: str | None = None) -> dict[str, Any]:
+    """What the engine says of an epoch, by the keys of its line in ``metrics.jsonl``.
+
+    Args:
+        metric: the further metric that ``trainer.select`` names, if it is one.
+    """
+    score = f"/{task.key}"
+    values = {
+        key: getattr(epoch, key.replace(score, "/score").replace("/", "_"))
+        for key in epoch_keys(task)
+    }
+    values["seconds"] = round(epoch.seconds, 4)
+    return values if metric is None else {**values, f"val/{metric}": epoch.val_metric}
 
 
 class MetricsLog:
@@ -84,14 +94,15 @@ class MetricsLog:
     process; a full disk delays them and stops nothing.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keys: Sequence[str] = EPOCH_KEYS) -> None:
         self._journal = Journal(folder / METRICS_FILE)
+        self._keys = tuple(keys)
 
     def append(self, epoch: Mapping[str, float | None]) -> None:
-        """Record one epoch, given by exactly the keys of :data:`EPOCH_KEYS`."""
-        if set(epoch) != set(EPOCH_KEYS):
-            raise ValueError(f"an epoch has the keys {EPOCH_KEYS}, got {tuple(epoch)}")
-        self._journal.append(to_json({key: epoch[key] for key in EPOCH_KEYS}) + b"\n")
+        """Record one epoch, given by exactly the keys of this log."""
+        if set(epoch) != set(self._keys):
+            raise ValueError(f"an epoch has the keys {self._keys}, got {tuple(epoch)}")
+        self._journal.append(to_json({key: epoch[key] for key in self._keys}) + b"\n")
 
     def flush(self) -> None:
         """Write the lines that are still being collected."""
@@ -132,6 +143,14 @@ RESULT_METRICS = (
     "test/clipped_loss",
     "test/brier",
 )
+_SAID_OF_REGRESSION = ("train/loss", "val/loss", "val/rmse", "test/loss", "test/rmse")
+
+
+def result_metrics(task: str) -> tuple[str, ...]:
+    """The metrics that every result of a task has: of a classification :data:`RESULT_METRICS`."""
+    return _SAID_OF_REGRESSION if task == REGRESSION else RESULT_METRICS
+
+
 RESULT_SECONDS = ("total", "train", "predict")
 BASELINE_KEYS = (
     "val/acc",
@@ -147,6 +166,16 @@ BASELINE_KEYS = (
     "seconds/predict",
     "note",
 )
+_OF_REGRESSION = ("val/rmse", "test/rmse")
+
+
+def baseline_keys(task: str) -> tuple[str, ...]:
+    """What a result says of each baseline: of a classification :data:`BASELINE_KEYS`."""
+    if task != REGRESSION:
+        return BASELINE_KEYS
+    return (*_OF_REGRESSION, *(key for key in BASELINE_KEYS if "/" not in key or "seconds" in key))
+
+
 _ADDED = {
     "metrics": dict.fromkeys(("test/brier", "test/clipped_loss")),
     "seconds": {"predict": None},
@@ -177,7 +206,9 @@ class DatasetSummary:
     def of(cls, dataset: object) -> DatasetSummary:
         """What a :class:`~nnexp.data.Dataset` says of itself."""
         fields = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(cls)}
-        return cls(**{**fields, "class_names": list(fields["class_names"])})
+        names = list(fields["class_names"])
+        num_classes = fields["num_classes"] or None  # a regression has none
+        return cls(**{**fields, "class_names": names or None, "num_classes": num_classes})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +226,8 @@ class RunResult:
     seed: int
     arm: str
     """A short readable name of all that the run's config says but the seed."""
+    task: str = field(default=CLASSIFICATION, metadata=ADDED)
+    """``classification`` or ``regression``."""
     model: str
     optimizer: str
     dataset: DatasetSummary
@@ -213,6 +246,8 @@ class RunResult:
     ``val/loss`` and ``test/loss`` are the exact cross-entropy in nats, not bounded. ``train/loss``
     is what was minimised: with dropout and label smoothing, over the epoch. By
     ``test/clipped_loss`` networks are compared with baselines: see :mod:`nnexp.scoring_rules`.
+    Of a regression losses are squared errors of the standardised target, and ``rmse``, ``mae`` and
+    ``r2`` take the place of the others, in the unit of the target.
     """
     calibration: dict[str, list[Any]] | None = field(default=None, metadata=ADDED)
     """Of the network on the test rows; see :class:`~nnexp.scoring_rules.Scores`."""
@@ -296,10 +331,11 @@ def unrecorded(folder: Path) -> list[tuple[str, ...]]:
         if f.name not in fields["dataset"]
     ]
     metrics = _with_clipped(fields["metrics"], ("test",))
-    found += [("metrics", key) for key in RESULT_METRICS if key not in metrics]
+    found += [("metrics", key) for key in result_metrics(result.task) if key not in metrics]
     for name, values in fields["baselines"].items():
         baseline = _with_clipped(values, ("val", "test"))
-        found += [("baselines", name, key) for key in BASELINE_KEYS if key not in baseline]
+        expected = baseline_keys(result.task)
+        found += [("baselines", name, key) for key in expected if key not in baseline]
         found += [("baselines", name, key) for key in _REPLACED if key in baseline]
     return found
 
@@ -333,10 +369,13 @@ def _result_from(fields: dict[str, Any]) -> RunResult:
     metrics = _with_clipped(result.metrics, ("test",))
     if "test/loss" in result.metrics:
         metrics.setdefault("test/loss", None)
-    metrics = _completed("metrics", metrics, RESULT_METRICS)
+    if result.task not in TASKS:
+        raise ValueError(f"task {result.task!r} is none of {', '.join(TASKS)}")
+    metrics = _completed("metrics", metrics, result_metrics(result.task))
     seconds = _completed("seconds", result.seconds, RESULT_SECONDS)
+    expected = baseline_keys(result.task)
     baselines = {
-        name: _completed("baselines", _with_clipped(baseline, ("val", "test")), BASELINE_KEYS, name)
+        name: _completed("baselines", _with_clipped(baseline, ("val", "test")), expected, name)
         for name, baseline in result.baselines.items()
     }
     check_values({**fields, "metrics": metrics, "baselines": baselines})

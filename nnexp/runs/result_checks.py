@@ -152,6 +152,8 @@ _OF_BASELINES: dict[str, Any] = {
     "test/acc": float | None,
     "test/clipped_loss": float | None,
     "test/brier": float | None,
+    "val/rmse": float | None,
+    "test/rmse": float | None,
     "seconds": float | None,
     "seconds/train": float | None,
     "seconds/predict": float | None,

@@ -31,6 +31,7 @@ from nnexp.models.protocol import Network
 from nnexp.runs import event_records
 from nnexp.runs.files import Journal, to_readable_json
 from nnexp.runs.record import RunResult
+from nnexp.tasks import TASKS
 
 # --------------------------------------------------------------------------------------------------
 # The graph of a network as TensorBoard draws it: a box a layer, nested as the modules are.
@@ -276,7 +277,7 @@ class Board:
         baselines = {
             f"vs/{name}/{key.replace('/', '_')}": baseline.get(key)
             for name, baseline in result.baselines.items()
-            for key in metric_keys(("acc", *result.further), *splits)
+            for key in metric_keys((TASKS[result.task].key, *result.further), *splits)
         }
         self._writer.text("test", _test_table(result))
         self._writer.scalars(baselines, 0)  # from here to the end: a line to compare curves with

@@ -23,6 +23,7 @@ from nnexp.data.encoder import Column, Encoder, Unseen
 from nnexp.data.preprocessing import raw_features
 from nnexp.data.source import quoted
 from nnexp.data.table import Table, as_texts
+from nnexp.data.targets import TargetScaling
 from nnexp.data.text_blocks import LINE
 from nnexp.data.text_encoders import TextEncoder
 from nnexp.errors import DataError
@@ -75,6 +76,12 @@ class TrainedNetwork:
     encoder: Encoder | None = field(default=None, repr=False)  # of the cells of a table
     fill: Tensor | None = field(default=None, repr=False)  # [D] float64, for missing values
     text_encoder: TextEncoder | None = field(default=None, repr=False)  # if it reads lines of text
+    target: TargetScaling | None = field(default=None, repr=False)  # of a regression
+
+    @property
+    def num_outputs(self) -> int:
+        """C, or 1 of a regression."""
+        return len(self.class_names) or 1
 
     def probabilities(self, raw: ArrayLike | Tensor) -> Tensor:
         """Return [M, C], on the CPU, for features [M, D] as the data set has them before scaling.
@@ -130,7 +137,7 @@ class TrainedNetwork:
             block = rows_of(table, start, start + size)
             features = self.features_of(block, treatment)
             parts.append(self._logits(features, block.place))
-        return torch.cat(parts) if parts else torch.empty(0, len(self.class_names))
+        return torch.cat(parts) if parts else torch.empty(0, self.num_outputs)
 
     def features_of(self, table: Table, treatment: Treatment) -> Tensor:
         """Return the features [M, D] in float64 of a table, missing values filled in, not scaled.
@@ -182,7 +189,7 @@ class TrainedNetwork:
                 f"{rows[row, column].item():g} is too large for the network, which computes in "
                 f"{_name(weight.dtype)}"
             )
-        logits = torch.empty(len(rows), len(self.class_names), dtype=weight.dtype)
+        logits = torch.empty(len(rows), self.num_outputs, dtype=weight.dtype)
         size = _power_of_two(_BATCH, len(self.feature_names), _MOST_NUMBERS)
         for start in range(0, len(rows), size):
             batch = scaled[start : start + size]

@@ -12,29 +12,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nnexp.config.errors import error_line
 from nnexp.config.schema import Config
+from nnexp.config.selections import selection
 from nnexp.data import Dataset
+from nnexp.data.targets import TargetScaling
 from nnexp.engine import Epoch, RunState
-from nnexp.engine.group import mean_loss_and_accuracy
+from nnexp.engine.objective import answers, mean_loss_and_score
 from nnexp.metrics import measured, metric_keys
 from nnexp.models.cross_entropy import cross_entropy
 from nnexp.models.protocol import Network
 from nnexp.runs.checkpoints import save_best, save_last
 from nnexp.runs.folder import ForeignFileError, set_aside
-from nnexp.runs.predictions import Classes, Predictions, write_predictions
+from nnexp.runs.predictions import Answers, Predictions, write_predictions
 from nnexp.runs.record import (
-    RESULT_METRICS,
     DatasetSummary,
     MetricsLog,
     RunResult,
+    epoch_keys,
     epoch_record,
+    result_metrics,
     write_result,
 )
 from nnexp.runs.tensorboard import Board
 from nnexp.scoring_rules import scores
+from nnexp.tasks import REGRESSION
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +61,7 @@ class Job:
         self._metrics: MetricsLog | None = None
         self._predictions: Predictions | None = None
         self._options = dataclasses.asdict(config)
+        self._task = config.kind_of_task
         self.result = RunResult(
             status="failed",
             seed=config.seed,
@@ -63,7 +69,8 @@ class Job:
             model=config.model.name,
             optimizer=config.optimizer.name,
             dataset=DatasetSummary(name=config.dataset.name),
-            metrics=dict.fromkeys((*RESULT_METRICS, *metric_keys(config.metrics))),
+            task=self._task.name,
+            metrics=dict.fromkeys((*result_metrics(self._task.name), *metric_keys(config.metrics))),
             config=self._options,
         )
 
@@ -97,27 +104,32 @@ class Job:
             group_size=group_size,
         )
         log.info(
-            "%s on %s: %d training, %d validation and %d test samples, %d features, %d classes; "
+            "%s on %s: %d training, %d validation and %d test samples, %d features, %s; "
             "%d parameters; lr %g, batch %d; %s, %d thread%s",
             self.result.arm, dataset.name, dataset.num_train, dataset.num_val, dataset.num_test,
-            dataset.num_features, dataset.num_classes, self.result.num_parameters,
+            dataset.num_features,
+            f"{dataset.num_classes} classes" if dataset.num_classes else "regression",
+            self.result.num_parameters,
             self.config.optimizer.lr, self.config.trainer.batch_size, device,
             threads, "s" if threads > 1 else "",
         )  # fmt: skip
         self._board = Board(self.folder, self.result.arm, self._options, dataset, network)
-        self._metrics = MetricsLog(self.folder)
+        rule = selection(self.config.trainer.select, self._task)
+        self._selecting = rule.metric
+        own = () if rule.metric is None else (f"val/{rule.metric}",)
+        self._metrics = MetricsLog(self.folder, (*epoch_keys(self._task), *own))
         self._trains = self._saved = time.perf_counter()
 
     def record(self, epoch: Epoch, state: RunState) -> None:
         """Write down an epoch, and a checkpoint where the last one is old or training has ended."""
         assert self._board is not None
         assert self._metrics is not None
-        line = epoch_record(epoch)
+        line = epoch_record(epoch, self._task, self._selecting)
         self._metrics.append(line)
         self._board.epoch(line)
         known: dict[str, Any] = {"epochs": epoch.epoch}
         if epoch.is_best:
-            best = {key: line[key] for key in RESULT_METRICS if key in line}
+            best = {key: line[key] for key in result_metrics(self._task.name) if key in line}
             known |= {"best_epoch": epoch.epoch, "metrics": {**self.result.metrics, **best}}
         self._note(**known)
         now = time.perf_counter()
@@ -140,9 +152,8 @@ class Job:
 
     def validate(self, logits: Tensor) -> None:
         """Note further metrics of the validation rows, from logits [N, C] of the best epoch."""
-        probabilities = logits.float().softmax(1).cpu()
         labels = self.dataset.y[self.dataset.val]
-        found = self._measured("val", probabilities, labels)
+        found = self._measured("val", self._answers(logits), labels)
         self._note(metrics={**self.result.metrics, **found})
 
     def test(self, state: RunState, logits: Tensor, seconds: float) -> None:
@@ -156,8 +167,11 @@ class Job:
         if unknown:  # a softmax would make some class of them
             self._note(error=self.result.error or _no_predictions(unknown, len(rows)))
             return
+        if self.dataset.target is not None:
+            self._test_regression(logits, labels, rows, self.dataset.target)
+            return
         # From logits, as the validation rows' loss: a probability of 0 has no logarithm.
-        loss, _ = mean_loss_and_accuracy(
+        loss, _ = mean_loss_and_score(
             *cross_entropy(logits.T[None], labels.to(logits.device)[None])
         )
         probabilities = logits.float().softmax(1).cpu()
@@ -167,7 +181,7 @@ class Job:
             "test/acc": found.acc,
             "test/clipped_loss": found.clipped_loss,
             "test/brier": found.brier,
-            **self._measured("test", probabilities, labels),
+            **self._measured("test", probabilities.numpy(), labels),
         }
         self._note(
             metrics={**self.result.metrics, **tested},
@@ -181,13 +195,33 @@ class Job:
         if self.config.trainer.pictures:
             self._board.pictures(probabilities.argmax(1), *state.best)
 
-    def _measured(
-        self, split: str, probabilities: Tensor, labels: Tensor
-    ) -> dict[str, float | None]:
-        """Further metrics by key, of probabilities [N, C] and the right classes [N]."""
+    def _test_regression(
+        self, logits: Tensor, right: Tensor, rows: Tensor, target: TargetScaling
+    ) -> None:
+        """The same of a regression: outputs [N, 1] of the best epoch, and the quantity [N]."""
+        predicted = self._answers(logits)
+        error = float(np.sqrt(np.mean((predicted - right.numpy()) ** 2)))
+        tested = {
+            "test/loss": (error / target.std) ** 2,
+            "test/rmse": error,
+            **self._measured("test", predicted, right),
+        }
+        self._note(metrics={**self.result.metrics, **tested})
+        self._predictions = Predictions(
+            probabilities=predicted[:, np.newaxis],
+            labels=right.numpy(),
+            rows=rows.numpy().astype(np.int32),
+        )
+
+    def _answers(self, logits: Tensor) -> NDArray[Any]:
+        """What logits [N, C] say: probabilities [N, C], or of a regression predictions [N]."""
+        return answers(logits, self.dataset.target)
+
+    def _measured(self, split: str, said: NDArray[Any], labels: Tensor) -> dict[str, float | None]:
+        """Further metrics by key, of what is said of N rows and what is right."""
         words = {"val": "validation", "test": "test"}[split]
         names, of = self.config.metrics, f"the network on {words} rows"
-        found = measured(names, probabilities.numpy(), labels.numpy(), of)
+        found = measured(names, said, labels.numpy(), of)
         return {f"{split}/{name}": value for name, value in found.items()}
 
     def end(self, baselines: Mapping[str, Mapping[str, Any]]) -> None:
@@ -200,8 +234,9 @@ class Job:
         Raises:
             OSError: ``result.json`` cannot be written.
         """
+        kind = np.float64 if self._task.name == REGRESSION else np.int32
         predicted = {
-            name: np.asarray(found["predicted"], np.int32)
+            name: np.asarray(found["predicted"], kind)
             for name, found in baselines.items()
             if found.get("predicted") is not None
         }
@@ -252,7 +287,7 @@ class Job:
             return problem
         return None
 
-    def _save_predictions(self, baselines: dict[str, Classes]) -> str | None:
+    def _save_predictions(self, baselines: dict[str, Answers]) -> str | None:
         """If that fails the run is none the worse; returns what is wrong."""
         if self._predictions is None:
             return None

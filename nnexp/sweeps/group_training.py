@@ -113,7 +113,7 @@ class GroupTraining:
                 train_together(jobs, datasets, means, self._baselines, self._watch)
         except Exception as error:
             configs, dataset = [job.config for job in jobs], datasets[0]
-            network = network_of(configs[0], dataset.num_features, dataset.num_classes)
+            network = network_of(configs[0], dataset.num_features, dataset.num_outputs)
             unfit = does_not_fit(error, means.device, configs, dataset, network)
             if unfit is None:
                 raise

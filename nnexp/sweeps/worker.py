@@ -87,7 +87,7 @@ def _prospect(entry: Entry, dataset_cache: DatasetCache) -> Inspection:
     device = resolve_device(config.trainer.device)
     resolve_precision(config.trainer.precision, device)
     dataset = dataset_cache.dataset(config.dataset)
-    network = network_of(config, dataset.num_features, dataset.num_classes)
+    network = network_of(config, dataset.num_features, dataset.num_outputs)
     batches(dataset.num_rows_of_epoch, config.trainer, network)
     is_bytes = dataset.pixels is not None and device.type == "cuda"
     table = dataset.table_bytes(device.type)

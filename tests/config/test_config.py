@@ -212,6 +212,13 @@ def test_no_baseline(override: str) -> None:
     assert config_of(override).baseline.knn is None
 
 
+SELECT_ONE_OF = (
+    "trainer.select={}: must be one of metric, loss, last, accuracy, balanced_accuracy, macro_f1, "
+    "roc_auc, weighted_f1, macro_precision, precision, recall, f1, average_precision, mcc, "
+    "calibration_error"
+)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -227,7 +234,8 @@ def test_no_baseline(override: str) -> None:
         (["trainer.early_stopping.patience=0"],
          "trainer.early_stopping.patience=0: must be at least 1"),
         (["trainer.early_stopping.metric=val_acc"],
-         "trainer.early_stopping.metric=val_acc: must be one of val/loss, val/acc, train/loss "
+         "trainer.early_stopping.metric=val_acc: must be one of val/loss, val/acc, val/rmse, "
+         "train/loss "
          "(did you mean 'val/acc'?)"),
         (["trainer.precision=float16"],
          "trainer.precision=float16: must be one of float32, tf32, bfloat16 "
@@ -248,10 +256,30 @@ def test_no_baseline(override: str) -> None:
          "trainer has epochs, batch_size, drop_last, label_smoothing, grad_clip, select, "
          "early_stopping, eval_every, device, precision, cuda_graphs, threads, "
          "require_train_loss, checkpoint_seconds, histograms, pictures"),
-        (["trainer.select=acc"],
-         "trainer.select=acc: must be one of accuracy, loss, last (did you mean 'accuracy'?)"),
-        (["trainer.select=latest"],
-         "trainer.select=latest: must be one of accuracy, loss, last (did you mean 'last'?)"),
+        (["trainer.select=accurcy"],
+         f"{SELECT_ONE_OF.format('accurcy')} (did you mean 'accuracy'?)"),
+        (["trainer.select=latest"], f"{SELECT_ONE_OF.format('latest')} (did you mean 'last'?)"),
+        (["trainer.select=rmse"], SELECT_ONE_OF.format("rmse")),
+        (["dataset=diabetes", "trainer.select=accuracy"],
+         "trainer.select=accuracy: must be one of metric, loss, last, rmse, mae, r2, "
+         "median_absolute_error, pinball_5, pinball_10, pinball_50, pinball_90, pinball_95"),
+        (["dataset=diabetes", "loss=cross_entropy"],
+         "loss.name=cross_entropy: is a loss of classification, the task is regression; of "
+         "regression are squared_error, absolute_error, huber, quantile"),
+        (["loss=huber"],
+         "loss.name=huber: is a loss of regression, the task is classification; of classification "
+         "are cross_entropy"),
+        (["dataset=diabetes", "task=classification"],
+         "task=classification: dataset=diabetes is one of regression"),
+        (["task=regression"], "task=regression: dataset=digits is one of classification"),
+        (["dataset=diabetes", "metrics=[macro_f1]"],
+         "metrics=[macro_f1,mae,r2]: macro_f1 is a metric of classification, the task is "
+         "regression"),
+        (["dataset=diabetes", "trainer.early_stopping.metric=val/acc"],
+         "trainer.early_stopping.metric=val/acc: of regression there is val/rmse"),
+        (["objective=val/rmse"], "objective=val/rmse: of classification there is val/acc"),
+        (["dataset=diabetes", "trainer.label_smoothing=0.1"],
+         "trainer.label_smoothing=0.1: goes with loss=cross_entropy, not squared_error"),
         (["++model.width=3"],
          "model.width: no such option; model has name, hidden, activation, dropout, norm, "
          "residual, bias, init, init_distribution, init_std"),

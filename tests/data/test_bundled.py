@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,16 +20,25 @@ SIZES = {
     "iris": (150, 4, 3),
     "wine": (178, 13, 3),
     "breast_cancer": (569, 30, 2),
+    "diabetes": (442, 10, 0),  # a regression
 }
+
+
+def of_scikit_learn(name: str) -> Any:
+    return datasets.load_diabetes(scaled=False) if name == "diabetes" else LOADERS[name]()
+
+
+LOADERS = {name: getattr(datasets, f"load_{name}") for name in SIZES}
 
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_equal_to_scikit_learn(name: str) -> None:
     source = load_source(BundledConfig(name="mine", source=name))
-    bunch = getattr(datasets, f"load_{name}")()
+    bunch = of_scikit_learn(name)
     assert np.array_equal(source.x, bunch.data)
     assert np.array_equal(source.y, bunch.target)
-    assert source.class_names == tuple(map(str, bunch.target_names))
+    assert source.task == ("regression" if name == "diabetes" else "classification")
+    assert source.class_names == tuple(map(str, bunch.get("target_names", ())))
     assert source.feature_names == tuple(bunch.feature_names)
     assert source.name == "mine"
     assert (*source.x.shape, len(source.class_names)) == SIZES[name]
@@ -61,6 +71,7 @@ def test_fingerprints_never_change() -> None:
         "iris": "fee9e2558629a8e3",
         "wine": "cf819cc93fae5ebf",
         "breast_cancer": "755c6aedd090d136",
+        "diabetes": "a35f9cd1110d09a5",
     }
 
 

@@ -16,10 +16,7 @@ from nnexp.config.schema import CSVConfig
 from nnexp.data import load, load_source
 from nnexp.errors import ConfigError, DataError
 
-QUANTITY = (
-    "classes or a quantity? task=classification takes them for classes; a quantity would be "
-    "regression, which nnexp does not do"
-)
+QUANTITY = "classes or a quantity? task=regression predicts a quantity, task=classification classes"
 PLAIN = "a,b,label\n1,2,x\n3,4,y\n5,6,x\n"
 
 
@@ -232,7 +229,8 @@ def case(content: str | bytes, message: str, **options: Any) -> Any:
         ),
         case(
             "a,label\n" + "".join(f"{i},2024-01-{i % 28 + 1:02}\n" for i in range(60)),
-            f"t.csv: target 'label' has 28 different dates in 60 rows: {QUANTITY}",
+            "t.csv: target 'label' has 28 different dates in 60 rows: classes or a "
+            "quantity? task=classification takes them for classes",
         ),
         case(  # joined files, each with its header
             "a,b,label\n1,2,x\n3,4,y\na,b,label\n5,6,x\n\na,b,label\n7,8,y\n",

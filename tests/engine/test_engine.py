@@ -111,8 +111,8 @@ def test_whole_training_equals_a_plain_torch_loop(name: str) -> None:
     for record, wanted in zip(records, expected, strict=True):
         assert record.train_loss == pytest.approx(wanted.train_loss, rel=2e-6)
         assert record.val_loss == pytest.approx(wanted.val_loss, rel=2e-6)
-        assert (record.train_acc, record.val_acc) == pytest.approx(
-            (wanted.train_acc, wanted.val_acc), abs=1e-9
+        assert (record.train_score, record.val_score) == pytest.approx(
+            (wanted.train_score, wanted.val_score), abs=1e-9
         )
         assert record.lr == pytest.approx(wanted.lr, rel=1e-12)
     state = group.states[0]
@@ -254,7 +254,7 @@ def test_records_count_what_was_done() -> None:
     assert [r.epoch for r in records] == [1, 2, 3, 4, 5]
     assert [r.step for r in records] == [5, 10, 15, 20, 25]
     assert [r.val_loss is None for r in records] == [True, False, True, False, False]
-    assert [r.val_acc is None for r in records] == [True, False, True, False, False]
+    assert [r.val_score is None for r in records] == [True, False, True, False, False]
     assert [r.lr for r in records] == pytest.approx([0.01 * 0.5**e for e in range(5)])
     assert all(a.seconds < b.seconds for a, b in pairwise(records))
     dropped = replace(config, trainer=replace(config.trainer, drop_last=True))
@@ -278,7 +278,7 @@ def test_early_stopping(metric: str, patience: int, min_delta: float, eval_every
     evaluated = [r for r in curve if r.val_loss is not None]
     scores = {
         "val/loss": [-r.val_loss for r in evaluated],
-        "val/acc": [r.val_acc for r in evaluated],
+        "val/acc": [r.val_score for r in evaluated],
         "train/loss": [-r.train_loss for r in evaluated],
     }[metric]
     best, since, expected = -math.inf, 0, 40
@@ -690,9 +690,9 @@ def test_means_hang_neither_on_threads_nor_on_company() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
-        together, _ = engine.mean_loss_and_accuracy(losses, losses > 0.5)
+        together, _ = engine.mean_loss_and_score(losses, losses > 0.5)
         for run in range(3):
-            alone, right = engine.mean_loss_and_accuracy(
+            alone, right = engine.mean_loss_and_score(
                 losses[run : run + 1], losses[run : run + 1] > 0.5
             )
             assert torch.equal(alone[0], together[run])

@@ -22,13 +22,14 @@ from engine_cases import (
 )
 from torch import Tensor
 
-from nnexp.config.schema import SELECTIONS, Config, Cosine
+from nnexp.config.schema import Config, Cosine
 from nnexp.data.on_device import Floats
 from nnexp.engine import Epoch, Group, RunState
 from nnexp.models.layout import Structure
 
 TABLE = make_table(420, 8, 4)
 STRUCTURE = Structure(8, (32,), 4, norm="batch")
+RULES = ("accuracy", "loss", "last")
 NAN, INF = math.nan, math.inf
 
 
@@ -104,7 +105,7 @@ def test_the_epoch_that_diverged_is_never_kept(
     # improvement by more than .15, from .7 to .9 at 4; by more than .25, from .5 to .8 at 3.
     [("val/loss", 0.0, 4), ("val/acc", 0.0, 6), ("val/acc", 0.15, 6), ("val/acc", 0.25, 5)],
 )
-@pytest.mark.parametrize("select", SELECTIONS)
+@pytest.mark.parametrize("select", RULES)
 def test_early_stopping_goes_by_its_own_metric(
     metric: str, min_delta: float, ended: int, select: str
 ) -> None:
@@ -143,7 +144,7 @@ def kept_of(group: Group) -> tuple[list[list[Epoch]], list[dict[int, Tensor]]]:
 def mixed(**options: object) -> list[Config]:
     """Runs of all three rules that train alike, and others beside them."""
     alike = {"epochs": 12, **options}
-    configs = [make_config(STRUCTURE, adam(0.02), select=select, **alike) for select in SELECTIONS]
+    configs = [make_config(STRUCTURE, adam(0.02), select=select, **alike) for select in RULES]
     cosine = Cosine(name="cosine")
     configs += [
         make_config(STRUCTURE, adam(0.02), seed=1, select="last", **{**alike, "epochs": 5}),
@@ -162,7 +163,7 @@ def test_weights_and_metrics_are_those_of_the_epoch(eval_every: int) -> None:
     for i, config in enumerate(configs):
         evaluated = [r for r in records[i] if r.val_loss is not None]
         losses = [r.val_loss for r in evaluated]
-        accs = [r.val_acc for r in evaluated]
+        accs = [r.val_score for r in evaluated]
         last = len(evaluated) - 1
         wanted = {
             "accuracy": last - accs[::-1].index(max(accs)),
@@ -218,7 +219,7 @@ def test_going_on_remembers_the_best() -> None:
         assert same_bits(mine.best[0], theirs.best[0])
 
 
-@pytest.mark.parametrize("select", SELECTIONS)
+@pytest.mark.parametrize("select", RULES)
 def test_a_run_that_diverges_keeps_weights_from_before(select: str) -> None:
     """Beside one that does not, in buffers that they share."""
     poisoned = make_config(STRUCTURE, adam(0.02), epochs=6, select=select)

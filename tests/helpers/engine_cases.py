@@ -304,9 +304,9 @@ class PlainEpoch:
     """What the plain loop saw in one epoch."""
 
     train_loss: float
-    train_acc: float
+    train_score: float
     val_loss: float
-    val_acc: float
+    val_score: float
     lr: float
 
 
@@ -357,13 +357,13 @@ def plain_loop(
             correct.append((logits.argmax(1) == y[rows]).double())
         with torch.no_grad():
             logits = net.eval()(x[run.val])
-        val_acc = (logits.argmax(1) == y[run.val]).double().mean()
+        val_score = (logits.argmax(1) == y[run.val]).double().mean()
         epochs.append(
             PlainEpoch(
                 torch.cat(losses).mean().item(),
                 torch.cat(correct).mean().item(),
                 F.cross_entropy(logits, y[run.val]).item(),
-                val_acc.item(),
+                val_score.item(),
                 lr,
             )
         )

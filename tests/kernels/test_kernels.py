@@ -350,7 +350,7 @@ def test_training_with_kernels_gives_the_same_numbers(kernels: Callable[[bool], 
         ends.append((train(group), group.states))
     (records, states), (records_found, states_found) = ends
     for epoch, found in zip(records, records_found, strict=True):
-        assert [e.train_acc for e in found] == [e.train_acc for e in epoch]
+        assert [e.train_score for e in found] == [e.train_score for e in epoch]
         losses = [e.train_loss for e in epoch]
         assert [e.train_loss for e in found] == pytest.approx(losses, rel=1e-6)
     for state, other in zip(states, states_found, strict=True):

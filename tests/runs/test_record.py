@@ -44,7 +44,7 @@ def test_result_holds_the_contract(tmp_path: Path) -> None:
     text = (tmp_path / "result.json").read_text()
     result = strict(text)
     assert " ".join(result) == (
-        "schema status error seed arm model optimizer dataset data_card num_parameters epochs "
+        "schema status error seed arm task model optimizer dataset data_card num_parameters epochs "
         "best_epoch metrics calibration baselines seconds group_size device threads matmul "
         "versions config"
     )

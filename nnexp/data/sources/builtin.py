@@ -26,8 +26,8 @@ from nnexp.rng import normal, random_bits
 
 class _Parts(NamedTuple):
     x: Doubles
-    y: Indices
-    class_names: tuple[str, ...]
+    y: Indices | Doubles
+    class_names: tuple[str, ...]  # () of a regression
 
 
 _FILES = {
@@ -35,12 +35,15 @@ _FILES = {
     "iris": "iris.csv",
     "wine": "wine_data.csv",
     "breast_cancer": "breast_cancer.csv",
+    "diabetes": "diabetes_data_raw.csv.gz",
 }
+_TARGETS = {"diabetes": "diabetes_target.csv.gz"}  # of a regression, in a file of their own
 _BUNDLED_SHAPES = {
     "digits": (1797, 64),
     "iris": (150, 4),
     "wine": (178, 13),
     "breast_cancer": (569, 30),
+    "diabetes": (442, 10),
 }
 _CELL_MEASURES = (
     "radius", "texture", "perimeter", "area", "smoothness",
@@ -59,6 +62,7 @@ _FEATURE_NAMES = {
         *(f"{measure} error" for measure in _CELL_MEASURES),
         *(f"worst {measure}" for measure in _CELL_MEASURES),
     ),
+    "diabetes": ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"),
 }  # fmt: skip
 
 
@@ -95,6 +99,8 @@ def _read(name: str) -> _Parts:
         OSError, ValueError, EOFError, zlib.error: the file is absent or not as expected.
     """
     content = (_folder() / _FILES[name]).read_bytes()
+    if name in _TARGETS:
+        return _read_regression(name, content)
     if name == "digits":  # no header
         lines = gzip.decompress(content).decode().splitlines()
         class_names = tuple(map(str, range(10)))
@@ -111,9 +117,25 @@ def _read(name: str) -> _Parts:
     return _Parts(np.ascontiguousarray(table[:, :-1]), y, class_names)
 
 
+def _read_regression(name: str, content: bytes) -> _Parts:
+    """Two files without headers: features between blanks, and the target. Raises as ``_read``."""
+    lines = gzip.decompress(content).decode().splitlines()
+    if len(lines) != _BUNDLED_SHAPES[name][0]:
+        raise ValueError(f"{_FILES[name]} has {len(lines)} rows")
+    x = np.loadtxt(lines, np.float64, ndmin=2)
+    target = gzip.decompress((_folder() / _TARGETS[name]).read_bytes()).decode().split()
+    y = np.array(target, np.float64)
+    if x.shape != _BUNDLED_SHAPES[name] or len(y) != len(x):
+        raise ValueError(f"{_FILES[name]} has another shape")
+    return _Parts(x, y, ())
+
+
 def _ask_sklearn(name: str) -> _Parts:
     from sklearn import datasets
 
+    if name in _TARGETS:
+        told = getattr(datasets, f"load_{name}")(scaled=False)
+        return _Parts(told.data.astype(np.float64), told.target.astype(np.float64), ())
     bunch = getattr(datasets, f"load_{name}")()
     return _Parts(
         bunch.data.astype(np.float64),
