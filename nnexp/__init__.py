@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nnexp.api.classifier import Classifier
+    from nnexp.api.regressor import Regressor
     from nnexp.api.reports import Report
     from nnexp.api.run_object import History, Run
     from nnexp.api.running import run
@@ -37,6 +38,7 @@ __all__ = [
     "Loss",
     "NnexpError",
     "Optimizer",
+    "Regressor",
     "Report",
     "Run",
     "Scheduler",
@@ -80,6 +82,7 @@ _PLACES = {
     "DataError": "nnexp.errors",
     "History": "nnexp.api.run_object",
     "NnexpError": "nnexp.errors",
+    "Regressor": "nnexp.api.regressor",
     "Report": "nnexp.api.reports",
     "Run": "nnexp.api.run_object",
     "Sweep": "nnexp.api.sweep_object",

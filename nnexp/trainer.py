@@ -21,6 +21,7 @@ from nnexp.baselines import compare as of_baselines
 from nnexp.baselines.selection import SPLITS, Data, num_baseline_rows
 from nnexp.config.schema import Config
 from nnexp.data import Dataset, load
+from nnexp.data.class_weights import class_weights
 from nnexp.data.coded import EpochRows, TrainRows
 from nnexp.data.streaming import free_bytes, place
 from nnexp.device import (
@@ -132,6 +133,7 @@ def _entered(
     for job, dataset in zip(jobs, datasets, strict=True):
         with _spared(job):
             of_baselines.check_baselines(job.config.baseline, num_baseline_rows(dataset))
+            class_weights(dataset, job.config.trainer)  # before there is a group
             network = network_of(job.config, dataset.num_features, dataset.num_outputs)
             job.enter(
                 dataset,
@@ -156,7 +158,13 @@ def _group(
     ]
     group = Group(
         [
-            Run(job.config, own["train"], own["val"], job.dataset.target)
+            Run(
+                job.config,
+                own["train"],
+                own["val"],
+                job.dataset.target,
+                class_weights(job.dataset, job.config.trainer),
+            )
             for job, own in zip(jobs, rows, strict=True)
         ],
         placed.features,
@@ -164,6 +172,7 @@ def _group(
         jobs[0].network,
         precision=means.precision,
         num_threads=means.num_threads,
+        weights=placed.weights,
     )
     return group, rows
 

@@ -5,44 +5,22 @@ Axes: ``M`` rows, ``D`` features, ``C`` classes.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import functools
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import yaml  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from scipy.special import softmax
+from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
 
-from nnexp.config.compose import CONF
-from nnexp.config.fields import check
-from nnexp.config.schema import (
-    SCHEMAS,
-    ArraysConfig,
-    BaselinesConfig,
-    Config,
-    EarlyStoppingConfig,
-    ModelConfig,
-    Optimizer,
-    Scheduler,
-    TrainerConfig,
-)
-from nnexp.environment import prepare
-from nnexp.errors import ConfigError, did_you_mean
-
-_SEEDS = 2**31 - 1
-_UNUSED_FRACTION = 1e-9  # of rows that are not drawn
+from nnexp.api.estimator import NetworkEstimator, validated
+from nnexp.models.losses import CrossEntropy
+from nnexp.tasks import CLASSIFICATION
 
 
-class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Classifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     """A multilayer perceptron with scikit-learn's interface.
 
     Features are scaled, rows to validate on are set apart, stratified, and the network is that of
@@ -88,6 +66,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_iter_: epochs trained.
         module_: the network as a ``torch.nn.Module``, for scaled features, in float64.
     """
+
+    task = CLASSIFICATION
 
     def __init__(
         self,
@@ -154,43 +134,15 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ConfigError: a parameter that is out of range.
             NnexpError: what does not fit this machine, or files that cannot be written.
         """
-        prepare()
-        from nnexp.api.fitting import fit_network
-        from nnexp.api.run_object import History
-        from nnexp.terminal import epoch_bar
-
-        X, y = _validated(self, X, y, dtype=np.float64, ensure_min_samples=2)
+        X, y = validated(self, X, y, dtype=np.float64, ensure_min_samples=2)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y has one class only, {self.classes_.tolist()[0]!r}: nothing to learn"
             )
-        folder = None if self.folder is None else Path(self.folder)
-        names = tuple(map(str, getattr(self, "feature_names_in_", _numbered(X.shape[1]))))
         classes = tuple(str(label) for label in self.classes_.tolist())
-        config = self._config("" if folder is None else _written(X, y, names, folder))
-        fitted = fit_network(
-            X,
-            codes.astype(np.int64),
-            classes,
-            names,
-            config,
-            val_fraction=self.val_fraction,
-            folder=folder,
-            bar=epoch_bar(self.epochs) if self.progress else contextlib.nullcontext(),
-        )
-        if fitted.status == "diverged":
-            warnings.warn(
-                f"training diverged in epoch {len(fitted.history)}; the network is that of epoch "
-                f"{fitted.best_epoch}. Try a smaller lr, or grad_clip",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        self.module_ = fitted.module
-        self._shift, self._scale = fitted.shift, fitted.scale
-        self.history_ = History(fitted.history)
-        self.best_epoch_, self.n_iter_ = fitted.best_epoch, len(fitted.history)
+        self._fit(X, codes.astype(np.int64), classes, y)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -200,13 +152,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             NotFittedError: ``fit`` has not been called.
             ValueError: features of another number, missing or not finite.
         """
-        import torch
-
-        check_is_fitted(self)
-        X = _validated(self, X, dtype=np.float64, reset=False)
-        with torch.no_grad():
-            logits = self.module_(torch.from_numpy((X - self._shift) * self._scale))
-            probabilities: NDArray[np.float64] = logits.softmax(1).numpy()
+        probabilities: NDArray[np.float64] = softmax(self._outputs(X), axis=1)
         return probabilities
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -215,123 +161,5 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         chosen = self.predict_proba(X).argmax(1)
         return np.asarray(self.classes_[chosen])
 
-    def _config(self, path: str) -> Config:
-        """The config of a run that these parameters mean, on the arrays in a file, or in memory.
-
-        Raises:
-            ConfigError: a parameter that is out of range.
-        """
-        seed = self._seed()
-        widths = np.atleast_1d(np.asarray(self.hidden, dtype=int)).tolist()
-        config = Config(
-            seed=seed,
-            model=ModelConfig(
-                name=_model_name(widths),
-                hidden=widths,
-                activation=self.activation,
-                dropout=float(self.dropout),
-                norm=self.norm,
-                residual=self.residual,
-            ),
-            optimizer=self._optimizer_config(),
-            scheduler=self._scheduler_config(),
-            dataset=ArraysConfig(
-                path=path,
-                scaling=self.scaling,
-                split_seed=seed,
-                val_fraction=float(self.val_fraction) or _UNUSED_FRACTION,
-                test_fraction=_UNUSED_FRACTION,
-            ),
-            trainer=TrainerConfig(
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                label_smoothing=float(self.label_smoothing),
-                grad_clip=self.grad_clip,
-                select=self.select,
-                early_stopping=EarlyStoppingConfig(
-                    patience=self.patience if self.early_stopping else None
-                ),
-                device=self.device,
-                precision=self.precision,
-                threads=self.threads,
-            ),
-            baseline=BaselinesConfig(),
-        )
-        check(config)
-        return config
-
-    def _optimizer_config(self) -> Optimizer:
-        options = dict(_file_of("optimizer", self.optimizer)) | dict(self.optimizer_options or {})
-        if self.lr is not None:
-            options["lr"] = self.lr
-        if self.weight_decay is not None:
-            options["weight_decay"] = self.weight_decay
-        if "lr" in options:  # else it is that of the optimizer's field
-            options["lr"] = float(options["lr"])  # YAML takes 1e-3 for text
-        config: Optimizer = _made("optimizer", self.optimizer, options)
-        return config
-
-    def _scheduler_config(self) -> Scheduler:
-        options = dict(_file_of("scheduler", self.scheduler))
-        options["warmup_epochs"] = float(self.warmup_epochs)
-        config: Scheduler = _made("scheduler", self.scheduler, options)
-        return config
-
-    def _seed(self) -> int:
-        if isinstance(self.random_state, int | np.integer):
-            return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(_SEEDS))
-
-
-def _model_name(hidden: Sequence[int]) -> str:
-    return {0: "linear", 1: "shallow"}.get(len(hidden), "deep")
-
-
-def _made(group: str, name: str, options: dict[str, Any]) -> Any:
-    """The config of a component."""
-    schema = SCHEMAS[group][name]
-    known = [field.name for field in dataclasses.fields(schema)]
-    for option in options:
-        if option not in known:
-            raise ConfigError(
-                f"{group}_options: {name} has no option {option!r}{did_you_mean(option, known)}"
-            )
-    return schema(**options)
-
-
-@functools.cache
-def _file_of(group: str, name: str) -> dict[str, Any]:
-    """What ``conf/`` says of a choice. Raises ConfigError where there is no such choice."""
-    if name not in SCHEMAS[group]:
-        near = did_you_mean(str(name), SCHEMAS[group])
-        raise ConfigError(f"{group}={name}: must be one of {', '.join(SCHEMAS[group])}{near}")
-    path = CONF / group / f"{name}.yaml"
-    if not path.exists():  # of another package, whose defaults stand with its fields
-        return {"name": name}
-    fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {key: value for key, value in fields.items() if key != "defaults"}
-
-
-def _numbered(width: int) -> list[str]:
-    return [f"x{i}" for i in range(width)]
-
-
-def _written(X: NDArray[np.float64], y: NDArray[Any], names: tuple[str, ...], folder: Path) -> str:
-    """The file of the data in a folder, from which ``nnexp.load`` knows the classes."""
-    from nnexp.api.errors import one_line_errors
-    from nnexp.api.user_data import write_once
-    from nnexp.data.sources.arrays import Arrays
-    from nnexp.data.sources.frames import Columns, labels_of
-
-    arrays = Arrays(X, labels_of(y), Columns.of_numbers(names))
-    with one_line_errors():
-        return str(write_once(arrays, folder))
-
-
-def _validated(estimator: Any, *arrays: Any, **checks: Any) -> Any:
-    """scikit-learn's own checks of X, or of X and y, which set ``n_features_in_``."""
-    try:
-        from sklearn.utils.validation import validate_data
-    except ImportError:  # scikit-learn before 1.6
-        return estimator._validate_data(*arrays, **checks)
-    return validate_data(estimator, *arrays, **checks)
+    def _loss(self) -> CrossEntropy:
+        return CrossEntropy(name="cross_entropy")

@@ -1,4 +1,4 @@
-"""Training in memory by the engine that trains runs: what ``Classifier.fit`` does.
+"""Training in memory by the engine that trains runs: what ``NetworkEstimator`` does to fit.
 
 Axes: ``M`` rows, ``D`` features, ``C`` classes.
 """
@@ -23,6 +23,7 @@ from nnexp.config.schema import Config
 from nnexp.config.selections import selection
 from nnexp.data import Dataset, Source, split
 from nnexp.data.streaming import place
+from nnexp.data.targets import TargetScaling
 from nnexp.device import (
     current,
     description,
@@ -54,11 +55,12 @@ class Fitted:
     best_epoch: int
     num_val: int
     status: str  # completed or diverged
+    target: TargetScaling | None = None  # of a regression
 
 
 def fit_network(
     x: NDArray[np.float64],
-    y: NDArray[np.int64],
+    y: NDArray[Any],
     class_names: tuple[str, ...],
     feature_names: tuple[str, ...],
     config: Config,
@@ -67,7 +69,8 @@ def fit_network(
     folder: Path | None,
     bar: AbstractContextManager[EpochBar | None],
 ) -> Fitted:
-    """Train one network on features [M, D] and classes [M].
+    """Train one network on features [M, D] and classes [M], int64; of a regression the quantity,
+    float64, without names of classes.
 
     The network is that of the epoch that ``trainer.select`` chooses, or of the last epoch where
     there are too few rows to set some apart. No rows are set apart to test.
@@ -94,14 +97,14 @@ def fit_network(
 
 def _source(
     x: NDArray[np.float64],
-    y: NDArray[np.int64],
+    y: NDArray[Any],
     class_names: tuple[str, ...],
     feature_names: tuple[str, ...],
     name: str,
     val_fraction: float,
 ) -> Source:
     """No test rows; no validation rows either where they would be too few to tell anything."""
-    has_val = round(val_fraction * len(y)) >= _LEAST_OF_A_CLASS * len(class_names)
+    has_val = round(val_fraction * len(y)) >= _LEAST_OF_A_CLASS * max(len(class_names), 2)
     val = None if has_val else _NO_ROWS
     return Source(name, x, y, class_names, feature_names, test=_NO_ROWS, val=val)
 
@@ -156,6 +159,7 @@ def _trained(dataset: Dataset, config: Config, job: Job | None, shown: EpochBar 
         state.best_epoch or state.epoch,
         dataset.num_val,
         state.status,
+        dataset.target,
     )
 
 

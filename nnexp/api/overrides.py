@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from nnexp.config.overrides_text import can_be_key
+from nnexp.config.overrides_text import OPEN_MAPPINGS, can_be_key
 from nnexp.config.schema import SCHEMAS
 from nnexp.errors import ConfigError
 
 # What Hydra reads as text without quotes, and is no number and no constant.
 _PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)[a-z_][\w./-]*", re.I | re.A)
-_COLUMNS = "dataset.columns"  # the one option that is a mapping
 _KEY = re.compile(r"[A-Za-z]\w*(?:[./][A-Za-z_]\w*)*", re.A)
 
 
@@ -73,8 +72,8 @@ def _overrides(settings: Mapping[Any, Any], prefix: str, *, sweep: bool) -> Iter
         key = prefix + str(name).replace("__", ".")
         if not _KEY.fullmatch(key):
             raise ConfigError(f"{key}: is no name of an option")
-        if isinstance(value, Mapping) and key == _COLUMNS:
-            yield f"{key}={_roles(value)}"
+        if isinstance(value, Mapping) and key in OPEN_MAPPINGS:
+            yield f"{key}={_open_mapping(key, value)}"
         elif isinstance(value, Mapping):
             _refuse_choice(key, value)
             yield from _overrides(value, f"{key}.", sweep=sweep)
@@ -84,14 +83,13 @@ def _overrides(settings: Mapping[Any, Any], prefix: str, *, sweep: bool) -> Iter
             yield f"{key}={quoted(value, key)}"
 
 
-def _roles(columns: Mapping[Any, Any]) -> str:
-    """Roles by column, whose names are no names of options."""
-    for name, role in columns.items():
-        if not can_be_key(str(name)):
-            raise ConfigError(
-                f"{_COLUMNS}: {name!r} cannot be written as a key; say dataset__{role}=[{name!r}]"
-            )
-    pairs = (f"{name}:{quoted(role, _COLUMNS)}" for name, role in columns.items())
+def _open_mapping(key: str, values: Mapping[Any, Any]) -> str:
+    """Values by columns, or by classes, whose names are no names of options."""
+    for name, value in values.items():
+        if not can_be_key(str(name)) and not str(name).isdecimal():
+            instead = f"; say dataset__{value}=[{name!r}]" if key == "dataset.columns" else ""
+            raise ConfigError(f"{key}: {name!r} cannot be written as a key{instead}")
+    pairs = (f"{name}:{quoted(value, key)}" for name, value in values.items())
     return f"{{{','.join(pairs)}}}"
 
 

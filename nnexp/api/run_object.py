@@ -148,7 +148,9 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """Losses in nats and accuracies from 0 to 1, at the best epoch; None where unknown."""
+        """Losses in nats and accuracies from 0 to 1, at the best epoch; None where unknown. Of a
+        regression losses are squared errors of the standardised target, RMSE and MAE in its unit.
+        """
         return dict(self._result.metrics)
 
     @property
@@ -227,10 +229,16 @@ class Run:
         return network.probabilities(X).numpy()
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the likeliest class [B] of each row, of the type that the labels had.
+        """Return the likeliest class [B] of each row, of the type that the labels had; of a
+        regression the quantity, float64.
 
         Takes and raises what ``predict_proba`` does.
         """
+        network = self._trained
+        if network.target is not None:
+            if network.encoder is not None and is_frame(X):
+                return network.quantities_of(table_of_frame(X))
+            return network.quantities(X)
         chosen = self.predict_proba(X).argmax(1)
         return np.asarray(self.classes[chosen])
 

@@ -83,12 +83,9 @@ def _check(own: UserData, given: Sequence[str]) -> None:
     from hydra.errors import HydraException
 
     from nnexp.api.running import dataset_config
-    from nnexp.api.user_data import UserArrays
     from nnexp.config.overrides_text import mended
 
     texts = own.overrides(given)
-    if isinstance(own, UserArrays):  # they have no options
-        return
     for text in given:
         key = text.lstrip("+").partition("=")[0]
         if key == "experiment":  # it may say anything

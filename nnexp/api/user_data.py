@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnexp.api.overrides import quoted as in_hydra
-from nnexp.config.schema import DatasetConfig, TableConfig
+from nnexp.config.schema import ArraysConfig, DatasetConfig, TableConfig
 from nnexp.data.sources.arrays import Arrays, checked_arrays, content_of, read_arrays
 from nnexp.data.sources.frames import is_frame
 from nnexp.errors import ConfigError, DataError
 from nnexp.runs.files import write_atomically
+from nnexp.tasks import REGRESSION
 
 if TYPE_CHECKING:
     from nnexp.data.sources.labelled import LabelledTable
@@ -50,7 +51,8 @@ class UserData(ABC):
             ConfigError: something given means other data.
         """
 
-    def check(self, config: DatasetConfig) -> None:  # noqa: B027 -- arrays have been checked
+    @abstractmethod
+    def check(self, config: DatasetConfig) -> None:
         """Raise what reading the files by this config would raise, with ``data`` for the file."""
 
 
@@ -73,6 +75,13 @@ class UserArrays(UserData):
         _refuse(given, "dataset")
         path = folder.absolute() / _file_name(self.arrays)
         return ["dataset=arrays", f"dataset.path={in_hydra(str(path))}"]
+
+    def check(self, config: DatasetConfig) -> None:
+        """See ``UserData``."""
+        if isinstance(config, ArraysConfig) and config.task == REGRESSION:
+            self.arrays.quantities("data: y")
+        else:
+            self.arrays.labels("data: y")
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,13 +49,17 @@ def _evaluate(parsed: argparse.Namespace) -> None:
         outcome = predict(chosen.predictors, counted(blocks), None, target=parsed.target)
     if outcome.scores is None:
         target = f" {quoted(encoder.target)}" if encoder.target else ""
+        kind = "values" if chosen.predictors[0].is_regression else "labels"
         raise DataError(
-            f"{parsed.data}: has no column{target} of labels; --target names another one"
+            f"{parsed.data}: has no column{target} of {kind}; --target names another one"
         )
     report_cells(outcome)
     values = {name: scores.values() for name, scores in outcome.scores.items()}
     if not all(values.values()):
-        raise DataError(f"{parsed.data}: no row has a label that is a class of the network")
+        wanted = "a label that is a class of the network"
+        if chosen.predictors[0].is_regression:
+            wanted = "a value of the target"
+        raise DataError(f"{parsed.data}: no row has {wanted}")
     if not parsed.json:
         print("\n".join(metric_lines(outcome)))
         return

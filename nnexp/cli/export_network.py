@@ -47,7 +47,10 @@ def _export(parsed: argparse.Namespace) -> None:
     if chosen.how is not None:
         report_lines(chosen.how)
     difference = export(chosen.predictors[0], parsed.file, tolerance=parsed.tolerance)
-    print(f"network  {parsed.file}, within {difference:.2g} of the run's probabilities")
+    what = "probabilities"
+    if chosen.predictors[0].is_regression:
+        what = "predictions, in standard deviations of the target"
+    print(f"network  {parsed.file}, within {difference:.2g} of the run's {what}")
     print(f"example  {example_path(parsed.file)}")
 
 

@@ -27,7 +27,7 @@ from nnexp.cli.exit_codes import (
 from nnexp.config import compose
 from nnexp.config.compose import CONF, arm_name, identity, register, to_config
 from nnexp.config.errors import error_line
-from nnexp.config.overrides_text import mended
+from nnexp.config.overrides_text import OPEN_MAPPINGS, mended
 from nnexp.environment import allow_any_text, make_logs_utf8, prepare
 from nnexp.errors import ConfigError, DivergedError
 from nnexp.registry import import_components
@@ -57,6 +57,7 @@ from nnexp.sweeps.sweeper import (
 )
 
 # Hydra's flags that take the next argument.
+_OPEN = "|".join(map(re.escape, OPEN_MAPPINGS))
 _VALUED_FLAGS = (
     "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
     "--experimental-rerun",
@@ -202,7 +203,8 @@ def arranged(arguments: Sequence[str]) -> list[str]:
 
     argparse stumbles over ``seed=1 -m lr=0.1``, overrides on both sides of a flag. The defaults
     list names ``experiment`` and ``debug`` (as null), so Hydra wants no plus sign, and no null.
-    The keys of ``dataset.columns`` are a table's, so that Hydra does not know them.
+    The keys of ``dataset.columns`` are a table's, and those of ``trainer.class_weights`` are
+    classes, so that Hydra does not know them.
     """
     flags: list[str] = []
     overrides: list[str] = []
@@ -212,7 +214,7 @@ def arranged(arguments: Sequence[str]) -> list[str]:
             flags.append(argument)
         elif not re.fullmatch(r"\+*(experiment|debug)=null", argument):
             argument = re.sub(r"^\+(experiment|debug)=", r"\1=", argument)
-            argument = re.sub(r"^\+*(?=dataset\.columns[.=])", "++", argument)
+            argument = re.sub(rf"^\+*(?=(?:{_OPEN})[.=])", "++", argument)
             argument = re.sub(r"^\+*imports=([^\[].*)$", r"imports=[\1]", argument)
             overrides.append(mended(argument))
     return flags + overrides

@@ -242,6 +242,8 @@ def _offer(store: ConfigStore, group: str, name: str) -> None:
     }
     if group == "dataset":
         node["split_seed"] = "${seed}"
+        if "task" in {field.name for field in dataclasses.fields(SCHEMAS[group][name])}:
+            node["task"] = "${task}"
     store.store(group=group, name=name, node=node, provider="nnexp")
 
 
@@ -340,9 +342,9 @@ def _typed_value(node: Node, root: DictConfig) -> Any:
 
 
 @functools.cache
-def _field_names(kind: Any) -> frozenset[str] | None:
+def _field_names(kind: Any) -> frozenset[str]:
     is_class = isinstance(kind, type) and dataclasses.is_dataclass(kind)
-    return frozenset(field.name for field in dataclasses.fields(kind)) if is_class else None
+    return frozenset(field.name for field in dataclasses.fields(kind)) if is_class else frozenset()
 
 
 def _plain_value(text: str, node: ValueNode, root: DictConfig) -> Any:

@@ -98,12 +98,20 @@ class DrawnDatasetConfig(DatasetConfig):
 class UserDataset(DrawnDatasetConfig):
     """Base of the data sets of other packages: fields of their own, and ``load``."""
 
+    task: str = choice("auto", TASKS)  # follows that of the run
+
+    @property
+    def own_task(self) -> str | None:
+        """See ``DatasetConfig.own_task``."""
+        return None
+
     def load(self) -> Any:
         """Return ``(X, y)``, or with official test rows ``(X, y, test_X, test_y)``.
 
         X is an array [M, D] of finite numbers, or a DataFrame, which is read as a table is with
         the options of ``ColumnsConfig`` at their defaults; y holds M labels, integers, booleans or
-        text. A sweep loads once for all its runs with the same fields.
+        text, or where ``self.task`` is regression M numbers. A sweep loads once for all its runs
+        with the same fields.
         """
         raise NotImplementedError
 
@@ -111,7 +119,7 @@ class UserDataset(DrawnDatasetConfig):
         """See ``DatasetConfig.read``."""
         from nnexp.data.sources.arrays import source_of
 
-        return source_of(self.name, self.load(), f"dataset={self.name}: load()")
+        return source_of(self.name, self.load(), f"dataset={self.name}: load()", self.task)
 
 
 def dataset(name: str) -> Callable[[type[DatasetT]], type[DatasetT]]:
@@ -298,6 +306,7 @@ class ColumnsConfig(DrawnDatasetConfig):
     task: str = choice("auto", TASKS)  # what the target's numbers are: classes or a quantity
     split_column: str | None = None  # a column that says train, val or test
     group: str | None = None  # rows with the same value here go to the same part of the split
+    weight: str | None = None  # a column of numbers: how much each row counts in training
     columns: dict[Any, str] = field(default_factory=dict)  # roles by column
     drop: list[Any] = field(default_factory=list)  # columns to leave out
     numeric: list[Any] = field(default_factory=list)  # columns of numbers

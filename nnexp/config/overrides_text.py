@@ -13,6 +13,9 @@ from hydra.errors import HydraException
 
 from nnexp.errors import ConfigError
 
+OPEN_MAPPINGS = ("dataset.columns", "trainer.class_weights")
+"""Options that are mappings: their keys are columns or classes, which no schema knows."""
+
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(?: [A-Za-z0-9_.]+)*")
 _WORDS = ("null", "true", "false", "nan", "inf", "none")  # that Hydra reads as something else

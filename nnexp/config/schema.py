@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -167,6 +168,8 @@ class TrainerConfig:
     batch_size: int = ranged(32, ge=1)
     drop_last: bool = False
     label_smoothing: float = ranged(0.0, ge=0, lt=1)
+    balance_classes: bool = False  # in the loss each class weighs as much as another
+    class_weights: dict[Any, float] = field(default_factory=dict)  # there, by name; others 1
     grad_clip: float | None = ranged(None, gt=0)  # largest L2 norm of a run's gradient
     select: str = PRIMARY  # which evaluated epoch is kept: metric, loss, last, or a metric's name
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
@@ -179,6 +182,14 @@ class TrainerConfig:
     checkpoint_seconds: float = ranged(30.0, gt=0)  # least time between two checkpoints
     histograms: bool = False  # of weights and gradients, to TensorBoard, at every evaluation
     pictures: bool = True  # confusion matrix and decision boundary, to TensorBoard
+
+    def check_rules(self) -> Problems:
+        """Weights of classes are positive numbers, and said once."""
+        if self.balance_classes and self.class_weights:
+            yield "class_weights", "trainer.balance_classes=true weighs the classes"
+        for name, weight in self.class_weights.items():
+            if not 0 < weight < math.inf:
+                yield "class_weights", f"{name}: {weight:g} is no number above 0"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -363,6 +374,9 @@ class Config:
                     f"{task.name} are {', '.join(names)}"
                 ),
             )
+        for option in ("balance_classes", "class_weights"):
+            if getattr(self.trainer, option) and task.name != CLASSIFICATION:
+                yield f"trainer.{option}", f"goes with classification, the task is {task.name}"
         yield from self._check_selection(task)
         if self.scheduler.warmup_epochs >= self.trainer.epochs:
             reason = f"must be less than trainer.epochs={self.trainer.epochs}"

@@ -85,6 +85,7 @@ class Dataset:
     fill: Tensor | None = None  # [D] float64, for missing values; only beside an encoder
     card: DataCard | None = None  # what was understood of a table
     target: TargetScaling | None = None  # of a regression
+    weights: Tensor | None = None  # [M] float64, of the rows in training; None: all count alike
 
     @property
     def task(self) -> str:
@@ -235,6 +236,7 @@ def split(source: Source, config: DatasetConfig, tables: Tables | None = None) -
         fill=_fill(source, rows.train),
         card=source.card,
         target=fit_target(source, rows.train) if source.task == REGRESSION else None,
+        weights=None if source.weights is None else torch.from_numpy(source.weights),
     )
 
 

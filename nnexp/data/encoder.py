@@ -365,17 +365,21 @@ class Encoder:
             start = stop
         return x
 
-    def quantities(self, table: Table) -> Doubles | None:
+    def quantities(self, table: Table, place: int | None = None) -> Doubles | None:
         """Return the target [M] of a regression, or None if the table has no such column; NaN
         where a cell has no value.
+
+        Args:
+            place: of its column; None: that of training.
 
         Raises:
             DataError: a cell that is no number as those of training.
         """
-        place = self._find(self.target, self.target_number, table)
-        if place is None or self.target_format is None:
+        if place is None:
+            place = self._find(self.target, self.target_number, table)
+        if place is None:
             return None
-        column = Column(table.title(place), "numeric", self.target_format)
+        column = Column(table.title(place), "numeric", self.target_format or NumberFormat())
 
         def where(row: int) -> str:
             return table.where(row, place)

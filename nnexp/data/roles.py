@@ -176,6 +176,8 @@ class _Understanding:
 
     def finding(self) -> Finding:
         cells = self._cells
+        if self._role == "weight":
+            return self._plain("weight", "how much the row counts in training")
         if self._role in ("target", "group"):
             return self._plain(
                 self._role, "the label" if self._role == "target" else "kept together"

@@ -57,6 +57,7 @@ class Source:
     # whichever process has read them.
     notices: tuple[tuple[int, str], ...] = ()
     groups: Indices | None = None  # [M]; rows of one group go to the same part of a split
+    weights: Doubles | None = None  # [M], how much rows count in training
 
     @property
     def task(self) -> str:

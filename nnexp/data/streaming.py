@@ -252,6 +252,7 @@ class Placed:
     features: Features
     y: Classes  # [N] int64, on the device that trains
     first: list[int]  # for each run the row of the table that its data set begins with
+    weights: Tensor | None = None  # [N] float64; None: all rows count alike
 
 
 def place(datasets: Sequence[Dataset], device: torch.device) -> Placed:
@@ -322,13 +323,14 @@ def _placed_codes(datasets: Sequence[Dataset], device: torch.device, free: int |
 
 def _placed_floats(datasets: Sequence[Dataset], device: torch.device, free: int | None) -> Placed:
     distinct, y, first = _distinct(datasets, device)
+    weights = _weights(datasets, device)
     tables = [table.x for table in distinct]
     features: Features
     if fits(sum(table.nbytes for table in tables), free):
         features = Floats(_joined(tables, device))
     else:
         features = Streamed(Floats(_joined(tables, _CPU)), device, len(datasets))
-    return Placed(features, y, first)
+    return Placed(features, y, first, weights)
 
 
 def _distinct(
@@ -343,6 +345,22 @@ def _distinct(
     y = _joined([dataset.y for dataset in distinct if isinstance(dataset.y, Tensor)], device)
     first = [starts[id(dataset.table)] for dataset in datasets]
     return [dataset.table for dataset in distinct], y, first
+
+
+def _weights(datasets: Sequence[Dataset], device: torch.device) -> Tensor | None:
+    """Of the rows of all tables, each once; None if no data set has weights."""
+    distinct = {id(dataset.table): dataset for dataset in datasets}.values()
+    if all(dataset.weights is None for dataset in distinct):
+        return None
+    return _joined(
+        [
+            torch.ones(len(dataset.y), dtype=torch.float64)
+            if dataset.weights is None
+            else dataset.weights
+            for dataset in distinct
+        ],
+        device,
+    )
 
 
 def _joined(tables: list[Tensor], device: torch.device) -> Tensor:

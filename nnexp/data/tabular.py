@@ -14,7 +14,7 @@ import numpy as np
 
 from nnexp.config.dataset_schema import ColumnsConfig, OpenMLConfig, TableConfig
 from nnexp.data.card import DataCard
-from nnexp.data.encoder import Encoder, Unseen, declared_among, numbers_declared
+from nnexp.data.encoder import Column, Encoder, Unseen, declared_among, numbers_declared
 from nnexp.data.labels import NO_LABELS, Labels, read_labels
 from nnexp.data.number_formats import find_number_format, looks_missing
 from nnexp.data.readers.openml import OpenMLQuery, openml_table
@@ -83,6 +83,7 @@ def source_of_table(table: Table, config: ColumnsConfig) -> Source:
         test=found.test,
         encoder=encoder,
         groups=found.groups,
+        weights=found.weights,
         card=found.card,
         notices=notices,
     )
@@ -98,6 +99,7 @@ class Understood:
     test: Indices | None
     groups: Indices | None
     group_names: tuple[str, ...]  # in the order of their numbers
+    weights: Doubles | None
     encoder: Encoder
     card: DataCard
 
@@ -116,6 +118,7 @@ def understood(table: Table, config: ColumnsConfig) -> Understood:
     if quantity is None:
         _require_training_rows(table, target, labels.y, labels.names, [val, test])
     groups, group_names = _groups(table, roles, config)
+    weights = _weights(table, roles, config)
     findings = understand(table, roles, config)
     encoder = dataclasses.replace(_encoder(table, findings, target, config), target_format=written)
     width = len(encoder.feature_names)
@@ -125,7 +128,7 @@ def understood(table: Table, config: ColumnsConfig) -> Understood:
             "are too many; leave columns out with dataset.drop"
         )
     card = _card(table, findings)
-    return Understood(labels, quantity, val, test, groups, group_names, encoder, card)
+    return Understood(labels, quantity, val, test, groups, group_names, weights, encoder, card)
 
 
 def card_of(config: TableConfig) -> DataCard:
@@ -176,7 +179,7 @@ def understand(table: Table, roles: Sequence[str], config: ColumnsConfig) -> lis
         reason = "; ".join(
             f"{quoted(finding.name)} {finding.becomes}"
             for finding in findings[:5]
-            if finding.role not in ("target", "dropped", "group", "split")
+            if finding.role not in ("target", "dropped", "group", "weight", "split")
         )
         raise DataError(
             f"{table.path}: no column is left to learn from{': ' if reason else ''}{reason}"
@@ -214,6 +217,7 @@ def declared_roles(table: Table, config: ColumnsConfig) -> list[str]:
         ("target", "target", [config.target] if config.target else []),
         ("split_column", "split_column", _one(config.split_column)),
         ("group", "group", _one(config.group)),
+        ("weight", "weight", _one(config.weight)),
         ("drop", "index_column", _one(index)),
         ("drop", "drop", config.drop),
         ("numeric", "numeric", config.numeric),
@@ -382,6 +386,26 @@ def _groups(
         _, places = np.unique([float(name) for name in names], return_inverse=True)
         codes = places.reshape(-1)[codes]
     return codes, names
+
+
+def _weights(table: Table, roles: Sequence[str], config: ColumnsConfig) -> Doubles | None:
+    """How much each row counts in training."""
+    if "weight" not in roles:
+        return None
+    place = roles.index("weight")
+    cells = table.columns[place]
+    column = Column(table.title(place), "numeric", target_format(cells, config))
+
+    def where(row: int) -> str:
+        return f"{table.where(row, place)}: dataset.weight"
+
+    values = column.numbers(cells, config.missing, where)
+    for row in np.flatnonzero(~(values >= 0))[:1].tolist():
+        cell = quoted(cell_text(cells, row))
+        raise DataError(f"{where(row)}: {cell} is no weight, a number from 0 on")
+    if not values.any():
+        raise DataError(f"{table.path}: column {quoted(column.name)}: all weights are 0")
+    return values
 
 
 def _require_training_rows(

@@ -51,7 +51,7 @@ class Chunk:
     """Neighbouring batches of one size, cut at once: a step takes a view that is ready."""
 
     rows: Tensor  # [S, R * M], int64 indices into the table
-    labels: Tensor  # [S, R, 1, M], int64, or float32 of a regression
+    labels: Tensor  # [S, R, 1 or 2, M], as ``Objective.batches`` has them
     size: int  # B; the rows beyond it are padding
     first: int  # number of the first batch within the epoch
 
@@ -66,7 +66,7 @@ def chunks(order: Tensor, y: Objective, size: int, network: Network) -> Iterator
             rows = part.view(len(part), -1, min(size, part.shape[1])).transpose(0, 1)
             count = rows.shape[2]
             rows = padded(rows, network.padded_rows(count))
-            labels = y[rows].unsqueeze(2)
+            labels = y.batches(rows, count)
             yield Chunk(rows.reshape(len(rows), -1), labels, count, first)
             first += len(rows)
 

@@ -61,6 +61,7 @@ class Group:
         num_threads: CPU threads. With more than one, torch splits work by the size of the whole
             group, so that only a group of one has the same bits everywhere.
         states: of the runs, to go on from; they are not changed. None starts anew.
+        weights: of the table's rows in training [N], float64; None: all count alike.
 
     Raises:
         ConfigError: as ``batches``.
@@ -76,12 +77,13 @@ class Group:
         precision: Precision = _FLOAT32,
         num_threads: int = 1,
         states: Sequence[RunState] | None = None,
+        weights: Tensor | None = None,
     ) -> None:
         if not y.is_cuda:
             check_mode()
         self.runs = runs
         self.network = network
-        self._features, self._y = features, y
+        self._features, self._y, self._weights = features, y, weights
         self._precision = precision
         self._num_threads = num_threads
         begun = states or [RunState.initial(run.config, network) for run in runs]
@@ -158,17 +160,18 @@ class Group:
         runs = [self.runs[i] for i in members]
         states = [self.states[i] for i in members]
         self._members_features = self._features.of(members)
+        self._objective = Objective(runs, self._y, self._weights)
         self._assembly = Assembly(
             [run.config for run in runs],
             states,
             self._members_features,
             self.network,
             self._precision.dtype,
+            weighted=self._objective.is_weighted,
         )
         trained = self.batches[-1][0] + self.batches[-1][1]
         self._orders = orders_of(runs, trained, self._y.device)
         self._val = torch.stack([run.val for run in runs])
-        self._objective = Objective(runs, self._y)
         self._needs_metrics = needs_metrics(runs)
         # Of thousands of runs few have a schedule of their own.
         schedules = [_schedule(run) for run in runs]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -27,7 +28,7 @@ BatchLoss = TrainingLoss | PerSampleLoss | TrainingErrorLoss
 
 
 def batch_loss(configs: Sequence[Config], params: Tensor) -> BatchLoss:
-    """What R runs minimise on a batch; all have losses of one class."""
+    """What R runs minimise on a batch without weights; all have losses of one class."""
     first = configs[0].loss
     if type(first) is CrossEntropy:
         smoothing = [config.trainer.label_smoothing for config in configs]
@@ -45,11 +46,14 @@ class Objective:
         runs: all of one task.
         y: the classes of the table's rows, or the quantity, float64, which each run sees
             standardised in its own way.
+        weights: of the table's rows [N], float64; None: all count alike.
     """
 
-    def __init__(self, runs: Sequence[Run], y: Classes) -> None:
+    def __init__(self, runs: Sequence[Run], y: Classes, weights: Tensor | None = None) -> None:
         self._runs = runs
         self._y = y
+        self._weights = weights
+        self._class_weights = _stacked_weights(runs, y)
         self._is_regression = runs[0].config.kind_of_task.name == REGRESSION
         if self._is_regression:
             scalings = [run.target for run in runs if run.target is not None]
@@ -66,6 +70,36 @@ class Objective:
         if self._is_regression:
             return ((found - self._mean) / self._std).float()
         return found
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether some rows count more than others for one of the runs."""
+        return self._weights is not None or self._class_weights is not None
+
+    def batches(self, rows: Tensor, size: int) -> Tensor:
+        """The answers [S, R, 1, M] for batches of rows [S, R, M] of which the first ``size`` count;
+        or, of weighted rows, answers and weights [S, R, 2, M] in float32."""
+        answers = self[rows]
+        if not self.is_weighted:
+            return answers.unsqueeze(2)
+        return torch.stack([answers.float(), self._batch_weights(rows, size)], 2)
+
+    def _batch_weights(self, rows: Tensor, size: int) -> Tensor:
+        """Weights [S, R, M] float32, whose mean over a batch is 1, so that the loss is the weighted
+        mean (as ``torch.nn.CrossEntropyLoss``), and exactly 1 for a run without weights."""
+        weights = torch.ones(rows.shape, dtype=torch.float64, device=rows.device)
+        if self._weights is not None:
+            weights *= self._weights[rows]
+        if self._class_weights is not None:
+            found = self._y[rows]
+            expanded = self._class_weights.unsqueeze(0).expand(len(rows), -1, -1)
+            weights *= expanded.gather(2, found)
+        counted = weights[:, :, :size]
+        if counted.is_cuda:
+            total = counted.sum(2, keepdim=True)
+        else:  # each row's sum by itself, however many there are
+            total = torch.from_numpy(np.add.reduce(counted.numpy(), axis=2, keepdims=True))
+        return torch.where(total > 0, weights * (size / total), 0.0).float()
 
     def losses(self, logits: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Losses and what the score is made from, both [R, N], of logits [R, C, N] for rows [R, N]:
@@ -107,6 +141,32 @@ def mean_loss_and_score(losses: Tensor, scored: Tensor) -> tuple[Tensor, Tensor]
     """
     with threads(1):
         return losses.double().mean(1), scored.double().mean(1)
+
+
+class WeightedLoss:
+    """A loss whose batches ``Objective.batches`` has weighted."""
+
+    def __init__(self, loss: BatchLoss, *, of_classes: bool) -> None:
+        self._loss, self._of_classes = loss, of_classes
+
+    def __call__(self, logits: Tensor, labels: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+        """As the loss itself; ``labels`` [R, 2, M] are answers and weights."""
+        answers, weights = labels[:, :1], labels[:, 1:]
+        grad, losses, scored = self._loss(
+            logits, answers.long() if self._of_classes else answers, rows
+        )
+        return grad * weights, losses * weights[:, 0, :rows], scored
+
+
+def _stacked_weights(runs: Sequence[Run], y: Classes) -> Tensor | None:
+    """Of the classes [R, C]; None if no run has weights."""
+    known = next((run.class_weights for run in runs if run.class_weights is not None), None)
+    if known is None:
+        return None
+    device = y.device if isinstance(y, Tensor) else None
+    alike = torch.ones_like(known)
+    table = [alike if run.class_weights is None else run.class_weights for run in runs]
+    return torch.stack(table).to(device)
 
 
 def answers(logits: Tensor, target: TargetScaling | None) -> NDArray[Any]:

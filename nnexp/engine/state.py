@@ -24,6 +24,7 @@ class Run:
     train: TrainRows  # [N]
     val: Tensor  # [N]
     target: TargetScaling | None = None  # of a regression
+    class_weights: Tensor | None = None  # [C] float64; None: all classes count alike
 
     @property
     def selection(self) -> Selection:

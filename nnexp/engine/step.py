@@ -10,10 +10,11 @@ from torch import Tensor
 
 from nnexp.config.schema import Config
 from nnexp.data.on_device import Features
-from nnexp.engine.objective import batch_loss
+from nnexp.engine.objective import WeightedLoss, batch_loss
 from nnexp.engine.state import RunState
 from nnexp.models.protocol import Network
 from nnexp.optim import make_updates
+from nnexp.tasks import CLASSIFICATION
 
 
 class Assembly:
@@ -23,6 +24,7 @@ class Assembly:
         states: of the runs; they are copied, and see the buffers from then on.
         features: of the runs.
         dtype: of the matrix products.
+        weighted: whether batches come with weights.
     """
 
     def __init__(
@@ -32,6 +34,8 @@ class Assembly:
         features: Features,
         network: Network,
         dtype: torch.dtype,
+        *,
+        weighted: bool = False,
     ) -> None:
         self.states = states
         self._features = features
@@ -46,7 +50,9 @@ class Assembly:
         self._updates = make_updates(
             [c.optimizer for c in configs], self.net.params, self.net.grads
         )
-        self._loss = batch_loss(configs, self.net.params)
+        loss = batch_loss(configs, self.net.params)
+        of_classes = configs[0].kind_of_task.name == CLASSIFICATION
+        self._loss = WeightedLoss(loss, of_classes=of_classes) if weighted else loss
         clips = [c.trainer.grad_clip for c in configs]
         self._max_norm = None
         if any(clip is not None for clip in clips):
@@ -70,7 +76,7 @@ class Assembly:
 
         Args:
             rows: [R * M], as ``Features.rows`` takes them.
-            labels: the right answers [R, 1, M], as ``Objective`` has them.
+            labels: the right answers [R, 1 or 2, M], as ``Objective.batches`` has them.
             size: B.
             index: of the step within the epoch. A tensor [1] on the device for a step that is
                 captured once and serves for all.

@@ -27,7 +27,8 @@ def example_script(file_name: str, signature: Signature) -> str:
     ]
     lines += ["import numpy as np", "import onnxruntime"] if is_onnx else ["import torch"]
     lines += ["", f"FILE = Path(__file__).with_name({file_name!r})"]
-    lines += [f"CLASSES = {list(signature.class_names)!r}", ""]
+    lines += [f"CLASSES = {list(signature.class_names)!r}"] if signature.class_names else []
+    lines += [""]
     for name, columns in signature.groups.items():
         lines += _input(name, columns, is_onnx=is_onnx)
     names = list(signature.groups)
@@ -35,18 +36,21 @@ def example_script(file_name: str, signature: Signature) -> str:
         given = ", ".join(f'"{name}": {name}' for name in names)
         lines += [
             "session = onnxruntime.InferenceSession(FILE)",
-            f"(probabilities,) = session.run(None, {{{given}}})",
+            f"({signature.output},) = session.run(None, {{{given}}})",
         ]
     else:
         lines += [
             "network = torch.export.load(FILE).module()",
             "with torch.no_grad():",
-            f"    probabilities = network({', '.join(names)}).numpy()",
+            f"    {signature.output} = network({', '.join(names)}).numpy()",
         ]
-    lines += [
-        "for row in probabilities:",
-        "    print(CLASSES[row.argmax()], dict(zip(CLASSES, row.tolist())))",
-    ]
+    if signature.class_names:
+        lines += [
+            "for row in probabilities:",
+            "    print(CLASSES[row.argmax()], dict(zip(CLASSES, row.tolist())))",
+        ]
+    else:
+        lines += ["for row in prediction:", "    print(row.item())"]
     return "\n".join(lines) + "\n"
 
 

@@ -28,7 +28,8 @@ from nnexp.prediction.predictors import Predictor
 from nnexp.runs.trained_network import Treatment
 
 TOLERANCE = 1e-6
-"""How far a probability may be from the network's own, by the rounding of float32."""
+"""How far a probability may be from the network's own, by the rounding of float32; a prediction of
+a regression in standard deviations of the target."""
 METADATA = "nnexp"
 """The key of what describes inputs and classes, in JSON."""
 _CHECKED_ROWS = (1, 2, 33, 500)
@@ -61,7 +62,7 @@ def export(predictor: Predictor, path: Path, *, tolerance: float = TOLERANCE) ->
     """Write a network to ``path``, and an example of its use beside it.
 
     Returns:
-        The largest difference of a probability on the rows that were checked.
+        The largest difference on the rows that were checked, as in ``TOLERANCE``.
 
     Raises:
         DataError: the result differs by more than ``tolerance``; nothing is written then.
@@ -82,7 +83,7 @@ def export(predictor: Predictor, path: Path, *, tolerance: float = TOLERANCE) ->
             difference = _difference(predictor, signature, load(temporary, signature))
         if not difference <= tolerance:
             raise DataError(
-                f"{path}: not written, since probabilities of the exported network differ by up "
+                f"{path}: not written, since outputs of the exported network differ by up "
                 f"to {difference:.2g} from those of the network, more than {tolerance:g}; "
                 "--tolerance allows for more"
             )
@@ -92,20 +93,29 @@ def export(predictor: Predictor, path: Path, *, tolerance: float = TOLERANCE) ->
     return difference
 
 
-Compute = Callable[[Table], "NDArray[np.float32]"]
-"""Probabilities [B, C] of a table."""
+Compute = Callable[[Table], "NDArray[Any]"]
+"""Probabilities [B, C] of a table, or predictions [B, 1]."""
 
 
 def _difference(predictor: Predictor, signature: Signature, compute: Compute) -> float:
     largest = 0.0
     for seed, num_rows in enumerate(_CHECKED_ROWS):
         table = drawn_table(predictor.networks[0], num_rows, seed)
-        expected, _ = predictor.outputs(table, Treatment())
         found = compute(table)
-        if found.shape != tuple(expected.shape) or not np.isfinite(found).all():
+        expected, unit = _expected(predictor, table)
+        if found.shape != expected.shape or not np.isfinite(found).all():
             return float("inf")
-        largest = max(largest, float(np.abs(found - expected.numpy()).max()))
+        largest = max(largest, float(np.abs(found - expected).max()) / unit)
     return largest
+
+
+def _expected(predictor: Predictor, table: Table) -> tuple[NDArray[Any], float]:
+    """The network's own outputs, and what a difference is measured in."""
+    target = predictor.networks[0].target
+    if target is not None:
+        return predictor.quantities(table, Treatment())[:, np.newaxis], target.std
+    probabilities, _ = predictor.outputs(table, Treatment())
+    return probabilities.numpy(), 1.0
 
 
 def _program(module: ExportedNetwork, signature: Signature) -> torch.export.ExportedProgram:
@@ -145,8 +155,8 @@ def _load_pt2(path: Path, signature: Signature) -> Compute:
     module = torch.export.load(io.BytesIO(path.read_bytes())).module()
 
     @torch.no_grad()
-    def compute(table: Table) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = module(*signature.tensors(table)).numpy()
+    def compute(table: Table) -> NDArray[Any]:
+        found: NDArray[Any] = module(*signature.tensors(table)).numpy()
         return found
 
     return compute
@@ -160,7 +170,7 @@ def _write_onnx(module: ExportedNetwork, signature: Signature, path: Path) -> No
     program = _program(module, signature)
     names = [_inner(name) for name in signature.groups]
     converted = torch.onnx.export(
-        program, dynamo=True, input_names=names, output_names=["probabilities"], verbose=False
+        program, dynamo=True, input_names=names, output_names=[signature.output], verbose=False
     )
     assert converted is not None
     model = converted.model_proto
@@ -216,10 +226,10 @@ def _load_onnx(path: Path, signature: Signature) -> Compute:
 
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
 
-    def compute(table: Table) -> NDArray[np.float32]:
+    def compute(table: Table) -> NDArray[Any]:
         (found,) = session.run(None, signature.arrays(table))
-        probabilities: NDArray[np.float32] = found
-        return probabilities
+        outputs: NDArray[Any] = found
+        return outputs
 
     return compute
 

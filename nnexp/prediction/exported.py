@@ -41,7 +41,13 @@ class Signature:
 
     groups: dict[str, tuple[Column, ...]]  # by the name of the input, in order
     missing: tuple[str, ...]  # texts that mean no value
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...]  # of a regression ()
+    target: str | None = None  # the quantity that a regression predicts
+
+    @property
+    def output(self) -> str:
+        """The name of the output."""
+        return "probabilities" if self.class_names else "prediction"
 
     @classmethod
     def of(cls, network: TrainedNetwork) -> Signature:
@@ -55,6 +61,7 @@ class Signature:
             {name: columns for name, columns in groups.items() if columns},
             encoder.missing,
             network.class_names,
+            None if network.class_names else encoder.target,
         )
 
     def to_json(self) -> str:
@@ -65,9 +72,11 @@ class Signature:
                 inputs[name] = {column.name: list(column.categories) for column in columns}
             else:
                 inputs[name] = [column.name for column in columns]
+        outputs: dict[str, Any] = {"classes": list(self.class_names)}
+        if not self.class_names:
+            outputs = {"target": self.target}
         return json.dumps(
-            {"inputs": inputs, "missing": list(self.missing), "classes": list(self.class_names)},
-            ensure_ascii=False,
+            {"inputs": inputs, "missing": list(self.missing), **outputs}, ensure_ascii=False
         )
 
     def tensors(self, table: Table) -> list[Tensor]:
@@ -123,7 +132,8 @@ def _numbers(cells: Cells) -> Any:
 
 
 class ExportedNetwork(nn.Module):
-    """Probabilities [B, C] from the columns of a table; of several networks their mean.
+    """Probabilities [B, C] from the columns of a table, or of a regression predictions [B, 1] in
+    float64, in the unit of the target; of several networks their mean.
 
     A value that is missing where the networks were trained without missing values makes all
     probabilities of its row NaN.
@@ -138,7 +148,7 @@ class ExportedNetwork(nn.Module):
         found = [member(*groups) for member in self.members]
         if len(found) == 1:
             return found[0]  # type: ignore[no-any-return]
-        return torch.stack([one.double() for one in found]).mean(0).float()
+        return torch.stack([one.double() for one in found]).mean(0).to(found[0].dtype)
 
 
 class _Member(nn.Module):
@@ -169,11 +179,15 @@ class _Member(nn.Module):
         self.register_buffer("scale", network.scale.clone())
         self.network = network.module
         self._dtype = next(network.module.parameters()).dtype
+        self._target = network.target
 
     def forward(self, *groups: Tensor) -> Tensor:
         x = torch.cat([part(group) for part, group in zip(self.parts, groups, strict=True)], 1)
         scaled = ((x.index_select(1, self.order) - self.shift) * self.scale).to(self._dtype)
-        return self.network(scaled).softmax(1)  # type: ignore[no-any-return]
+        outputs: Tensor = self.network(scaled)
+        if self._target is not None:
+            return outputs.double() * self._target.std + self._target.mean
+        return outputs.softmax(1)
 
 
 def _starts(encoder: Encoder) -> list[int]:

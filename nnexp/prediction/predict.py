@@ -19,14 +19,15 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from torch import Tensor
 
+from nnexp.data.encoder import Encoder
 from nnexp.data.source import quoted
 from nnexp.data.table import Table, Texts
 from nnexp.errors import DataError
 from nnexp.prediction.files import Tell
 from nnexp.prediction.output_files import Values, Writer
 from nnexp.prediction.predictors import Predictor
+from nnexp.prediction.regression_scores import RegressionScores, quantities_in
 from nnexp.prediction.scoring import Scores, labels_in
 from nnexp.runs.trained_network import Treatment
 
@@ -41,7 +42,7 @@ class Outcome:
     """
 
     num_rows: int
-    scores: dict[str, Scores] | None
+    scores: dict[str, Scores | RegressionScores] | None
     treatment: Treatment
 
 
@@ -69,20 +70,13 @@ def predict(
     outcome = Outcome(0, None, Treatment())
     encoder = predictors[0].networks[0].table_encoder
     for block in blocks:
-        labels = labels_in(block, encoder, target)
-        if labels is not None and outcome.scores is None:
-            outcome.scores = {
-                one.name: Scores(one.class_names, one.metrics, encoder.missing)
-                for one in predictors
-            }
         columns: dict[str, Values] = _kept(block, keep)
-        for number, one in enumerate(predictors):
-            counted = outcome.treatment if number == 0 else Treatment()
-            probabilities, logs = one.outputs(block, counted)
-            if labels is not None and outcome.scores is not None:
-                outcome.scores[one.name].add(probabilities, logs, labels)
+        predicted = (_quantities if predictors[0].is_regression else _classes)(
+            predictors, block, encoder, target, outcome
+        )
+        for one, its_columns in zip(predictors, predicted, strict=True):
             prefix = f"{one.name}/" if len(predictors) > 1 else ""
-            _add(columns, _columns(probabilities, one.class_names, prefix))
+            _add(columns, {f"{prefix}{name}": values for name, values in its_columns.items()})
         if writer is not None:
             writer.write(columns)
         outcome.num_rows += block.num_rows
@@ -91,14 +85,53 @@ def predict(
     return outcome
 
 
-def _columns(probabilities: Tensor, class_names: Sequence[str], prefix: str) -> dict[str, Values]:
-    """The likeliest class, the first of equals, and the probability of each."""
-    chosen = probabilities.argmax(1).numpy().astype(np.int32)
-    p = probabilities.numpy()
-    columns: dict[str, Values] = {f"{prefix}prediction": Texts(chosen, tuple(class_names))}
-    for place, name in enumerate(class_names):
-        columns[f"{prefix}probability {name}"] = p[:, place]
-    return columns
+Columns = dict[str, Values]
+
+
+def _classes(
+    predictors: Sequence[Predictor],
+    block: Table,
+    encoder: Encoder,
+    target: str | None,
+    outcome: Outcome,
+) -> Iterator[Columns]:
+    """Of each predictor the likeliest class, the first of equals, and the probability of each."""
+    labels = labels_in(block, encoder, target)
+    for number, one in enumerate(predictors):
+        counted = outcome.treatment if number == 0 else Treatment()
+        probabilities, logs = one.outputs(block, counted)
+        if labels is not None:
+            outcome.scores = outcome.scores or {}
+            scores = outcome.scores.setdefault(
+                one.name, Scores(one.class_names, one.metrics, encoder.missing)
+            )
+            assert isinstance(scores, Scores)
+            scores.add(probabilities, logs, labels)
+        chosen = probabilities.argmax(1).numpy().astype(np.int32)
+        p = probabilities.numpy()
+        columns: Columns = {"prediction": Texts(chosen, one.class_names)}
+        for place, name in enumerate(one.class_names):
+            columns[f"probability {name}"] = p[:, place]
+        yield columns
+
+
+def _quantities(
+    predictors: Sequence[Predictor],
+    block: Table,
+    encoder: Encoder,
+    target: str | None,
+    outcome: Outcome,
+) -> Iterator[Columns]:
+    """Of each predictor the quantity."""
+    right = quantities_in(block, encoder, target)
+    for number, one in enumerate(predictors):
+        predicted = one.quantities(block, outcome.treatment if number == 0 else Treatment())
+        if right is not None:
+            outcome.scores = outcome.scores or {}
+            scores = outcome.scores.setdefault(one.name, RegressionScores(one.metrics))
+            assert isinstance(scores, RegressionScores)
+            scores.add(predicted, right)
+        yield {"prediction": predicted}
 
 
 def _kept(block: Table, keep: Sequence[str] | None) -> dict[str, Values]:

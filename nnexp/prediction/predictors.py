@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from nnexp.data.source import Doubles
 from nnexp.data.table import Table
 from nnexp.errors import DataError
 from nnexp.metrics import METRICS
@@ -46,6 +48,21 @@ class Predictor:
     def class_names(self) -> tuple[str, ...]:
         """[C]"""
         return self.networks[0].class_names
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether it predicts a quantity."""
+        return self.networks[0].target is not None
+
+    def quantities(self, table: Table, treatment: Treatment) -> Doubles:
+        """Return what a regression predicts of a table's rows [M], in the unit of the target; of
+        several networks the mean. Raises as ``outputs``."""
+        found = [
+            network.quantities_of(table, treatment if number == 0 else Treatment())
+            for number, network in enumerate(self.networks)
+        ]
+        mean: Doubles = np.mean(found, axis=0)
+        return mean
 
     def outputs(self, table: Table, treatment: Treatment) -> tuple[Tensor, Tensor]:
         """Return the probabilities [M, C] of a table's rows in float32, and their logarithms in

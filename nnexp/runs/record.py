@@ -330,7 +330,9 @@ def unrecorded(folder: Path) -> list[tuple[str, ...]]:
         for f in dataclasses.fields(result.dataset)
         if f.name not in fields["dataset"]
     ]
-    metrics = _with_clipped(fields["metrics"], ("test",))
+    metrics = fields["metrics"]
+    if result.task == CLASSIFICATION:
+        metrics = _with_clipped(metrics, ("test",))
     found += [("metrics", key) for key in result_metrics(result.task) if key not in metrics]
     for name, values in fields["baselines"].items():
         baseline = _with_clipped(values, ("val", "test"))
@@ -366,11 +368,13 @@ def _result_from(fields: dict[str, Any]) -> RunResult:
     result: RunResult = from_fields(RunResult, fields)
     if result.status not in STATUSES:
         raise ValueError(f"status {result.status!r} is none of {', '.join(STATUSES)}")
-    metrics = _with_clipped(result.metrics, ("test",))
-    if "test/loss" in result.metrics:
-        metrics.setdefault("test/loss", None)
     if result.task not in TASKS:
         raise ValueError(f"task {result.task!r} is none of {', '.join(TASKS)}")
+    metrics = result.metrics
+    if result.task == CLASSIFICATION:
+        metrics = _with_clipped(metrics, ("test",))
+        if "test/loss" in result.metrics:
+            metrics.setdefault("test/loss", None)
     metrics = _completed("metrics", metrics, result_metrics(result.task))
     seconds = _completed("seconds", result.seconds, RESULT_SECONDS)
     expected = baseline_keys(result.task)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from nnexp.data.blocks import rows_of
 from nnexp.data.encoder import Column, Encoder, Unseen
 from nnexp.data.preprocessing import raw_features
-from nnexp.data.source import quoted
+from nnexp.data.source import Doubles, quoted
 from nnexp.data.table import Table, as_texts
 from nnexp.data.targets import TargetScaling
 from nnexp.data.text_blocks import LINE
@@ -95,17 +95,41 @@ class TrainedNetwork:
                 the network has weights that are not finite, is in training mode, or its outputs
                 for a row are not finite. A softmax would turn these into some class.
         """
-        lines = self._lines(raw)
-        rows = raw_features(raw, self.feature_names, pixels=self.pixels) if lines is None else lines
-        self._check_module()
-        return self._logits(rows, lambda row: f"row {row}").softmax(1)
+        self._require_classes()
+        return self._raw_logits(raw).softmax(1)
 
-    def predict(self, raw: ArrayLike | Tensor) -> list[str]:
-        """Return the likeliest class's name for each row of features [M, D].
+    def quantities(self, raw: ArrayLike | Tensor) -> Doubles:
+        """Return what a regression predicts of features [M, D], [M] in the unit of the target.
 
         Takes and raises what ``probabilities`` does.
         """
+        return self._restored(self._raw_logits(raw))
+
+    def predict(self, raw: ArrayLike | Tensor) -> list[str] | list[float]:
+        """Return the likeliest class's name for each row of features [M, D]; of a regression the
+        quantity.
+
+        Takes and raises what ``probabilities`` does.
+        """
+        if self.target is not None:
+            return [float(value) for value in self.quantities(raw)]
         return [self.class_names[i] for i in self.probabilities(raw).argmax(1).tolist()]
+
+    def _raw_logits(self, raw: ArrayLike | Tensor) -> Tensor:
+        lines = self._lines(raw)
+        rows = raw_features(raw, self.feature_names, pixels=self.pixels) if lines is None else lines
+        self._check_module()
+        return self._logits(rows, lambda row: f"row {row}")
+
+    def _restored(self, outputs: Tensor) -> Doubles:
+        """Outputs [M, 1] in the unit of the target [M]."""
+        if self.target is None:
+            raise DataError("the network tells classes apart; it predicts no quantity")
+        return self.target.restored(outputs[:, 0].double().numpy())
+
+    def _require_classes(self) -> None:
+        if self.target is not None:
+            raise DataError("the network predicts a quantity, which has no probabilities")
 
     def probabilities_of(self, table: Table, treatment: Treatment | None = None) -> Tensor:
         """Return [M, C], on the CPU, for the rows of a table, whose columns go by name.
@@ -125,7 +149,13 @@ class TrainedNetwork:
             DataError: a column is lacking; a cell is no number or no date where one belongs, or
                 missing where the network was trained without such; and as ``probabilities``.
         """
+        self._require_classes()
         return self.logits_of(table, treatment).softmax(1)
+
+    def quantities_of(self, table: Table, treatment: Treatment | None = None) -> Doubles:
+        """Return what a regression predicts of a table's rows [M], in the unit of the target; see
+        ``probabilities_of``."""
+        return self._restored(self.logits_of(table, treatment))
 
     def logits_of(self, table: Table, treatment: Treatment | None = None) -> Tensor:
         """Return the network's outputs [M, C] before the softmax; see ``probabilities_of``."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnexp.config.schema import ArraysConfig
-from nnexp.data.source import Source, quoted
+from nnexp.data.source import Doubles, Indices, Source, quoted
 from nnexp.data.sources.frames import (
     Columns,
     Labels,
@@ -23,9 +23,11 @@ from nnexp.data.sources.frames import (
     is_frame,
     labels_of,
     numbers_of,
+    quantities_of,
     shape_of,
 )
 from nnexp.errors import DataError
+from nnexp.tasks import CLASSIFICATION, REGRESSION
 
 _KINDS = "biuf"
 
@@ -56,9 +58,19 @@ class Arrays:
             )
         return encode_labels(np.concatenate([self.y, self.test_y]), where)
 
+    def quantities(self, where: str) -> Doubles:
+        """Return the target of a regression of all rows, test rows last.
+
+        Raises:
+            DataError: it is no number, or all are one number.
+        """
+        y = self.y if self.test_y is None else np.concatenate([self.y, self.test_y])
+        return quantities_of(y, where)
+
 
 def checked_arrays(given: tuple[Any, Any], test: tuple[Any, Any] | None, what: str) -> Arrays:
-    """Check features and labels, and test rows like them.
+    """Check features and labels, and test rows like them; whether the labels are classes or a
+    quantity is asked when the task is known.
 
     Args:
         given: X, an array of numbers, and y.
@@ -78,7 +90,6 @@ def checked_arrays(given: tuple[Any, Any], test: tuple[Any, Any] | None, what: s
         if (test_y.dtype.kind == "U") != (y.dtype.kind == "U"):
             raise DataError(f"test: y holds {test_y.dtype}, but the labels of {what} are {y.dtype}")
         arrays = Arrays(x, y, columns, test_x, test_y)
-    arrays.labels(f"{what}: y")
     return arrays
 
 
@@ -122,13 +133,15 @@ def read_arrays(path: Path) -> Arrays:
 
 def load_arrays(config: ArraysConfig) -> Source:
     """The rows of ``config.path``, its test rows last. Raises DataError as ``read_arrays``."""
-    return _source(config.name, read_arrays(Path(config.path).expanduser()), config.path)
+    arrays = read_arrays(Path(config.path).expanduser())
+    return _source(config.name, arrays, config.path, config.task)
 
 
-def source_of(name: str, loaded: Any, what: str) -> Source:
+def source_of(name: str, loaded: Any, what: str, task: str = CLASSIFICATION) -> Source:
     """The rows of a data set of another package.
 
     Args:
+        task: of the run: auto, classification or regression.
         loaded: ``(X, y)`` or ``(X, y, test_X, test_y)``. A DataFrame is a table as any file is,
             with the options of ``ColumnsConfig`` at their defaults.
         what: who returned it, for messages.
@@ -143,12 +156,18 @@ def source_of(name: str, loaded: Any, what: str) -> Source:
     if is_frame(loaded[0]):
         from nnexp.data.sources.labelled import source_of_frame
 
-        return source_of_frame(name, (loaded[0], loaded[1]), test, what)
-    return _source(name, checked_arrays((loaded[0], loaded[1]), test, what), what)
+        return source_of_frame(name, (loaded[0], loaded[1]), test, what, task)
+    return _source(name, checked_arrays((loaded[0], loaded[1]), test, what), what, task)
 
 
-def _source(name: str, arrays: Arrays, where: str) -> Source:
-    labels = arrays.labels(where)
+def _source(name: str, arrays: Arrays, where: str, task: str) -> Source:
+    y: Indices | Doubles
+    names: tuple[str, ...] = ()
+    if task == REGRESSION:
+        y = arrays.quantities(f"{where}: y")
+    else:
+        labels = arrays.labels(f"{where}: y")
+        y, names = labels.codes, labels.names
     x, test = arrays.x, None
     if arrays.test_x is not None:
         test = np.arange(len(x), len(x) + len(arrays.test_x), dtype=np.int64)
@@ -156,8 +175,8 @@ def _source(name: str, arrays: Arrays, where: str) -> Source:
     return Source(
         name=name,
         x=x.astype(np.float64),
-        y=labels.codes,
-        class_names=labels.names,
+        y=y,
+        class_names=names,
         feature_names=arrays.columns.feature_names,
         one_hot=arrays.columns.one_hot,
         test=test,
@@ -180,7 +199,8 @@ def _checked(found: dict[str, NDArray[Any]], path: Path) -> Arrays:
     names = columns.feature_names
     parts: dict[str, NDArray[Any]] = {}
     for prefix in ("", "test_") if "test_x" in found else ("",):
-        x, y = found[f"{prefix}x"], labels_of(found[f"{prefix}y"], f"{path}: {prefix}y")
+        x = found[f"{prefix}x"]
+        y = labels_of(found[f"{prefix}y"], f"{path}: {prefix}y", fractions=True)
         where = f"{path}: {prefix}x"
         rows, width = shape_of(x, where)
         if x.dtype.kind not in _KINDS:
@@ -209,7 +229,7 @@ def _columns(found: dict[str, NDArray[Any]], path: Path) -> Columns:
 
 
 def _checked_pair(x: Any, y: Any, columns: Columns, what: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    labels = labels_of(y, f"{what}: y")
+    labels = labels_of(y, f"{what}: y", fractions=True)
     features = numbers_of(x, columns.names, f"{what}: X")
     if len(features) != len(labels):
         raise DataError(f"{what}: X has {len(features)} rows, but y has {len(labels)}")

@@ -22,6 +22,7 @@ from nnexp.errors import DataError
 
 _MOST_CLASSES = 100  # that are numbers and have fewer than _ROWS_OF_A_CLASS rows each
 _ROWS_OF_A_CLASS = 20
+_REGRESSION = "task=regression predicts a quantity"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +77,11 @@ def encode_labels(labels: NDArray[Any], what: str = "y") -> Labels:
     """Encode what ``labels_of`` has checked.
 
     Raises:
-        DataError: one class only, or so many numbers that they are a quantity.
+        DataError: one class only, numbers with fractions, or so many numbers that they are a
+            quantity.
     """
+    if labels.dtype.kind == "f":
+        _require_whole(labels, what)
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         only = f", {quoted(str(classes[0]))}" if len(classes) else ""
@@ -86,9 +90,24 @@ def encode_labels(labels: NDArray[Any], what: str = "y") -> Labels:
     if many and labels.dtype.kind in "iuf":
         raise DataError(
             f"{what}: has {len(classes)} different numbers in {len(labels)} rows: a quantity, not "
-            "a class; this looks like regression, which nnexp does not do"
+            f"a class; {_REGRESSION}"
         )
     return Labels(codes.reshape(-1).astype(np.int64), classes)
+
+
+def quantities_of(y: NDArray[Any], what: str = "y") -> Doubles:
+    """Return what ``labels_of`` has checked as the quantity of a regression [M].
+
+    Raises:
+        DataError: it is no number, or all are one number.
+    """
+    if y.dtype.kind not in "iuf":
+        kind = "text" if y.dtype.kind == "U" else "booleans"
+        raise DataError(f"{what}: holds {kind}; task=regression needs numbers")
+    values: Doubles = y.astype(np.float64)
+    if len(values) and values.min() == values.max():
+        raise DataError(f"{what}: is {values[0]:g} in all rows: there is nothing to predict")
+    return values
 
 
 def _of_objects(labels: NDArray[Any], what: str) -> NDArray[Any]:
@@ -117,8 +136,7 @@ def _require_known(labels: NDArray[Any], what: str) -> None:
 def _require_whole(labels: NDArray[Any], what: str) -> None:
     for row in np.flatnonzero(labels != np.floor(labels))[:1]:
         raise DataError(
-            f"{what}: row {row}: {labels[row]:g} is a quantity, not a class; this looks like "
-            "regression, which nnexp does not do"
+            f"{what}: row {row}: {labels[row]:g} is a quantity, not a class; {_REGRESSION}"
         )
 
 

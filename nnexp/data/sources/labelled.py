@@ -22,6 +22,7 @@ from nnexp.data.sources.frames import encode_labels, labels_of
 from nnexp.data.table import Table, nearest_first
 from nnexp.data.tabular import source_of_table
 from nnexp.errors import ConfigError, DataError
+from nnexp.tasks import CLASSIFICATION, REGRESSION
 
 _LABELS = "y"  # the name of labels that come without one
 
@@ -124,7 +125,7 @@ def whole_table(data: LabelledTable, test: LabelledTable | None) -> Table:
 
 
 def source_of_frame(
-    name: str, given: tuple[Any, Any], test: tuple[Any, Any] | None, what: str
+    name: str, given: tuple[Any, Any], test: tuple[Any, Any] | None, what: str, task: str
 ) -> Source:
     """Return a DataFrame and its labels as a source, read as tables are by default.
 
@@ -132,9 +133,11 @@ def source_of_frame(
         DataError: as ``beside``, ``as_test_rows``, ``encode_labels`` and ``source_of_table``.
     """
     data = beside(*given, what)
-    encode_labels(data.labels, f"{what}: y")
+    if task != REGRESSION:
+        encode_labels(data.labels, f"{what}: y")
+        task = CLASSIFICATION
     rows = None if test is None else as_test_rows(beside(*test, "test", data), data)
-    config = ColumnsConfig(name=name, target=data.target, task="classification")
+    config = ColumnsConfig(name=name, target=data.target, task=task)
     return source_of_table(whole_table(data, rows), config)
 
 
