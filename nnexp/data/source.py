@@ -55,6 +55,8 @@ class Source:
     # whichever process has read them.
     notices: tuple[tuple[int, str], ...] = ()
     groups: Indices | None = None  # [M]; rows of one group go to the same part of a split
+    times: Doubles | None = None  # [M]; no row is earlier than those of the part before its own
+    folds: Indices | None = None  # [M], from 0 to K - 1
 
     @cached_property
     def pixels(self) -> torch.Tensor | None:

@@ -21,14 +21,11 @@ from nnexp.data.readers.openml import OpenMLQuery, openml_table
 from nnexp.data.reading import read_table
 from nnexp.data.roles import Finding, Options, find_roles
 from nnexp.data.source import Doubles, Indices, Source, is_number, quoted
+from nnexp.data.split_columns import read_folds, read_times
+from nnexp.data.split_files import PARTS
 from nnexp.data.table import Table, Texts, as_texts, cell_text, same_value
 from nnexp.errors import ConfigError, DataError
 
-_PARTS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
 _MOST_NUMBERS = 2**31  # of the encoded table: 8 GiB in float32
 _BY_COLUMN = 2**24  # numbers from which the table is filled and kept column by column
 _MOST_WARNINGS = 20  # of single columns
@@ -81,6 +78,8 @@ def source_of_table(table: Table, config: ColumnsConfig) -> Source:
         test=found.test,
         encoder=encoder,
         groups=found.groups,
+        times=found.times,
+        folds=found.folds,
         card=found.card,
         notices=notices,
     )
@@ -95,6 +94,8 @@ class Understood:
     test: Indices | None
     groups: Indices | None
     group_names: tuple[str, ...]  # in the order of their numbers
+    times: Doubles | None
+    folds: Indices | None
     encoder: Encoder
     card: DataCard
 
@@ -107,6 +108,11 @@ def understood(table: Table, config: ColumnsConfig) -> Understood:
     val, test = _official_rows(table, roles)
     _require_training_rows(table, target, labels.y, labels.names, [val, test])
     groups, group_names = _groups(table, roles, config)
+    options = _options(config)
+    times = read_times(table, roles.index("time"), options) if "time" in roles else None
+    folds = None
+    if "fold_column" in roles:
+        folds = read_folds(table, roles.index("fold_column"), options)
     findings = understand(table, roles, config)
     encoder = _encoder(table, findings, target, config)
     width = len(encoder.feature_names)
@@ -116,7 +122,7 @@ def understood(table: Table, config: ColumnsConfig) -> Understood:
             "are too many; leave columns out with dataset.drop"
         )
     card = _card(table, findings)
-    return Understood(labels, val, test, groups, group_names, encoder, card)
+    return Understood(labels, val, test, groups, group_names, times, folds, encoder, card)
 
 
 def card_of(config: TableConfig) -> DataCard:
@@ -138,13 +144,8 @@ def _card(table: Table, findings: Sequence[Finding]) -> DataCard:
     return DataCard(table.path, table.num_rows, width, tuple(findings), table.notes)
 
 
-def understand(table: Table, roles: Sequence[str], config: ColumnsConfig) -> list[Finding]:
-    """Return what each column was found to be.
-
-    Raises:
-        DataError: as ``find_roles``, or no column is left to learn from.
-    """
-    options = Options(
+def _options(config: ColumnsConfig) -> Options:
+    return Options(
         missing=tuple(config.missing),
         impute_numeric=config.impute_numeric,
         impute_categorical=config.impute_categorical,
@@ -157,6 +158,15 @@ def understand(table: Table, roles: Sequence[str], config: ColumnsConfig) -> lis
             role: getattr(config, role) for role in ("drop", "numeric", "categorical", "date")
         },
     )
+
+
+def understand(table: Table, roles: Sequence[str], config: ColumnsConfig) -> list[Finding]:
+    """Return what each column was found to be.
+
+    Raises:
+        DataError: as ``find_roles``, or no column is left to learn from.
+    """
+    options = _options(config)
     findings = find_roles(table, roles, options)
     if not any(finding.column for finding in findings):
         findings = _with_numbered_rows(table, roles, options, findings)
@@ -164,7 +174,7 @@ def understand(table: Table, roles: Sequence[str], config: ColumnsConfig) -> lis
         reason = "; ".join(
             f"{quoted(finding.name)} {finding.becomes}"
             for finding in findings[:5]
-            if finding.role not in ("target", "dropped", "group", "split")
+            if finding.role not in ("target", "dropped", "group", "split", "time", "fold")
         )
         raise DataError(
             f"{table.path}: no column is left to learn from{': ' if reason else ''}{reason}"
@@ -202,6 +212,8 @@ def declared_roles(table: Table, config: ColumnsConfig) -> list[str]:
         ("target", "target", [config.target] if config.target else []),
         ("split_column", "split_column", _one(config.split_column)),
         ("group", "group", _one(config.group)),
+        ("time", "time", _one(config.time)),
+        ("fold_column", "fold_column", _one(config.fold_column)),
         ("drop", "index_column", _one(index)),
         ("drop", "drop", config.drop),
         ("numeric", "numeric", config.numeric),
@@ -339,7 +351,7 @@ def _official_rows(table: Table, roles: Sequence[str]) -> tuple[Indices | None, 
         return None, None
     column = roles.index("split_column")
     texts = as_texts(table.columns[column])
-    parts = np.array([_PARTS.get(text.lower(), "") for text in texts.values] + [""])[texts.codes]
+    parts = np.array([PARTS.get(text.lower(), "") for text in texts.values] + [""])[texts.codes]
     for row in np.flatnonzero(parts == "")[:1].tolist():
         cell = quoted(cell_text(table.columns[column], row))
         raise DataError(f"{table.where(row, column)}: {cell} is none of train, val and test")
