@@ -91,7 +91,7 @@ def train_together(
             _record(members, group, records)
             done = [e.run for e in records if group.states[e.run].status != "running"]
             _finish(members, group, rows, done, baselines)
-            watch(records)
+            watch([e if members[e.run].dataset.num_val else e.unvalidated() for e in records])
     except KeyboardInterrupt as stop:
         for run, job in enumerate(members):
             if not job.ended:
@@ -155,7 +155,10 @@ def _group(
         for job, first in zip(jobs, placed.first, strict=True)
     ]
     group = Group(
-        [Run(job.config, own["train"], own["val"]) for job, own in zip(jobs, rows, strict=True)],
+        [
+            Run(job.config, own["train"], _evaluated(own))
+            for job, own in zip(jobs, rows, strict=True)
+        ],
         placed.features,
         placed.y,
         jobs[0].network,
@@ -163,6 +166,19 @@ def _group(
         num_threads=means.num_threads,
     )
     return group, rows
+
+
+def _evaluated(rows: Mapping[str, Any]) -> Tensor:
+    """The validation rows; without any a training row, so that weights that are not finite are
+    noticed as ever. What it says is not recorded."""
+    val, train = rows["val"], rows["train"]
+    assert isinstance(val, Tensor)
+    if len(val):
+        return val
+    if isinstance(train, EpochRows):
+        return torch.from_numpy(train.some(1)).to(val.device)
+    assert isinstance(train, Tensor)
+    return train[:1]
 
 
 def _in_table(rows: TrainRows, first: int, device: torch.device) -> TrainRows:
@@ -176,7 +192,7 @@ def _record(jobs: Sequence[Job], group: Group, records: Sequence[Epoch]) -> None
         if job.ended:
             continue
         with _spared(job, on_device=True):
-            job.record(epoch, state)
+            job.record(epoch if job.dataset.num_val else epoch.unvalidated(), state)
             if job.config.trainer.histograms and epoch.val_loss is not None:
                 job.draw(state.params, group.grads(epoch.run))
 
@@ -225,6 +241,8 @@ def _validate(
     """Further metrics on the validation rows, of the jobs that ask for some."""
     for run in done:
         job = jobs[run]
+        if not job.dataset.num_val:
+            continue
         if job.config.metrics and not job.ended and group.states[run].best is not None:
             with _spared(job, on_device=True):
                 job.validate(group.predict([run], rows[run]["val"].unsqueeze(0))[0])

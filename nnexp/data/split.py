@@ -108,18 +108,18 @@ def _with_given_rows(source: Source, config: DatasetConfig) -> tuple[Source, Ind
         ConfigError: the source has official test rows, or there is no such fold.
         DataError: a file that does not fit the source, or a split that cuts through a group.
     """
-    option = getattr(config, "split_file", None)
-    is_fold = bool(_counters(config))
+    if not isinstance(config, DrawnDatasetConfig):
+        return source, _NO_ROWS
+    option, is_fold = config.split_file, config.fold is not None
     if option is None and not is_fold:
         return source, _NO_ROWS
-    assert isinstance(config, DrawnDatasetConfig)
     if source.test is not None:
         given = f"fold={config.fold}" if is_fold else f"split_file={option}"
         raise ConfigError(
             f"dataset.{given}: {source.name} has official test rows; a split is given where test "
             "rows would be drawn"
         )
-    if is_fold:
+    if option is None:
         return dataclasses.replace(source, test=test_rows_of_fold(source, config)), _NO_ROWS
     parts = read_split_file(option, len(source.y), source.name)
     part = np.full(len(source.y), -1)
@@ -221,8 +221,8 @@ def draw_groups(
             part[_spare_group(part, counts, keys)] = needy
     of_row = part[groups]
     of_row[left_out] = _OUT
-    same_test = source.test is not None and not _counters(config)
-    return Rows(*(np.flatnonzero(of_row == which) for which in range(3)), same_test=same_test)
+    train, val, test = (np.flatnonzero(of_row == which) for which in range(3))
+    return Rows(train, val, test, source.test is not None and not _counters(config))
 
 
 def _spare_group(part: Indices, counts: Indices, keys: Bits) -> int:
