@@ -13,7 +13,7 @@ from nnexp.config.schema import DrawnDatasetConfig
 from nnexp.data.source import Indices, Source
 from nnexp.data.split_files import read_fold_file
 from nnexp.errors import ConfigError, DataError
-from nnexp.rng import Bits, random_bits
+from nnexp.rng import Bits, random_bits, uniform
 
 
 def test_rows_of_fold(source: Source, config: DrawnDatasetConfig) -> Indices:
@@ -63,16 +63,16 @@ def strata_of(source: Source) -> Indices:
 
 
 def _folds_of_groups(groups: Indices, strata: Indices, num_folds: int, keys: Bits) -> Indices:
-    """The fold of each group [G]. They go one by one, the largest first and those of one size in
-    random order, to the fold that has fewest rows of their classes, and of these to the smallest.
-    A fold that has no group takes the smallest one of the fold that has most."""
+    """The fold of each group [G]. They go one by one, large ones rather early than late, to the fold
+    that has fewest rows of their classes, and of these to the smallest. A fold that has no group
+    takes the smallest one of the fold that has most."""
     counts = np.zeros((len(keys), int(strata.max()) + 1), np.int64)
     np.add.at(counts, (groups, strata), 1)
     of_group = np.zeros(len(keys), np.int64)
     held = np.zeros((num_folds, counts.shape[1]))
     shares = counts / counts.sum(axis=0)
     sizes = counts.sum(axis=1)
-    for group in np.lexsort((keys, -sizes)):
+    for group in np.argsort(-sizes * (0.5 + uniform(keys)), kind="stable"):
         full = (held * shares[group]).sum(axis=1)
         of_group[group] = np.lexsort((held.sum(axis=1), full.round(12)))[0]
         held[of_group[group]] += shares[group]
