@@ -63,9 +63,12 @@ def strata_of(source: Source) -> Indices:
 
 
 def _folds_of_groups(groups: Indices, strata: Indices, num_folds: int, keys: Bits) -> Indices:
-    """The fold of each group [G]. They go one by one, large ones rather early than late, to the fold
-    that has fewest rows of their classes, and of these to the smallest. A fold that has no group
-    takes the smallest one of the fold that has most."""
+    """The fold of each group [G].
+
+    They go one by one, large ones rather early than late, to the fold that has fewest rows of their
+    classes, and of these to the smallest. A fold that has no group takes the smallest one of the
+    fold that has most.
+    """
     counts = np.zeros((len(keys), int(strata.max()) + 1), np.int64)
     np.add.at(counts, (groups, strata), 1)
     of_group = np.zeros(len(keys), np.int64)

@@ -177,7 +177,8 @@ def draw_groups(
     Groups go one by one, in random order, to the part that lacks most of their classes' rows; a
     group whose class no training row has yet goes to training. The parts have about the sizes and
     the shares of classes that are asked for, as far as the groups allow. (The largest first would
-    come closer, but some groups would then be tested for every seed and others for none.) Groups whose rows are given, test rows say, are where they are.
+    come closer, but some groups would then be tested for every seed and others for none.) Groups
+    whose rows are given, test rows say, are where they are.
 
     Raises:
         DataError: fewer groups than parts, or a class that one group alone has and no training row

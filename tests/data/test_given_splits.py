@@ -458,3 +458,58 @@ def test_every_group_is_tested_by_some_seed_whatever_its_size() -> None:
         assert max(map(len, found)) - min(map(len, found)) < 25
         partitions.add(frozenset(frozenset(groups[test].tolist()) for test in found))
     assert len(partitions) > 15
+
+
+# ── what is on two sides ──────────────────────────────────────────────────────────────────────
+
+
+def patients(folder: Path, name: str) -> str:
+    """Forty patients with ten rows each, alike but for noise, and one label."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for patient in range(40):
+        centre, label = rng.normal(0, 3), "xy"[rng.integers(2)]
+        rows += [f"{name.format(patient)},{rng.normal(centre, 0.1):.3f},{label}" for _ in range(10)]
+    return table(folder, "patient,a,label", rows)
+
+
+@pytest.mark.parametrize("name", ["p{}", "{}"])
+@pytest.mark.parametrize("options", [{}, {"folds": 5, "fold": 2}])
+def test_a_column_that_names_what_rows_belong_to_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, options: dict[str, Any]
+) -> None:
+    config = TableConfig(path=patients(tmp_path, name), target="label", **options)
+    if name == "{}":  # which would be left out, if numbers counted parts of rows
+        config.numeric = ["patient"]
+    with caplog.at_level(logging.WARNING):
+        load(config)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "t: each of the 40 values of column 'patient' has one label in all of its rows, and 80 of "
+        "80 test rows have a value that training rows have too; if it names what rows belong to, "
+        "dataset.group=patient keeps them on one side"
+    )
+    caplog.clear()
+    config.numeric, config.group = [], "patient"
+    with caplog.at_level(logging.WARNING):
+        load(config)
+    assert not caplog.records
+
+
+def test_a_number_that_decides_the_class_names_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [f"{n % 40},{n % 7},{'xyz'[(n % 40 > 12) + (n % 40 > 30)]}" for n in range(400)]
+    path = table(tmp_path, "age,a,label", rows)
+    with caplog.at_level(logging.WARNING):
+        load(TableConfig(path=path, target="label"))
+    assert "dataset.group=age" not in caplog.text
+
+
+def test_noise_that_is_repeated_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    rows = [f"{rng.normal():.2f},{rng.normal():.2f},{rng.choice(['x', 'y'])}" for _ in range(60)]
+    path = table(tmp_path, "a,b,label", list(rng.permutation(rows * 6)))
+    with caplog.at_level(logging.WARNING):
+        load(TableConfig(path=path, target="label"))
+    assert "t: 72 of 72 test rows are copies of training rows" in caplog.text
