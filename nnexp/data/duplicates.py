@@ -63,7 +63,8 @@ def _names(source: Source, start: int, width: int) -> Indices | None:
     if width > 1 and (start, start + width) in source.one_hot:
         if width < _FEWEST_NAMES:
             return None
-        return source.x[:, start : start + width].argmax(1).astype(np.int64)
+        codes: Indices = source.x[:, start : start + width].argmax(1).astype(np.int64)
+        return codes
     values = source.x[:, start]
     some = values[:_SAMPLE]
     if width > 1 or not np.array_equal(some, np.floor(some)):  # NaN included
