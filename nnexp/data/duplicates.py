@@ -48,14 +48,22 @@ def warn_of_shared_groups(source: Source, rows: Rows) -> None:
         both = np.isin(values[rows.test], values[rows.train])
         if int(both.sum()) < max(_FEWEST, _WORTH_TELLING * len(rows.test)):
             continue
+        reference = column.name if column.number is None else column.number
+        rest = f"if it names what rows belong to, dataset.group={reference} keeps them on one side"
+        if not _is_drawn(source):
+            rest = "if it names what rows belong to, memorising it is rewarded"
         number = len(np.unique(values))
         log.warning(
             "%s: each of the %d values of column %s has one label in all of its rows, and %d of %d "
-            "test rows have a value that training rows have too; if it names what rows belong to, "
-            "dataset.group=%s keeps them on one side",
+            "test rows have a value that training rows have too; %s",
             source.name, number, quoted(column.name), int(both.sum()), len(rows.test),
-            column.name if column.number is None else column.number,
+            rest,
         )  # fmt: skip
+
+
+def _is_drawn(source: Source) -> bool:
+    """Whether ``dataset.group`` could draw the split."""
+    return source.test is None and source.times is None
 
 
 def _names(source: Source, start: int, width: int) -> Indices | None:
@@ -106,7 +114,7 @@ def warn_of_duplicates(source: Source, rows: Rows) -> None:
         if few or chance > _BY_CHANCE * int(alike.sum()):
             continue
         hint = ""
-        if source.groups is None and source.test is None:
+        if source.groups is None and _is_drawn(source):
             hint = "; dataset.group keeps rows that belong together on one side"
         log.warning(
             "%s: %d of %d %s rows are copies of training rows, label and all, so that memorising "

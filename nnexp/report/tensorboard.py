@@ -258,8 +258,9 @@ class Logdir:
     """Links to the event files at and below some folders, in a folder for each run.
 
     A run is called ``deep · adam · lr=0.01/seed=3``: its arm, as a report on all of them would
-    name it, and its seed; of K folds ``seed=3 split_seed=1 fold=0``. Mean curves that a report wrote of an arm are its ``mean``. What tells
-    no config is called by its path. Whatever is called as another, or would be, has its path too.
+    name it, and its seed; of K folds ``seed=3 split_seed=1 fold=0``. Mean curves that a report
+    wrote of an arm are its ``mean``. What tells no config is called by its path. Whatever is called
+    as another, or would be, has its path too.
 
     Args:
         place: an empty folder for the links.
