@@ -84,14 +84,22 @@ def _names(source: Source, start: int, width: int) -> Indices | None:
 
 def _has_one_label_each(values: Indices, source: Source) -> bool:
     """Whether the values are names by their number, and the label of each is one."""
+    if len(values) > _SAMPLE and not _is_one_label(values[:_SAMPLE], source.y[:_SAMPLE]):
+        return False  # as most columns are, at little cost
     names, first = np.unique(values, return_index=True)
     if not _FEWEST_NAMES <= len(names) <= len(values) / _ROWS_OF_A_NAME:
         return False
-    of_name = source.y[first]
-    if not np.array_equal(of_name[np.searchsorted(names, values)], source.y):
+    if not _is_one_label(values, source.y):
         return False
+    of_name = source.y[first]
     is_ordered = np.count_nonzero(np.diff(of_name)) < _ONE_RANGE_EACH * len(source.class_names)
     return len(names) >= 2 * len(source.class_names) and not is_ordered
+
+
+def _is_one_label(values: Indices, y: Indices) -> bool:
+    """Whether rows of one value have one label."""
+    names, first, places = np.unique(values, return_index=True, return_inverse=True)
+    return bool(np.array_equal(y[first][places.reshape(-1)], y)) and len(names) > 1
 
 
 def warn_of_duplicates(source: Source, rows: Rows) -> None:
