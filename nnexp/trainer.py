@@ -92,7 +92,7 @@ def train_together(
             _record(members, group, records)
             done = [e.run for e in records if group.states[e.run].status != "running"]
             _finish(members, group, rows, done, baselines)
-            watch(records)
+            watch([e if members[e.run].dataset.num_val else e.unvalidated() for e in records])
     except KeyboardInterrupt as stop:
         for run, job in enumerate(members):
             if not job.ended:
@@ -161,7 +161,7 @@ def _group(
             Run(
                 job.config,
                 own["train"],
-                own["val"],
+                _evaluated(own),
                 job.dataset.target,
                 class_weights(job.dataset, job.config.trainer),
             )
@@ -177,6 +177,19 @@ def _group(
     return group, rows
 
 
+def _evaluated(rows: Mapping[str, Any]) -> Tensor:
+    """The validation rows; without any a training row, so that weights that are not finite are
+    noticed as ever. What it says is not recorded."""
+    val, train = rows["val"], rows["train"]
+    assert isinstance(val, Tensor)
+    if len(val):
+        return val
+    if isinstance(train, EpochRows):
+        return torch.from_numpy(train.some(1)).to(val.device)
+    assert isinstance(train, Tensor)
+    return train[:1]
+
+
 def _in_table(rows: TrainRows, first: int, device: torch.device) -> TrainRows:
     """Rows of a data set that begins at ``first`` in the group's table."""
     return rows if isinstance(rows, EpochRows) else (rows + first).to(device)
@@ -188,7 +201,7 @@ def _record(jobs: Sequence[Job], group: Group, records: Sequence[Epoch]) -> None
         if job.ended:
             continue
         with _spared(job, on_device=True):
-            job.record(epoch, state)
+            job.record(epoch if job.dataset.num_val else epoch.unvalidated(), state)
             if job.config.trainer.histograms and epoch.val_loss is not None:
                 job.draw(state.params, group.grads(epoch.run))
 
@@ -237,6 +250,8 @@ def _validate(
     """Further metrics on the validation rows, of the jobs that ask for some."""
     for run in done:
         job = jobs[run]
+        if not job.dataset.num_val:
+            continue
         if job.config.metrics and not job.ended and group.states[run].best is not None:
             with _spared(job, on_device=True):
                 job.validate(group.predict([run], rows[run]["val"].unsqueeze(0))[0])

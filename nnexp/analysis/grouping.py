@@ -43,7 +43,9 @@ class PlacedRun:
     def completed(self) -> bool:
         """Whether there is an accuracy to choose by and one to report."""
         metrics = self.record.result.metrics
-        has_both = metrics.get("val/acc") is not None and metrics.get("test/acc") is not None
+        has_both = metrics.get("test/acc") is not None and (
+            metrics.get("val/acc") is not None or not self.record.has_validation
+        )
         return self.record.result.status == "completed" and has_both
 
     @property
@@ -86,7 +88,8 @@ def choose(runs: Iterable[PlacedRun]) -> Setting | None:
             losses = [m.get("val/loss") for m in completed]
             loss = fmean(math.inf if value is None else value for value in losses)
             failed = len(completed) < len(members)
-            ranked.append((failed, -fmean(accs), loss, order(setting), setting))
+            acc = fmean(accs) if accs else 0.0  # without validation rows there is one setting
+            ranked.append((failed, -acc, loss, order(setting), setting))
     return min(ranked, key=lambda r: r[:4])[4] if ranked else None
 
 
@@ -112,7 +115,7 @@ def _outcome(
     num_failed = len(members) - len(results) if chosen is not None else 1
     counted: dict[str, float] = {}
     failed_val_acc, are_classes_known = 0.0, True
-    if num_failed or any(told.val_acc is None for told in tried):
+    if num_failed or any(told.val_acc is None and told.num_failed for told in tried):
         scores = majority()
         failed_val_acc, are_classes_known = scores.val_acc, scores.is_recorded
         counted = {
@@ -214,6 +217,10 @@ def group_runs(records: Sequence[RunRecord], options: Options) -> GroupedRuns:
     task_of = {i: facts for facts in tasks for i in facts.splits}
     placed = sorted(task_of)
     learners = find_learners(records, placed, options.tuned)
+    untuned = _untuned(records, placed, task_of, learners)
+    if untuned:
+        options = replace(options, tuned=())
+        learners = find_learners(records, placed, options.tuned)
     runs: dict[tuple[str, str], list[int]] = {}
     told: dict[tuple[str, str], list[int]] = {}
     counted = _without_repetitions(records, placed, task_of, learners)
@@ -255,11 +262,33 @@ def group_runs(records: Sequence[RunRecord], options: Options) -> GroupedRuns:
         failed=_failed(records, task_of),
         families=learners.families,
         warnings=(
+            *untuned,
             *_idle(records, idle),
             *_never_trained(records, task_of, refused),
             *_warnings(task_of, learners, options, len(placed) - len(counted)),
         ),
     )
+
+
+def _untuned(
+    records: Sequence[RunRecord],
+    placed: Sequence[int],
+    task_of: dict[int, TaskFacts],
+    learners: Learners,
+) -> list[str]:
+    """A warning for each task on which settings were tried that no validation rows can choose
+    from: then nothing is tuned, and every setting is a model of its own."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for i in placed:
+        if not records[i].has_validation:
+            place = (task_of[i].task.name, learners.networks[i])
+            found.setdefault(place, set()).add(canonical(learners.settings[i]))
+    tasks = dict.fromkeys(task for (task, _), settings in found.items() if len(settings) > 1)
+    return [
+        f"{task}: without validation samples nothing can be tuned, so that every setting is a "
+        "model of its own"
+        for task in tasks
+    ]
 
 
 def _without_repetitions(

@@ -195,7 +195,8 @@ def baseline_entry(
         told = record.result.baselines[name]
         place = facts.only_draw or split
         draws[place] = split if facts.only_draw is None else next(iter(facts.draws.values()))
-        if told.get("val/acc") is not None and told.get("test/acc") is not None:
+        has_val = told.get("val/acc") is not None or not record.has_validation
+        if has_val and told.get("test/acc") is not None:
             by_split.setdefault(place, []).append(record)
         reason = told.get("skipped")
         if reason:
@@ -222,7 +223,7 @@ def baseline_entry(
 
 def _outcome(name: str, split: str, records: Sequence[RunRecord]) -> Outcome:
     told = records[0].result.baselines[name]
-    tried = _tried(told)
+    tried = _tried(told, has_validation=records[0].has_validation)
     calibration = told.get("calibration")
     seconds = told.get("seconds")
     return Outcome(
@@ -275,7 +276,7 @@ def _further(name: str, records: Sequence[RunRecord]) -> dict[str, float | None]
     return found
 
 
-def _tried(told: Mapping[str, Any]) -> tuple[Tried, ...]:
+def _tried(told: Mapping[str, Any], *, has_validation: bool) -> tuple[Tried, ...]:
     """What was tried (the first results have accuracies by k); without a list what was chosen."""
     by_k = told.get("val/acc by k") or {}
     listed = told.get("tried") or [{"k": int(k), "val/acc": acc} for k, acc in by_k.items()]
@@ -285,7 +286,7 @@ def _tried(told: Mapping[str, Any]) -> tuple[Tried, ...]:
         Tried(
             setting={key: value for key, value in item.items() if not _is_measured(key)},
             num_runs=1,
-            num_failed=int(item.get("val/acc") is None),
+            num_failed=int(has_validation and item.get("val/acc") is None),
             val_acc=item.get("val/acc"),
         )
         for item in listed

@@ -102,7 +102,7 @@ NOT_THE_LEARNER = (
 NAMING = ("model.name", "optimizer.name")
 _COMPONENT = ".name"
 _DATA = "dataset."
-_SPLIT = "dataset.split_seed"
+_SPLIT, _FOLD = "dataset.split_seed", "dataset.fold"
 PLACES = (
     "name", "path", "test_path", "root", "download", "urls", "class_names", "train_images",
     "train_labels", "test_images", "test_labels",
@@ -128,7 +128,11 @@ def arm_names(configs: Sequence[Mapping[str, Any]], datasets: Sequence[str]) -> 
     """
     several = len(set(datasets)) > 1
     flat = [flatten(config) for config in configs]
-    held = {told.get(_SPLIT) for told in flat if told.get(_SPLIT) != told.get("seed")}
+    held = {
+        told.get(_SPLIT)
+        for told in flat
+        if told.get(_SPLIT) != told.get("seed") and told.get(_FOLD) is None
+    }
     own: dict[int, dict[str, Any]] = {}
     bases: dict[int, str] = {}
     for i, (told, dataset) in enumerate(zip(flat, datasets, strict=True)):
@@ -146,6 +150,8 @@ def _is_of_arm(key: str, value: Any, held: Collection[Any]) -> bool:
     """Whether an option tells arms apart. ``held`` are splits that stay while seeds vary."""
     if key == _SPLIT:
         return value in held
+    if key == _FOLD:
+        return False
     if key.startswith(_DATA):
         return not is_under(key.removeprefix(_DATA), PLACES)
     return not is_under(key, NOT_THE_LEARNER)

@@ -265,6 +265,8 @@ def protocol(
             )
         )
     tuned = ", ".join(options.tuned) or "nothing"
+    if not any(facts.task.num_val for facts in tasks):
+        tuned = "nothing, for there are no validation samples"
     lines += [
         (
             "model selection",
@@ -280,7 +282,8 @@ def protocol(
         (
             "intervals",
             "95 %: where splits are drawn anew, t over splits with Nadeau and Bengio's correction "
-            "for samples that splits share, so that they hold for other samples of the kind, in "
+            "for samples that splits share (of K folds n_test / n_other is 1 / (K - 1): Bouckaert "
+            "and Frank 2004), so that they hold for other samples of the kind, in "
             "training and in testing; where the test set is fixed, t over seeds with the variance "
             "over test samples added (Owen), which holds for other test samples and other seeds, "
             "but for this training set alone; between baselines that were fitted once on this "
@@ -352,6 +355,8 @@ def _selection(record: RunRecord) -> str:
 
 def _splits(facts: TaskFacts) -> str:
     num = len(facts.task.splits)
+    if facts.are_folds and not facts.task.same_test_rows:
+        return f"{_counted(num, 'split')}, each a fold of K-fold cross-validation"
     if not facts.task.same_test_rows:
         return f"{_counted(num, 'split')} drawn anew, stratified"
     if facts.task.unit == "seed" or num == 1:

@@ -26,13 +26,22 @@ class RunRecord:
     folder: Path
     result: RunResult
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether there were validation rows to choose by."""
+        return self.result.dataset.num_val != 0
+
 
 # --------------------------------------------------------------------------------------------------
 # Which data a run saw: its task, and its split.
 # --------------------------------------------------------------------------------------------------
 
 # Told otherwise: by the splits, and by the number of rows that were trained on.
-_TOLD = ("split_seed", "num_train", "train_fraction", "fraction")
+_TOLD = ("split_seed", "fold", "num_train", "train_fraction", "fraction")
+_SUBSETS = ("num_train", "train_fraction", "fraction")
+
+Draw = tuple[int, ...]
+"""What says which rows are tested: ``split_seed``, and the fold if there are folds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +58,8 @@ class TaskFacts:
     """Test rows / all other rows, where splits are drawn anew: see ``estimates``; else 0."""
     only_draw: str | None = None
     """The one draw of rows where seeds stand for splits: a baseline is one fit there."""
+    are_folds: bool = False
+    """Splits are the folds of K-fold cross-validation, perhaps repeated."""
 
 
 def find_tasks(records: Sequence[RunRecord]) -> list[TaskFacts]:
@@ -90,10 +101,12 @@ def _facts(
     has_configs = all(records[i].result.config for i in indices)
     one_draw = len(set(draws.values())) == 1 and has_configs
     by_seed = one_draw and len(seeds) > 1
-    splits = {i: f"seed {records[i].result.seed}" if by_seed else str(draws[i]) for i in indices}
+    texts = {i: _draw_text(records[i]) for i in indices}
+    splits = {i: f"seed {records[i].result.seed}" if by_seed else texts[i] for i in indices}
     same_test_rows = one_draw or _has_official_test(first)
     num_test = data.num_test or 0
-    seen = sorted(set(splits.values()), key=lambda text: int(text.rpartition(" ")[2]))
+    places = {splits[i]: (records[i].result.seed,) if by_seed else draws[i] for i in indices}
+    seen = sorted(places, key=lambda split: places[split])
     return TaskFacts(
         task=Task(
             name=name,
@@ -113,16 +126,23 @@ def _facts(
         series=canonical(_identity(first)),
         series_name=series_name,
         splits=splits,
-        draws={i: str(draw) for i, draw in draws.items()},
+        draws=texts,
         overlap=0.0 if same_test_rows else _overlap(first),
-        only_draw=f"split {draws[indices[0]]}" if by_seed else None,
+        only_draw=f"split {texts[indices[0]]}" if by_seed else None,
+        are_folds=_fold(first) is not None,
     )
 
 
 def _overlap(record: RunRecord) -> float:
-    """Test rows / all other rows. A learner on a subset learns from few of the others."""
+    """Test rows / all other rows. A learner on a subset learns from few of the others.
+
+    Of K folds that is 1 / (K - 1), as Bouckaert and Frank (2004) have it.
+    """
+    folds = _dataset(record).get("folds")
+    if isinstance(folds, int) and folds > 1:
+        return 1 / (folds - 1)
     share = _dataset(record).get("test_fraction")
-    if isinstance(share, float) and 0 < share < 1:
+    if isinstance(share, float) and 0 < share < 1 and _fold(record) is None:
         return share / (1 - share)
     data = record.result.dataset
     others = (data.num_train or 0) + (data.num_val or 0)
@@ -158,8 +178,11 @@ def _names(firsts: Sequence[RunRecord]) -> list[tuple[str, str]]:
 
 
 def _key(record: RunRecord) -> str:
-    rows = {"rows": record.result.dataset.num_train}
-    if _has_few_to_validate(record):
+    rows: dict[str, Any] = {"rows": record.result.dataset.num_train}
+    data = _dataset(record)
+    if _fold(record) is not None or data.get("group") is not None:  # of which parts differ in size
+        rows = {key: data.get(key) for key in _SUBSETS}
+    elif _has_few_to_validate(record):
         rows["val rows"] = record.result.dataset.num_val
     return canonical({**_identity(record), **rows})
 
@@ -177,7 +200,7 @@ def _identity(record: RunRecord) -> dict[str, Any]:
 def _asked(record: RunRecord) -> str:
     """What the config said of the data, the split left out."""
     data = _dataset(record)
-    told = {key: value for key, value in data.items() if key != "split_seed"}
+    told = {key: value for key, value in data.items() if key not in ("split_seed", "fold")}
     return canonical({"name": record.result.dataset.name, **told})
 
 
@@ -192,9 +215,29 @@ def _dataset(record: RunRecord) -> dict[str, Any]:
     return flatten(section) if isinstance(section, Mapping) else {}
 
 
-def _draw(record: RunRecord) -> int:
-    split_seed = _dataset(record).get("split_seed")
-    return split_seed if isinstance(split_seed, int) else record.result.seed
+def _draw(record: RunRecord) -> Draw:
+    """A split by time has one, whatever the seed; folds that are given do not follow it either."""
+    data, fold = _dataset(record), _fold(record)
+    if data.get("time") is not None:
+        return (0,)
+    if fold is not None and (data.get("fold_file") or data.get("fold_column")) is not None:
+        return (fold,)
+    split_seed = data.get("split_seed")
+    seed = split_seed if isinstance(split_seed, int) else record.result.seed
+    return (seed,) if fold is None else (seed, fold)
+
+
+def _draw_text(record: RunRecord) -> str:
+    """``3``, ``3 fold 0``, or ``fold 0``."""
+    *seed, last = _draw(record)
+    if _fold(record) is None:
+        return str(last)
+    return " ".join([*map(str, seed), f"fold {last}"])
+
+
+def _fold(record: RunRecord) -> int | None:
+    fold = _dataset(record).get("fold")
+    return fold if isinstance(fold, int) else None
 
 
 def _has_official_test(record: RunRecord) -> bool:

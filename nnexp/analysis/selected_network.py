@@ -24,9 +24,10 @@ def selected_network(networks: Sequence[Entry], facts: TaskFacts) -> Entry | Non
 
     Ties go as between hyperparameters: to the lower validation loss, then to the first by name; a
     network with a failed run on the split ranks below all without. It is trained at the cost of
-    all. None for fewer than two networks.
+    all. None for fewer than two networks, and where there are no validation samples.
     """
-    if len(networks) < 2:
+    choices = [choice for entry in networks for choice in entry.choices]
+    if len(networks) < 2 or all(choice.val_acc is None for choice in choices):
         return None
     outcomes = []
     for split in facts.task.splits:

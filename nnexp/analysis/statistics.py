@@ -10,6 +10,9 @@ that trains on a subset draws it from them. (Counting the rows that are trained 
 in ``tests/analysis/test_analysis_calibration.py`` equal learners are then told apart in 2 to 3 % of
 all sweeps instead of 4 to 5 %, and hardly ever where training takes a subset.)
 
+Folds of K-fold cross-validation are such splits, with n_test / n_other = 1 / (K - 1), and n = r K
+where it is repeated r times: the corrected repeated K-fold test of Bouckaert and Frank (2004).
+
 The test rows stay, and seeds vary: an official test set, or one split. The mean over seeds says how
 training varies, and nothing of other test rows. Both are random and crossed, as in Owen (2007),
 whose pigeonhole bootstrap adds the variances of both factors: ``s^2 / n + v / N``, with v the

@@ -249,7 +249,10 @@ def headline(
     where = f"{reference} on {task.name}{its}"
     told, name, counts = networks[0], networks[0].learner, ""
     if len(networks) > 1:
-        told = next(r for r in compared if r.is_selection)
+        selected = next((r for r in compared if r.is_selection), None)
+        if selected is None:
+            return _without_selection(networks, where, task)
+        told = selected
         name = f"the best of {len(networks)} networks, {selected_by(task.unit)},"
         kinds = Counter(r.verdict.kind for r in networks if r.verdict)
         if kinds["too few"] < len(networks):
@@ -261,6 +264,19 @@ def headline(
         seeds_needed=told.verdict.seeds_needed,
         task=task.name,
         learner=told.learner,
+    )
+
+
+def _without_selection(networks: Sequence[LearnerOnTask], where: str, task: Task) -> Verdict:
+    """The answer where there are no validation samples to select a network by."""
+    kinds = Counter(r.verdict.kind for r in networks if r.verdict)
+    given = f", {GIVEN}" if task.same_test_rows else ""
+    return Verdict(
+        kind="summary",
+        sentence=f"Of {len(networks)} networks against {where}{given}, {_counts(kinds)}; without "
+        "validation samples none of them is selected",
+        task=task.name,
+        learner=networks[0].learner,
     )
 
 

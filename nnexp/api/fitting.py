@@ -32,7 +32,7 @@ from nnexp.device import (
     resolve_precision,
     resolve_threads,
 )
-from nnexp.engine import Epoch, Group, Run, RunState
+from nnexp.engine import Group, Run, RunState
 from nnexp.errors import NnexpError
 from nnexp.models.choose import network_of
 from nnexp.models.protocol import Network
@@ -142,7 +142,7 @@ def _trained(dataset: Dataset, config: Config, job: Job | None, shown: EpochBar 
         )
         history = []
         for (record,) in group.train():
-            epoch = record if dataset.num_val else _unvalidated(record)
+            epoch = record if dataset.num_val else record.unvalidated()
             history.append(epoch_record(epoch, task, rule.metric))
             if job is not None:
                 job.record(epoch, group.states[0])
@@ -171,10 +171,6 @@ def _module(state: RunState, network: Network) -> nn.Module:
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return module
-
-
-def _unvalidated(epoch: Epoch) -> Epoch:
-    return dataclasses.replace(epoch, val_loss=None, val_score=None)
 
 
 def _arm(config: Config) -> str:

@@ -58,7 +58,10 @@ def compute(
     label = labels()[name]
     began = time.perf_counter()
     try:
-        log.info("Tuning %s on %d validation samples", label, len(data.rows["val"]))
+        if num_val := len(data.rows["val"]):
+            log.info("Tuning %s on %d validation samples", label, num_val)
+        else:
+            log.info("Fitting %s: there are no validation samples to tune it on", label)
         found = getattr(config, name).find(data, name)
     except SkippedError as reason:
         log.warning("%s is left out: %s", label, reason)
@@ -87,6 +90,8 @@ def _further(
     for split, words in (("val", "validation"), ("test", "test")):
         if not metrics:
             break
+        if not len(data.rows[split]):
+            continue
         if split not in found.probabilities:
             log.warning("%s has no probabilities of %s rows: metrics are null", label, words)
             continue

@@ -151,10 +151,13 @@ def tuned_knn(config: KNNConfig, data: Data) -> Found:
     def model(metric: str, weights: str) -> KNN:
         return KNN(train, data.num_classes, metric, weights, config.memory_mb * 2**20)
 
-    with _threads(train, val):
-        for metric in config.metric:
-            model(metric, WEIGHTS[0]).choose(val, ks, config.weights, choice)
-    assert choice.kept is not None
+    if len(val.y):
+        with _threads(train, val):
+            for metric in config.metric:
+                model(metric, WEIGHTS[0]).choose(val, ks, config.weights, choice)
+    else:
+        (k,), (own_metric,), (own_weights,) = ks, config.metric, config.weights
+        choice.take({"k": k, "metric": own_metric, "weights": own_weights})
     chosen = choice.settings
 
     test = data.split("test")  # all choices have been made
@@ -167,12 +170,13 @@ def tuned_knn(config: KNNConfig, data: Data) -> Found:
     return Found(
         chosen,
         choice.tried,
-        choice.kept.scores(val.y),
+        None if choice.kept is None else choice.kept.scores(val.y),
         tested,
         predictions,
         len(train.x),
         predict_seconds,
-        probabilities={"val": choice.kept.probabilities, "test": votes.probabilities},
+        probabilities=({"val": choice.kept.probabilities} if choice.kept is not None else {})
+        | {"test": votes.probabilities},
     )
 
 

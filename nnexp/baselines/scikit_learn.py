@@ -67,13 +67,15 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
         notes += [f"not taken, for fitted on all rows {each}" for each in fallen]
     if trial.unconverged:
         notes.append(f"had not converged: {'; '.join(dict.fromkeys(trial.unconverged))}")
-    assert choice.val is not None
     assert choice.kept is not None
     model, train_seconds, val_outputs = choice.kept
     began = time.perf_counter()
     calibration = learner.calibration(choice.settings, train)
     train_seconds += time.perf_counter() - began
-    val_probabilities, val_predictions = _predicted(learner, val_outputs, calibration)
+    val, probabilities = None, {}
+    if len(trial.val.y):
+        probabilities["val"], predictions = _predicted(learner, val_outputs, calibration)
+        val = _scores(probabilities["val"], predictions, trial.val)
 
     test = data.arrays("test")  # all choices have been made
     began = time.perf_counter()
@@ -83,14 +85,14 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
     return Found(
         choice.settings,
         tried,
-        _scores(val_probabilities, val_predictions, trial.val),
+        val,
         _scores(found, predictions, test),
         compact(predictions, data.num_classes),
         len(train.y),
         predict_seconds,
         train_seconds=train_seconds,
         note="; ".join(notes) or None,
-        probabilities={"val": val_probabilities, "test": found},
+        probabilities={**probabilities, "test": found},
     )
 
 
@@ -129,6 +131,10 @@ class _Trial:
             fit_seconds = time.perf_counter() - began
             if caught:
                 self.unconverged += [_told(settings) for settings in group]
+            if not len(self.val.y):
+                (settings,) = group
+                choice.take(settings, (model, fit_seconds, np.empty((0, 0))))
+                continue
             outputs = _outputs(self._learner, model, group, self.val.x)
             for settings, own in zip(group, outputs, strict=True):
                 choice.offer(settings, self._compared(own), (model, fit_seconds, own))

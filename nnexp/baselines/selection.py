@@ -179,10 +179,15 @@ class Choice(Generic[Kept]):
     Best is the highest accuracy; among equals the lowest clipped log-loss; among these the first.
     """
 
-    tried: list[Settings] = field(default_factory=list)  # each with its "val/acc"
+    tried: list[Settings] = field(default_factory=list)  # each with its "val/acc", or None
     settings: Settings = field(default_factory=dict)
     val: Scores | None = None
     kept: Kept | None = None
+
+    def take(self, settings: Settings, kept: Kept | None = None) -> None:
+        """The only ones, where there are no validation rows to choose by."""
+        self.tried.append({**settings, "val/acc": None})
+        self.settings, self.kept = settings, kept
 
     def offer(self, settings: Settings, val: Scores, kept: Kept) -> None:
         """One more; ``kept`` is what is needed to go on with it."""
@@ -201,7 +206,7 @@ class Found:
 
     settings: Settings
     tried: list[Settings]
-    val: Scores
+    val: Scores | None  # None: there are no validation rows
     test: Scores
     predictions: npt.NDArray[Any]  # classes of the test rows [M]
     num_rows: int  # trained on
@@ -210,7 +215,7 @@ class Found:
     """Of the fit that is tested, which may serve other settings too; None: it learns nothing."""
     note: str | None = None
     probabilities: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    """Of the rows of ``val`` and ``test``, [M, C] each: what metrics are computed from."""
+    """Of the rows of ``val``, if any, and ``test``, [M, C] each: what metrics are computed from."""
 
 
 def found_record(
@@ -224,8 +229,8 @@ def found_record(
     val, test = found.val, found.test
     return {
         **found.settings,
-        "val/acc": val.acc,
-        "val/clipped_loss": val.clipped_loss,
+        "val/acc": None if val is None else val.acc,
+        "val/clipped_loss": None if val is None else val.clipped_loss,
         "test/acc": test.acc,
         "test/clipped_loss": test.clipped_loss,
         "test/brier": test.brier,

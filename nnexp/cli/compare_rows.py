@@ -20,7 +20,8 @@ from nnexp.runs.record import RunResult
 # The rows of ``nnexp compare``: runs of one configuration in one place, averaged.
 # --------------------------------------------------------------------------------------------------
 
-SEEDS = ("seed", "dataset.split_seed")
+FOLD = "dataset.fold"
+SEEDS = ("seed", "dataset.split_seed", FOLD)
 """What the runs of a row may differ in."""
 
 # What says where and how a run was computed and shown, or stands in the data's name.
@@ -82,7 +83,9 @@ class Row:
 
     def seeds(self, key: str) -> list[int]:
         """The values of one of ``SEEDS``, those of all runs."""
-        found = {flatten(run.config).get(key, run.seed) for run in self.runs}
+        found = {
+            flatten(run.config).get(key, None if key == FOLD else run.seed) for run in self.runs
+        }
         return sorted(seed for seed in found if isinstance(seed, int))
 
     def value(self, key: str) -> Spread | None:
@@ -213,7 +216,9 @@ def _splits(row: Row) -> str:
     seeds = done.seeds("dataset.split_seed")
     sizes = {(run.dataset.num_val, run.dataset.num_test) for run in done.runs}
     held_out = " or ".join(f"{val}+{test}" for val, test in sorted(sizes, key=str))
-    return f"{_seeds(seeds)} with {held_out} held out"
+    folds = done.seeds(FOLD)
+    told = f", fold{'s' * (len(folds) > 1)} {','.join(map(str, folds))}" if folds else ""
+    return f"{_seeds(seeds)}{told} with {held_out} held out"
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from nnexp.analysis.names import short_names, shown
 from nnexp.baselines.base import labels
-from nnexp.cli.compare_rows import Row, Spread, differing, read_rows, warnings
+from nnexp.cli.compare_rows import SEEDS, Row, Spread, differing, read_rows, warnings
 from nnexp.cli.exit_codes import Parser, errors_in_one_line
 from nnexp.cli.table import Column, lines_of, terminal_width
 from nnexp.metrics import metric_keys
@@ -153,7 +153,8 @@ def _seed_cells(rows: Sequence[Row]) -> list[_Cells]:
     if any(len(row.runs) > 1 for row in rows):
         return [(Column("n", right=True), _number_of_runs), *_status_cells(rows)]
     cells: list[_Cells] = []
-    for key, name in (("seed", "seed"), ("dataset.split_seed", "split seed")):
+    names = ("seed", "split seed", "fold")
+    for key, name in zip(SEEDS, names, strict=True):
         own = [row.seeds(key) for row in rows]
         is_the_seed = key != "seed" and own == [row.seeds("seed") for row in rows]
         if any(seeds != own[0] for seeds in own) and not is_the_seed:

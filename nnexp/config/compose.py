@@ -45,6 +45,7 @@ _SILENT = (
     "dataset.root",
     "dataset.download",
     "dataset.class_names",
+    "dataset.fold",  # which rows are tested, as a seed says
     "trainer.device",
     "trainer.threads",
     "trainer.cuda_graphs",
@@ -67,9 +68,11 @@ def arm_name(composed: DictConfig, overrides: Sequence[str]) -> str:
     parts = [_name_of(composed, group) for group in ("model", "optimizer")]
     pair = "_".join(parts)
     told = {}
+    fold = OmegaConf.select(composed, "dataset.fold", throw_on_resolution_failure=False)
+    silent = _SILENT if fold is None else (*_SILENT, "dataset.split_seed")
     for override in overrides:
         key, _, text = override.lstrip("+").partition("=")
-        if key not in _SILENT and not key.startswith(_SILENT_PREFIXES):
+        if key not in silent and not key.startswith(_SILENT_PREFIXES):
             told[key] = text
     for key, text in sorted(told.items()):
         if key == "experiment":

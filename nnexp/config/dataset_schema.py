@@ -38,7 +38,8 @@ class DatasetConfig:
     num_train: int | None = ranged(None, ge=1)  # a nested stratified subset; null takes all rows
     train_fraction: float = ranged(1.0, gt=0, le=1)  # the same as a share of the training rows
     fraction: float = ranged(1.0, gt=0, le=1)  # of training and of validation rows alike
-    val_fraction: float = ranged(0.15, gt=0, lt=1)  # of the rows that are not official test rows
+    # Of the rows that are not official test rows; 0 where nothing has to be chosen.
+    val_fraction: float = ranged(0.15, ge=0, lt=1)
     split_seed: int = ranged(0, ge=0)  # conf/ sets ${seed}
 
     @property
@@ -80,18 +81,43 @@ class DatasetConfig:
 
 @dataclass
 class DrawnDatasetConfig(DatasetConfig):
-    """A data set without official test rows: they are drawn, stratified."""
+    """A data set without official test rows: they are drawn, stratified, or given row by row."""
 
     test_fraction: float = ranged(0.2, gt=0, lt=1)  # of all rows
+    folds: int | None = ranged(None, ge=2)  # K-fold: every row is tested in one of so many folds
+    fold: int | None = ranged(None, ge=0)  # the one that is tested, from 0
+    fold_file: str | None = None  # a file with the fold of each row, a line each
+    split_file: str | None = None  # a file that says train, val or test of each row
 
     def check_rules(self) -> Problems:
-        """Something must be left to train on."""
+        """One way to split, which is complete and leaves something to train on."""
         yield from super().check_rules()
-        if self.val_fraction + self.test_fraction >= 1:
+        given = [name for name in _SPLITS if getattr(self, name, None) is not None]
+        by_folds = [name for name in given if name in _FOLDS]
+        if len(by_folds) == 2 and by_folds[0] == "folds":  # how many a file or a column has
+            given.remove("folds")
+        if len(given) > 1:
+            yield given[1], f"the split is given by dataset.{given[0]}={getattr(self, given[0])}"
+        if by_folds and self.fold is None:
+            yield (
+                by_folds[0],
+                "which of the folds is tested: dataset.fold=0, or in a sweep all of them, "
+                "'dataset.fold=range(5)' of 5",
+            )
+        if self.fold is not None and not by_folds:
+            yield "fold", "goes with dataset.folds, which says how many there are"
+        if self.folds is not None and self.fold is not None and self.fold >= self.folds:
+            yield "fold", f"must be less than dataset.folds={self.folds}"
+        if not given and self.val_fraction + self.test_fraction >= 1:
             problem = (
                 f"leaves no training samples beside dataset.test_fraction={self.test_fraction}"
             )
             yield "val_fraction", problem
+
+
+_FOLDS = ("folds", "fold_file", "fold_column")
+_SPLITS = ("test_path", "split_column", "split_file", "time", *_FOLDS)
+"""Options of which each says which rows are tested."""
 
 
 @dataclass
@@ -307,6 +333,8 @@ class ColumnsConfig(DrawnDatasetConfig):
     split_column: str | None = None  # a column that says train, val or test
     group: str | None = None  # rows with the same value here go to the same part of the split
     weight: str | None = None  # a column of numbers: how much each row counts in training
+    time: str | None = None  # the earliest rows are trained on, later ones validated, then tested
+    fold_column: str | None = None  # a column that holds the fold of each row, from 0
     columns: dict[Any, str] = field(default_factory=dict)  # roles by column
     drop: list[Any] = field(default_factory=list)  # columns to leave out
     numeric: list[Any] = field(default_factory=list)  # columns of numbers
@@ -348,10 +376,9 @@ class ColumnsConfig(DrawnDatasetConfig):
                 yield "columns", f"{name}: {role} is no role{near}; must be one of {allowed}"
         if self.group is not None and self.has_official_test:
             yield "group", "goes with a split that is drawn, not with official test rows"
-        if self.has_official_test:
-            yield from DatasetConfig.check_rules(self)
-        else:
-            yield from super().check_rules()
+        if self.group is not None and self.time is not None:
+            yield "group", f"goes with a split that is drawn, not with dataset.time={self.time}"
+        yield from super().check_rules()
 
 
 @dataset("table")
@@ -377,9 +404,7 @@ class TableConfig(ColumnsConfig):
         return self.test_path is not None or self.split_column is not None
 
     def check_rules(self) -> Problems:
-        """One official split at most, and a separator that can separate."""
-        if self.test_path is not None and self.split_column is not None:
-            yield "split_column", f"the split is given by dataset.test_path={self.test_path}"
+        """A separator that can separate."""
         if self.separator not in (None, "tab", "\\t") and (
             len(self.separator) != 1 or self.separator in '"\r\n'
         ):

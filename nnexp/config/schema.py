@@ -381,6 +381,8 @@ class Config:
         if self.scheduler.warmup_epochs >= self.trainer.epochs:
             reason = f"must be less than trainer.epochs={self.trainer.epochs}"
             yield "scheduler.warmup_epochs", reason
+        if not self.dataset.val_fraction:
+            yield from self._check_unvalidated()
         if self.trainer.label_smoothing and type(self.loss) is not CrossEntropy:
             yield "trainer.label_smoothing", f"goes with loss=cross_entropy, not {self.loss.name}"
 
@@ -391,6 +393,8 @@ class Config:
         except KeyError:
             allowed = selections(task)
             near = did_you_mean(self.trainer.select, allowed)
+            if self.trainer.select == task.key:  # as records call it
+                near = f" (did you mean '{task.metric}'?)"
             yield "trainer.select", f"must be one of {', '.join(allowed)}{near}"
         for key, value in (
             ("trainer.early_stopping.metric", self.trainer.early_stopping.metric),
@@ -399,6 +403,21 @@ class Config:
             name = value.partition("/")[2]
             if name != "loss" and name != task.key:
                 yield key, f"of {task.name} there is val/{task.key}"
+
+    def _check_unvalidated(self) -> Problems:
+        """Without validation rows nothing can be chosen."""
+        why = "needs validation samples, and dataset.val_fraction=0 sets none apart"
+        if self.trainer.select != "last":
+            yield "trainer.select", f"{why}; trainer.select=last keeps the last epoch"
+        stopping = self.trainer.early_stopping
+        if stopping.patience is not None and stopping.metric.startswith("val/"):
+            yield "trainer.early_stopping.metric", f"{why}; train/loss does not"
+        for baseline in fields(self.baseline):
+            options = getattr(self.baseline, baseline.name)
+            for option in fields(options) if options is not None else ():
+                if "tuned" in option.metadata and len(getattr(options, option.name)) > 1:
+                    name = f"baseline.{baseline.name}.{option.name}"
+                    yield name, f"{why} to choose by; give one value"
 
 
 def _unregistered(metric: str) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nnexp.config.schema import DatasetConfig
 from nnexp.data.coded import Classes, CodedTable, TrainRows, num_rows_of_epoch
-from nnexp.data.duplicates import warn_of_duplicates
+from nnexp.data.duplicates import warn_of_duplicates, warn_of_shared_groups
 from nnexp.data.preprocessing import (
     apply,
     fill_missing,
@@ -210,6 +210,7 @@ def split(source: Source, config: DatasetConfig, tables: Tables | None = None) -
         log.log(level, "%s", text)
     rows = draw_rows(source, config)
     warn_of_duplicates(source, rows)
+    warn_of_shared_groups(source, rows)
     filled = fill_missing(source, rows.train)
     shift, scale = fit(filled, source, rows.train, config.scaling)
     scaling = shift.tobytes() + scale.tobytes()
@@ -231,7 +232,7 @@ def split(source: Source, config: DatasetConfig, tables: Tables | None = None) -
         feature_names=source.feature_names,
         fingerprint=source.fingerprint,
         image_shape=source.image_shape,
-        official_test=source.test is not None,
+        official_test=rows.same_test,
         encoder=source.encoder,
         fill=_fill(source, rows.train),
         card=source.card,

@@ -128,6 +128,19 @@ def find_roles(table: Table, declared: Sequence[str], options: Options) -> list[
     return findings
 
 
+def date_order(table: Table, place: int, options: Options) -> str:
+    """Return the order of the parts of a column of dates as text, whatever its role is.
+
+    Raises:
+        DataError: naming a cell that is no date, or whose day and month cannot be told apart.
+    """
+    as_used = dataclasses.replace(options, dates="use")
+    column = _Understanding(table, place, "date", as_used, comma=False).finding().column
+    assert column is not None
+    assert column.dates is not None
+    return column.dates.order
+
+
 def _tell_of_time(table: Table, seconds: float) -> None:
     """How long a wide table will take, given the seconds that a column took so far."""
     left = len(table.columns) - _TIMED
@@ -182,6 +195,10 @@ class _Understanding:
             return self._plain(
                 self._role, "the label" if self._role == "target" else "kept together"
             )
+        if self._role == "time":
+            return self._plain("time", "the earliest rows train, later ones validate, then test")
+        if self._role == "fold_column":
+            return self._plain("fold", "says which fold a row is of")
         if self._role == "split_column":
             return self._plain("split", "says which rows are for training, validation and test")
         if self._role == "drop":

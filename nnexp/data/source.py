@@ -57,6 +57,8 @@ class Source:
     # whichever process has read them.
     notices: tuple[tuple[int, str], ...] = ()
     groups: Indices | None = None  # [M]; rows of one group go to the same part of a split
+    times: Doubles | None = None  # [M]; no row is earlier than those of the part before its own
+    folds: Indices | None = None  # [M], from 0 to K - 1
     weights: Doubles | None = None  # [M], how much rows count in training
 
     @property

@@ -21,16 +21,14 @@ from nnexp.data.readers.openml import OpenMLQuery, openml_table
 from nnexp.data.reading import read_table
 from nnexp.data.roles import Finding, Options, find_roles
 from nnexp.data.source import Doubles, Indices, Source, is_number, quoted
+from nnexp.data.split_columns import read_folds, read_times
+from nnexp.data.split_files import PARTS
 from nnexp.data.table import Table, Texts, as_texts, cell_text, same_value
 from nnexp.data.targets import read_target, target_format
 from nnexp.errors import ConfigError, DataError
 from nnexp.tasks import REGRESSION
 
-_PARTS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+_NO_FEATURES = ("target", "dropped", "group", "weight", "split", "time", "fold")
 _MOST_NUMBERS = 2**31  # of the encoded table: 8 GiB in float32
 _BY_COLUMN = 2**24  # numbers from which the table is filled and kept column by column
 _MOST_WARNINGS = 20  # of single columns
@@ -84,6 +82,8 @@ def source_of_table(table: Table, config: ColumnsConfig) -> Source:
         encoder=encoder,
         groups=found.groups,
         weights=found.weights,
+        times=found.times,
+        folds=found.folds,
         card=found.card,
         notices=notices,
     )
@@ -100,6 +100,8 @@ class Understood:
     groups: Indices | None
     group_names: tuple[str, ...]  # in the order of their numbers
     weights: Doubles | None
+    times: Doubles | None
+    folds: Indices | None
     encoder: Encoder
     card: DataCard
 
@@ -119,6 +121,11 @@ def understood(table: Table, config: ColumnsConfig) -> Understood:
         _require_training_rows(table, target, labels.y, labels.names, [val, test])
     groups, group_names = _groups(table, roles, config)
     weights = _weights(table, roles, config)
+    options = _options(config)
+    times = read_times(table, roles.index("time"), options) if "time" in roles else None
+    folds = None
+    if "fold_column" in roles:
+        folds = read_folds(table, roles.index("fold_column"), options)
     findings = understand(table, roles, config)
     encoder = dataclasses.replace(_encoder(table, findings, target, config), target_format=written)
     width = len(encoder.feature_names)
@@ -128,7 +135,9 @@ def understood(table: Table, config: ColumnsConfig) -> Understood:
             "are too many; leave columns out with dataset.drop"
         )
     card = _card(table, findings)
-    return Understood(labels, quantity, val, test, groups, group_names, weights, encoder, card)
+    return Understood(
+        labels, quantity, val, test, groups, group_names, weights, times, folds, encoder, card
+    )
 
 
 def card_of(config: TableConfig) -> DataCard:
@@ -153,13 +162,8 @@ def _card(table: Table, findings: Sequence[Finding]) -> DataCard:
     return DataCard(table.path, table.num_rows, width, tuple(findings), table.notes)
 
 
-def understand(table: Table, roles: Sequence[str], config: ColumnsConfig) -> list[Finding]:
-    """Return what each column was found to be.
-
-    Raises:
-        DataError: as ``find_roles``, or no column is left to learn from.
-    """
-    options = Options(
+def _options(config: ColumnsConfig) -> Options:
+    return Options(
         missing=tuple(config.missing),
         impute_numeric=config.impute_numeric,
         impute_categorical=config.impute_categorical,
@@ -172,6 +176,15 @@ def understand(table: Table, roles: Sequence[str], config: ColumnsConfig) -> lis
             role: getattr(config, role) for role in ("drop", "numeric", "categorical", "date")
         },
     )
+
+
+def understand(table: Table, roles: Sequence[str], config: ColumnsConfig) -> list[Finding]:
+    """Return what each column was found to be.
+
+    Raises:
+        DataError: as ``find_roles``, or no column is left to learn from.
+    """
+    options = _options(config)
     findings = find_roles(table, roles, options)
     if not any(finding.column for finding in findings):
         findings = _with_numbered_rows(table, roles, options, findings)
@@ -179,7 +192,7 @@ def understand(table: Table, roles: Sequence[str], config: ColumnsConfig) -> lis
         reason = "; ".join(
             f"{quoted(finding.name)} {finding.becomes}"
             for finding in findings[:5]
-            if finding.role not in ("target", "dropped", "group", "weight", "split")
+            if finding.role not in _NO_FEATURES
         )
         raise DataError(
             f"{table.path}: no column is left to learn from{': ' if reason else ''}{reason}"
@@ -218,6 +231,8 @@ def declared_roles(table: Table, config: ColumnsConfig) -> list[str]:
         ("split_column", "split_column", _one(config.split_column)),
         ("group", "group", _one(config.group)),
         ("weight", "weight", _one(config.weight)),
+        ("time", "time", _one(config.time)),
+        ("fold_column", "fold_column", _one(config.fold_column)),
         ("drop", "index_column", _one(index)),
         ("drop", "drop", config.drop),
         ("numeric", "numeric", config.numeric),
@@ -355,7 +370,7 @@ def _official_rows(table: Table, roles: Sequence[str]) -> tuple[Indices | None, 
         return None, None
     column = roles.index("split_column")
     texts = as_texts(table.columns[column])
-    parts = np.array([_PARTS.get(text.lower(), "") for text in texts.values] + [""])[texts.codes]
+    parts = np.array([PARTS.get(text.lower(), "") for text in texts.values] + [""])[texts.codes]
     for row in np.flatnonzero(parts == "")[:1].tolist():
         cell = quoted(cell_text(table.columns[column], row))
         raise DataError(f"{table.where(row, column)}: {cell} is none of train, val and test")

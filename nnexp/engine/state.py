@@ -60,6 +60,10 @@ class Epoch:
         """Whether its losses are; else the run has diverged."""
         return math.isfinite(self.train_loss) and math.isfinite(self.val_loss or 0.0)
 
+    def unvalidated(self) -> Epoch:
+        """The same of a run without validation rows."""
+        return replace(self, val_loss=None, val_score=None, val_metric=None)
+
 
 @dataclass
 class RunState:

@@ -244,12 +244,23 @@ class _Run:
         return first.name == MEAN_FILE and first.parent.name.startswith(MEAN_OF)
 
 
+def _seeds(config: Mapping[str, Any]) -> str:
+    """What tells a run from others of its arm."""
+    seed, dataset = config.get("seed"), config.get("dataset") or {}
+    told = [f"seed={seed}"]
+    if dataset.get("fold") is not None:
+        own = dataset.get("split_seed")
+        told += [*([f"split_seed={own}"] if own != seed else []), f"fold={dataset['fold']}"]
+    return " ".join(told)
+
+
 class Logdir:
     """Links to the event files at and below some folders, in a folder for each run.
 
     A run is called ``deep · adam · lr=0.01/seed=3``: its arm, as a report on all of them would
-    name it, and its seed. Mean curves that a report wrote of an arm are its ``mean``. What tells
-    no config is called by its path. Whatever is called as another, or would be, has its path too.
+    name it, and its seed; of K folds ``seed=3 split_seed=1 fold=0``. Mean curves that a report
+    wrote of an arm are its ``mean``. What tells no config is called by its path. Whatever is called
+    as another, or would be, has its path too.
 
     Args:
         place: an empty folder for the links.
@@ -312,7 +323,7 @@ class Logdir:
         arms = arm_names([c or {} for _, _, c in told], [start.dataset for _, start, _ in told])
         wanted = {first: _by_path(run) for first, run in runs.items()}
         wanted |= {
-            first: f"{folder_name(arm)}/seed={(config or {}).get('seed')}"
+            first: f"{folder_name(arm)}/{_seeds(config or {})}"
             for (first, _, config), arm in zip(told, arms, strict=True)
         }
         counts = Counter(wanted.values())

@@ -292,9 +292,10 @@ def _legend(comparison: Comparison, shown: Sequence[LearnerOnTask]) -> str:
     interval = f" [95 % CI{given if any(fixed) else ''}]" if has_interval else ""
     some = any(splits_in_order(result, tasks[result.task]) for result in shown)
     compared = any(r.difference is not None for r in shown)
+    selects = any(tasks[result.task].num_val for result in shown)
     return (
         f"{'one split' if counts == [1] else f'mean over {number} {units}'}"
         f"{', or as many as the row says, which then is ranked below the others' if some else ''}"
-        f"{interval}, hyperparameters selected on the validation set"
+        f"{interval}{', hyperparameters selected on the validation set' if selects else ''}"
         f"{'; better in: ties count half' if compared else ''}"
     )

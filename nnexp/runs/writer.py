@@ -350,4 +350,6 @@ def _divergence(epoch: Epoch) -> str:
     key, value = "train/loss", epoch.train_loss
     if math.isfinite(value) and epoch.val_loss is not None:
         key, value = "val/loss", epoch.val_loss
+    if math.isfinite(value):  # without validation rows nothing tells of the weights' outputs
+        key, value = "the network's output", math.nan
     return f"training diverged in epoch {epoch.epoch}: {key} is {value} at lr={epoch.lr:g}"

@@ -101,7 +101,7 @@ class Wanted:
 
 SPLIT_OPTIONS = (
     "split_seed", "val_fraction", "test_fraction", "num_train", "train_fraction", "fraction",
-    "scaling",
+    "scaling", "folds", "fold", "fold_file", "split_file",
 )  # fmt: skip
 
 

@@ -123,9 +123,11 @@ def _prospect(entry: Entry, dataset_cache: DatasetCache) -> Inspection:
 
 
 def _key(entry: Entry) -> str:
-    """Entries that differ in none of this have one inspection: a split's sizes hang on no seed."""
+    """Entries that differ in none of this have one inspection: a split's sizes hang on no seed, but
+    where groups are kept together."""
     config = entry.config
-    options = {k: v for k, v in vars(config.dataset).items() if k != "split_seed"}
+    by_group = getattr(config.dataset, "group", None) is not None
+    options = {k: v for k, v in vars(config.dataset).items() if by_group or k != "split_seed"}
     trainer = config.trainer
     return repr(
         (type(config.dataset), options, config.model, config.loss.batch_key(), trainer.batch_size,

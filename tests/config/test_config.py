@@ -292,6 +292,35 @@ def test_what_is_refused(overrides: list[str], message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "trainer.select=accuracy: needs validation samples, and dataset.val_fraction=0 sets "
+         "none apart; trainer.select=last keeps the last epoch"),
+        (["trainer.select=last", "trainer.early_stopping.patience=3"],
+         "trainer.early_stopping.metric=val/loss: needs validation samples, and "
+         "dataset.val_fraction=0 sets none apart; train/loss does not"),
+        (["trainer.select=last", "baseline.knn.k=[1,3]"],
+         "baseline.knn.k=[1,3]: needs validation samples, and dataset.val_fraction=0 sets none "
+         "apart to choose by; give one value"),
+        (["trainer.select=last", "baseline=svm", "baseline.svm.gamma=1"],
+         "baseline.svm.C=[0.1,1,10,100]: needs validation samples, and dataset.val_fraction=0 "
+         "sets none apart to choose by; give one value"),
+    ],
+)  # fmt: skip
+def test_what_needs_validation_rows(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        config_of("dataset.val_fraction=0", *overrides)
+    assert str(error.value) == message
+
+
+def test_what_needs_no_validation_rows() -> None:
+    early = ("trainer.early_stopping.metric=train/loss", "trainer.early_stopping.patience=3")
+    knn = ("baseline.knn.k=5", "baseline.knn.weights=uniform")
+    config_of("dataset.val_fraction=0", "trainer.select=last", *early, *knn)
+    config_of("dataset.val_fraction=0", "trainer.select=last", "baseline=none")
+
+
+@pytest.mark.parametrize(
     ("overrides", "arm"),
     [
         ([], "deep · adam"),
@@ -301,6 +330,7 @@ def test_what_is_refused(overrides: list[str], message: str) -> None:
         (["model.hidden=[64, 64]", "optimizer.lr=1e-2"], "deep · adam · hidden=[64,64] · lr=0.01"),
         (["dataset.val_fraction=0.3", "dataset.split_seed=4"],
          "deep · adam · split_seed=4 · val_fraction=0.3"),
+        (["dataset.folds=5", "dataset.fold=2", "dataset.split_seed=4"], "deep · adam · folds=5"),
         (["scheduler=cosine"], "deep · adam · scheduler=cosine"),
         (["+experiment=mnist"], "mlp · adam · mnist"),
         (["dataset=moons", "dataset.noise=0.3", "dataset.num_train=50"],

@@ -120,6 +120,17 @@ def test_runs_of_one_name_have_their_path_too(tmp_path: Path, place: Path) -> No
     assert logdir.names == ["deep · adam/seed=0 · a sweep 0", "deep · adam/seed=0 · b sweep 0"]
 
 
+def test_runs_of_folds_are_called_by_them(tmp_path: Path, place: Path) -> None:
+    for number, (split_seed, fold) in enumerate([(0, 0), (0, 1), (1, 0)]):
+        folds = {"dataset.folds": 2, "dataset.fold": fold}
+        write_run(tmp_path / "s" / str(number), split_seed=split_seed, overrides=folds)
+    logdir = Logdir(place, [tmp_path / "s"])
+    logdir.refresh()
+    assert logdir.names == [
+        f"deep · adam/seed=0 {told}" for told in ("fold=0", "fold=1", "split_seed=1 fold=0")
+    ]
+
+
 @pytest.mark.parametrize("word", ["../up", "a/b", "x" * 300, "nul\tbell\x07", "..", 'quo"te*'])
 def test_names_are_safe_as_folders(tmp_path: Path, place: Path, word: str) -> None:
     write_run(tmp_path / "0", overrides={"model.name": word})

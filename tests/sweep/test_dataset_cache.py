@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
-from nnexp.config.schema import BundledConfig, DatasetConfig, DrawnDatasetConfig
+from nnexp.config.compose import CONF, register, to_config
+from nnexp.config.schema import BundledConfig, DatasetConfig, DrawnDatasetConfig, TableConfig
 from nnexp.data import Source, load, load_source
 from nnexp.sweeps import dataset_cache as dataset_cache_module
 from nnexp.sweeps.dataset_cache import DatasetCache
+from nnexp.sweeps.tasks import Entry, Inspection
+from nnexp.sweeps.worker import inspect_entries
 
 
 def iris(seed: int, scaling: str = "none") -> BundledConfig:
@@ -82,3 +87,32 @@ def test_what_is_not_wanted_is_let_go(tmp_path: Path, loaded: list[str]) -> None
     assert again.pixels is kept.pixels
     dataset_cache.keep([])
     assert dataset_cache.dataset(pixels(0)).table is not kept.table
+
+
+def test_the_sizes_of_a_split_by_group_hang_on_its_seed(tmp_path: Path) -> None:
+    """And those of folds on the fold. What trains together must have as many rows."""
+    sizes = np.random.default_rng(1).integers(2, 26, 25).tolist()
+    rows = [f"g{g},{n % 7},{'xy'[n % 2]}" for g, size in enumerate(sizes) for n in range(size)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["who,a,kind", *rows, ""]))
+    table = TableConfig(path=str(path), target="kind", group="who")
+    drawn = [dataclasses.replace(table, split_seed=seed) for seed in range(4)]
+    folds = [
+        BundledConfig(name="digits", split_seed=seed, folds=5, fold=fold)
+        for fold in (0, 4)
+        for seed in (0, 1)
+    ]
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = to_config(compose("config"))
+    entries = [
+        Entry(num, dataclasses.replace(config, dataset=data), tmp_path, "arm")
+        for num, data in enumerate([*drawn, *folds])
+    ]
+    found = list(inspect_entries(entries, DatasetCache(tmp_path), fetch=True))
+    kinds = [found_one.kind for found_one in found if isinstance(found_one, Inspection)]
+    wanted = [load(entry.config.dataset) for entry in entries]
+    assert [(kind.num_train, kind.num_val) for kind in kinds] == [
+        (data.num_train, data.num_val) for data in wanted
+    ]
+    assert len({data.num_train for data in wanted[:4]}) > 1

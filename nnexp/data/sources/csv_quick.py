@@ -173,7 +173,8 @@ def _numeric(rows: Sequence[Sequence[str]], dialect: Dialect, config: TableConfi
     as_written = {
         str(reference)
         for reference in (
-            config.target, config.split_column, config.group, *config.categorical, *config.date,
+            config.target, config.split_column, config.group, config.time, config.fold_column,
+            *config.categorical, *config.date,
             *(name for name, role in config.columns.items() if role in ("categorical", "date")),
         )
         if reference is not None

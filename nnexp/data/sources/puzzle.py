@@ -109,7 +109,7 @@ class PuzzleSource(CodedSource):
         assert isinstance(config, PuzzleConfig)
         assert self.rows is not None
         size = self.rows.size
-        num_val = max(1, round(config.val_fraction * size))
+        num_val = max(1, round(config.val_fraction * size)) if config.val_fraction else 0
         count = size - num_val
         if config.num_train is not None:
             if config.num_train > count:
@@ -120,7 +120,9 @@ class PuzzleSource(CodedSource):
             count = config.num_train
         elif (share := min(config.train_fraction, config.fraction)) < 1:
             count = max(1, round(share * count))
-        shown = max(1, round(config.fraction * num_val))  # of those that no training row is among
+        shown = min(
+            num_val, max(1, round(config.fraction * num_val))
+        )  # of those that no training row is among
         pool = Permutation(size, config.split_seed, "split")
         encoder = _encoder(self.rows.pool)
         table = tables.setdefault(b"", ComputedTable(self.rows, encoder))

@@ -69,6 +69,7 @@ class TextSource(CodedSource):
             class_names=self.class_names,
             feature_names=encoder.feature_names,
             fingerprint=self.fingerprint,
+            official_test=rows.same_test,
         )
 
 
