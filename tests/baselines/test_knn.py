@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from neighbor_cases import ALL_METRICS, draw, exact_nearest
+from neighbor_cases import ALL_METRICS, draw, exact_nearest, of_scikit_learn
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
@@ -57,7 +57,7 @@ def test_votes_are_those_of_scikit_learn(metric: str, weights: str, k: int) -> N
     x = rng.normal(size=(800, 4)).astype(np.float32)
     y = (x[:, 0] > 0).astype(int) + 2 * (x[:, 1] > 0.5) + rng.integers(0, 2, 800)
     queries = np.vstack([rng.normal(size=(200, 4)), x[:50]]).astype(np.float32)
-    peer = KNeighborsClassifier(k, algorithm="brute", metric=metric, weights=weights)
+    peer = KNeighborsClassifier(k, algorithm="brute", weights=weights, **of_scikit_learn(metric))
     peer.fit(x.astype(float), y)
     model = KNN(Rows(*map(torch.from_numpy, (x, y))), int(y.max()) + 1, metric, weights)
     votes = model.predict(Rows(torch.from_numpy(queries), torch.zeros(250, dtype=torch.int64)), k)
