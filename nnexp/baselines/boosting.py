@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nnexp.baselines.base import FittedConfig, Learner, Settings, baseline, grid, random_state
 from nnexp.baselines.categories import Categories
 from nnexp.config.fields import ranged, tuned
+from nnexp.lazy import np
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,7 +27,7 @@ class BoostingConfig(FittedConfig):
     """sklearn.ensemble.HistGradientBoostingClassifier; every round adds a tree a class."""
 
     learning_rate: Any = tuned([0.05, 0.1, 0.2], float, gt=0)
-    max_leaf_nodes: Any = tuned([15, 31], int, ge=2)
+    max_leaf_nodes: Any = tuned([7, 15, 31], int, ge=2)
     max_iter: int = ranged(1000, ge=1)  # rounds at most; as many are kept as serve validation best
     patience: int = ranged(20, ge=1)  # rounds without a lower validation loss that end a fit
     max_rows: int | None = ranged(50_000, ge=1)

@@ -47,9 +47,9 @@ def compute(
         ``seconds/predict`` for the test rows; ``rows`` that it was trained on; ``note``, text or
         None; ``edges``, a remark for each number chosen at an end of those tried; ``settings``,
         how many its grid has; ``tried``, those that were tried, each with its ``val/acc``;
-        ``predicted``, the classes of the test rows as an integer array. Of a baseline that is left out or fails: ``skipped``, the
-        reason in one line, with None for the others, ``tried`` empty and no ``predicted``; of one
-        that fails also ``failed``, True.
+        ``predicted``, the classes of the test rows as an integer array. Of a baseline that is left
+        out or fails: ``skipped``, the reason in one line, with None for the others, ``tried`` empty
+        and no ``predicted``; of one that fails also ``failed``, True.
 
     Raises:
         ConfigError: as ``check_baselines``.

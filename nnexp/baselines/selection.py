@@ -126,6 +126,19 @@ class Data:
         rows = self.rows[name]
         return Rows(self.x.index_select(0, rows), self.y.index_select(0, rows))
 
+    def some(self, name: str, most: int) -> Rows:
+        """At most so many rows of ``train``, as ``training`` takes them, or of another split."""
+        rows = self.rows[name]
+        if most >= len(rows):
+            return self.split(name)
+        if name == "train":
+            order = torch.from_numpy(self._order()[: max(most, self.num_classes)])
+        else:
+            keys = random_bits(len(self.x), self.seed, "split")[rows.cpu().numpy()]
+            order = rows.cpu()[torch.from_numpy(keys.argsort(kind="stable")[:most])]
+        chosen = order.sort().values.to(rows.device)
+        return Rows(self.x.index_select(0, chosen), self.y.index_select(0, chosen))
+
     def labels(self, name: str) -> npt.NDArray[np.int64]:
         """The classes of the same rows [M], in the memory of the CPU."""
         labels: npt.NDArray[np.int64] = self.y.index_select(0, self.rows[name]).cpu().numpy()

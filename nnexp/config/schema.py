@@ -297,7 +297,10 @@ def _tunable_keys(_: int) -> frozenset[str]:
 
 @dataclass
 class ReportConfig:
-    """What a sweep ends in, and what its tables show. Nothing of it touches training."""
+    """What a sweep ends in, and what its tables show. Nothing of it touches training.
+
+    ``budget`` is what baselines take as theirs, unless ``baseline.<name>.budget`` says otherwise.
+    """
 
     enabled: bool = True  # write report/ after a sweep
     tuned: list[str] = field(default_factory=lambda: ["optimizer.lr"])  # chosen on validation rows
@@ -305,6 +308,7 @@ class ReportConfig:
     equivalence: float = ranged(0.5, ge=0, le=100)  # points of accuracy that do not matter
     relative_equivalence: float | None = ranged(None, ge=0, le=1)  # share of the reference's error
     tensorboard: bool = False  # mean curves of every arm, as TensorBoard runs of their own
+    budget: int | None = ranged(None, ge=1)  # settings a baseline tries at most; null: its grid
     test_metrics: bool = False  # of every run, in runs.csv and HParams: easily selected by
 
     def check_rules(self) -> Problems:
