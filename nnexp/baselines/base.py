@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 # What a person reads for the name of a baseline.
 # --------------------------------------------------------------------------------------------------
 
-_FIRST = ("knn", "svm", "logistic_regression", "forest", "boosting", "majority")
+_FIRST = (
+    "knn", "svm", "logistic_regression", "forest", "boosting", "lightgbm", "catboost", "majority",
+)  # fmt: skip
 
 
 def labels() -> dict[str, str]:
@@ -81,6 +83,9 @@ class Baseline:
             settings: one of the values of each ``tuned`` field.
         """
         raise NotImplementedError
+
+    def require(self) -> None:
+        """Raise ``ConfigError``, in one line, where it needs what is not installed."""
 
     def learner(self, seed: int) -> Learner:
         """How models are fitted and asked; ``seed`` is that of the split."""

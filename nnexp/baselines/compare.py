@@ -100,12 +100,14 @@ def _further(
 
 
 def check_baselines(config: BaselinesConfig, num_train: int) -> None:
-    """Whether there are rows enough for the baselines, and memory for the rows.
+    """Whether there are rows enough for the baselines, memory for the rows, and their packages.
 
     Raises:
-        ConfigError: every ``baseline.knn.k`` exceeds the number of training rows, or
-            ``baseline.knn.memory_mb`` is too little for them.
+        ConfigError: a baseline's package is not installed, every ``baseline.knn.k`` exceeds the
+            number of training rows, or ``baseline.knn.memory_mb`` is too little for them.
     """
+    for name in names(config):
+        getattr(config, name).require()
     knn = config.knn
     if knn is None:
         return

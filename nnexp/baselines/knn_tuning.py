@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+import functools
+import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -17,12 +18,11 @@ from nnexp.baselines.selection import Choice, Data, Found, Rows, compact
 from nnexp.device import threads
 from nnexp.environment import available_cores
 
-log = logging.getLogger(__name__)
-
 Pair = tuple[str, str]  # a scaler and a metric: what takes a search for neighbours
 
-_NEAR = 31  # a larger k is tried with the best pair alone, and where the best k is above _SMALL
-_SMALL = 10
+# A larger k is tried with the best pair alone, up to the next of these, as long as the best so far
+# is more than a third of what has been tried: neighbours by the hundred take long to rank.
+_NEAR, _FURTHER = 31, (121, math.inf)
 _BY_PRODUCTS = ("euclidean", "cosine")
 _PRODUCTS_FOR_THREADS = 1e9  # the neighbours are the same with any number of threads
 
@@ -42,9 +42,13 @@ def tuned_knn(config: KNNConfig, data: Data) -> Found:
         grid.notes.append(f"scalers and metrics compared on {len(few.train.x)} training rows")
         tried = _by_settings(choice.tried)
         choice = table.choice(grid, [grid.pairs[0], _pair(choice.settings)], grid.is_near)
-    best = _pair(choice.settings)
-    if choice.settings["k"] > _SMALL:
-        table.choice(grid, [best], lambda k: not grid.is_near(k), choice)
+    tried_to: float = grid.near
+    for limit in _FURTHER:
+        if 3 * choice.settings["k"] <= tried_to:
+            break
+        some = functools.partial(_is_between, tried_to, limit)
+        table.choice(grid, [_pair(choice.settings)], some, choice)
+        tried_to = max(tried_to, limit)
     assert choice.kept is not None
     chosen = choice.settings
 
@@ -161,6 +165,10 @@ class _Table:
         scaling, train = self.scaled[scaler]
         memory_bytes = self.config.memory_mb * 2**20
         return KNN(train, self.data.num_classes, metric, memory_bytes=memory_bytes), scaling
+
+
+def _is_between(low: float, high: float, k: int) -> bool:
+    return low < k <= high
 
 
 def _pair(settings: Settings) -> Pair:

@@ -21,8 +21,10 @@ import nnexp.config.dataset_schema  # noqa: F401  # registers those that come wi
 from nnexp import registry
 from nnexp.baselines.base import FittedConfig
 from nnexp.baselines.boosting import BoostingConfig
+from nnexp.baselines.catboost import CatBoostConfig
 from nnexp.baselines.forest import ForestConfig
 from nnexp.baselines.knn import KNNConfig
+from nnexp.baselines.lightgbm import LightGBMConfig
 from nnexp.baselines.logistic_regression import LogisticRegressionConfig
 from nnexp.baselines.majority import MajorityConfig
 from nnexp.baselines.svm import SVMConfig
@@ -222,6 +224,8 @@ class BaselinesConfig:
     svm: SVMConfig | None = None
     forest: ForestConfig | None = None
     boosting: BoostingConfig | None = None
+    lightgbm: LightGBMConfig | None = None
+    catboost: CatBoostConfig | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By values: the class may be one that ``baselines_config`` has made."""

@@ -637,7 +637,8 @@ def test_a_single_value_is_a_list_of_one() -> None:
         (["baseline.knn.weights=[]"],
          "baseline.knn.weights=[]: must be a value or a list of them"),
         (["baseline=[knn,svn]"], "baseline=svn: no such choice (did you mean 'svm'?); baseline is "
-         "one of all, boosting, forest, knn, logistic_regression, majority, none, svm"),
+         "one of all, boosting, catboost, forest, knn, lightgbm, logistic_regression, majority, "
+         "none, svm"),
         (["baseline.svm.C=3"],
          "baseline.svm.C=3: svm is not chosen; baseline=svm, or with others baseline=[knn,svm] "
          "does so"),
@@ -691,7 +692,7 @@ def test_a_single_run_shows_all_baselines(
     lines = capsys.readouterr().out.splitlines()
     knn = json.loads((tmp_path / "result.json").read_text())["baselines"]["knn"]
     (place,) = [place for place, line in enumerate(lines) if line.startswith("  KNN")]
-    words = " ".join(lines[place : place + 2]).split()  # the last column is wrapped
+    words = " ".join(lines[place : place + 3]).split(" majority ")[0].split()
     assert words[1:3] == [f"{knn['val/acc']:.4f}", f"{knn['test/acc']:.4f}"]
     chosen = [f"{key}={knn[key]}" for key in ("k", "metric", "weights", "scaler")]
     assert " ".join(words[4:]) == ", ".join(chosen)
