@@ -5,6 +5,7 @@ Axes: ``M`` rows, ``D`` features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from nnexp.registry import component
 
 Doubles = npt.NDArray[np.float64]
 
+_BITS = 20
 _SAME = 1e-5  # relative: what rounding to float32 does to a fitted scale is less
 
 
@@ -30,6 +32,7 @@ class Scaling:
 
     shift: Doubles | None = None
     factor: Doubles | None = None
+    largest: float = 0.0  # of the scaled training rows, without its sign
 
     @classmethod
     def of(cls, name: str, train: Rows, data: Data) -> Scaling:
@@ -45,7 +48,7 @@ class Scaling:
             return cls()
         fit = component("scaler", name).fit
         if fit is None:
-            return cls._undone(data)
+            return cls._undone(data, train)
         rows = train.x.cpu().numpy()
         rows = rows if rows.dtype == np.uint8 else rows.astype(np.float64)
         shift, spread = (np.array(part, dtype=np.float64) for part in fit(rows))
@@ -55,21 +58,39 @@ class Scaling:
             )
         for start, stop in data.one_hot:
             shift[start:stop], spread[start:stop] = 0.0, 1.0
-        return cls(shift, 1.0 / np.where(spread > 0, spread, 1.0))
+        return cls._with_largest(shift, 1.0 / np.where(spread > 0, spread, 1.0), train)
 
     @classmethod
-    def _undone(cls, data: Data) -> Scaling:
+    def _undone(cls, data: Data, train: Rows) -> Scaling:
         if data.scale is None:
             return cls()
         blank = data.scale == 0
-        return cls(np.zeros(len(blank)), np.where(blank, 0.0, 1.0 / np.where(blank, 1, data.scale)))
+        factor = np.where(blank, 0.0, 1.0 / np.where(blank, 1.0, data.scale))
+        return cls._with_largest(np.zeros(len(blank)), factor, train)
+
+    @classmethod
+    def _with_largest(cls, shift: Doubles, factor: Doubles, train: Rows) -> Scaling:
+        extremes = (end.double().cpu().numpy() for end in train.x.aminmax(dim=0))
+        largest = max(float(np.abs((end - shift) * factor).max()) for end in extremes)
+        return cls(shift, factor, largest if math.isfinite(largest) else 0.0)
 
     def of_rows(self, rows: Rows) -> Rows:
         """The same rows, scaled."""
         if self.shift is None or self.factor is None:
             return rows
-        x = apply(rows.x.cpu().numpy(), self.shift, self.factor)
+        x = self._rounded(apply(rows.x.cpu().numpy(), self.shift, self.factor))
         return Rows(torch.from_numpy(x).to(rows.x.device), rows.y)
+
+    def _rounded(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """To a millionth of what is large, in binary: distances then are exact in float64.
+
+        Scaled whole numbers otherwise are equally far, but for rounding, from very many rows, which
+        only fractions could tell apart.
+        """
+        if self.largest == 0:
+            return x
+        unit = np.float32(2.0 ** max(-100, math.frexp(self.largest)[1] - _BITS))
+        return np.round(x / unit) * unit
 
     def is_like(
         self, other: Scaling, varying: npt.NDArray[np.bool_], metrics: Sequence[str]
