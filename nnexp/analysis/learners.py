@@ -168,7 +168,7 @@ def _baseline_configs(
 
 _MEASURED = (
     "val/acc", "val/clipped_loss", "test/acc", "test/clipped_loss", "test/brier", "calibration",
-    "tried", "rows", "seconds", "note", "skipped", "failed",
+    "tried", "settings", "edges", "rows", "seconds", "note", "skipped", "failed",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from nnexp.config.fields import ranged
 from nnexp.errors import ConfigError
 from nnexp.lazy import np
 from nnexp.registry import register_class
+from nnexp.rng import random_bits
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 # What a person reads for the name of a baseline.
 # --------------------------------------------------------------------------------------------------
 
-_FIRST = ("knn", "svm", "logistic_regression", "forest", "boosting", "majority")
+_FIRST = (
+    "knn", "svm", "logistic_regression", "forest", "boosting", "lightgbm", "catboost", "majority",
+)  # fmt: skip
 
 
 def labels() -> dict[str, str]:
@@ -59,6 +63,10 @@ class Baseline:
     label: ClassVar[str] = ""
     """What reports call it."""
 
+    budget: int | None = dataclasses.field(
+        default=None, kw_only=True, metadata={"bounds": {"ge": 1}}
+    )  # tries at most so many of its settings, drawn at random; null: all
+
     def __post_init__(self) -> None:
         """One value is a list of one; what is listed twice is tried once."""
         for option in fields(self):
@@ -75,6 +83,9 @@ class Baseline:
             settings: one of the values of each ``tuned`` field.
         """
         raise NotImplementedError
+
+    def require(self) -> None:
+        """Raise ``ConfigError``, in one line, where it needs what is not installed."""
 
     def learner(self, seed: int) -> Learner:
         """How models are fitted and asked; ``seed`` is that of the split."""
@@ -137,6 +148,10 @@ class Learner(ABC):
     are equally accurate the one with the lower log-loss is chosen. Else they are confidences, only
     the chosen model is calibrated, and the first of equals is chosen."""
 
+    def most_rows(self, num_features: int, num_classes: int) -> int | None:
+        """The most rows that it learns from, where that hangs on their width; None: any number."""
+        return None
+
     @abstractmethod
     def groups(self) -> list[list[Settings]]:
         """All settings to try, in order, those of one fit together."""
@@ -144,6 +159,18 @@ class Learner(ABC):
     @abstractmethod
     def fit(self, group: Sequence[Settings], train: Arrays) -> Any:
         """A model for all settings of a group."""
+
+    def fit_watched(self, group: Sequence[Settings], train: Arrays, val: Arrays) -> Any:
+        """As ``fit``, of a model that the validation rows tell when to stop."""
+        return self.fit(group, train)
+
+    def learned(self, model: Any) -> Settings:
+        """What a reader wants to know that the model found by itself, as its number of trees."""
+        return {}
+
+    def limits(self, model: Any) -> list[str]:
+        """Remarks on limits that the model has run into; see :mod:`nnexp.baselines.edges`."""
+        return []
 
     @abstractmethod
     def outputs(
@@ -191,6 +218,22 @@ class _EstimatorLearner(Learner):
                 f"not {list(found.shape)} for {len(x)} rows"
             )
         return [found]
+
+
+def drawn(
+    groups: Sequence[Sequence[Settings]], budget: int | None, seed: int
+) -> list[list[Settings]]:
+    """At most so many of the settings, drawn at random with ``seed``, in their groups and order.
+
+    A smaller budget draws some of what a larger one does.
+    """
+    total = sum(map(len, groups))
+    if budget is None or budget >= total:
+        return [list(group) for group in groups]
+    words = random_bits(total, seed, "settings of baselines")
+    kept = iter((words.argsort().argsort() < budget).tolist())
+    some = [[settings for settings in group if next(kept)] for group in groups]
+    return [group for group in some if group]
 
 
 def smoothed(shares: SharesT, num_votes: int) -> SharesT:

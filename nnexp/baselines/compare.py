@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nnexp.baselines.base import labels
+from nnexp.baselines.edges import edges
 from nnexp.baselines.neighbors import least_memory
 from nnexp.baselines.scikit_learn import SkippedError
 from nnexp.baselines.selection import Data, Found, found_record, skipped_record
@@ -44,10 +45,11 @@ def compute(
         them); ``val/<name>`` and ``test/<name>`` of further metrics; ``seconds`` in all,
         ``seconds/train`` for the fit that is tested (None for KNN, which only keeps the rows) and
         ``seconds/predict`` for the test rows; ``rows`` that it was trained on; ``note``, text or
-        None; ``tried``, every setting with its ``val/acc``; ``predicted``, the classes of the
-        test rows as an integer array. Of a baseline that is left out or fails: ``skipped``, the
-        reason in one line, with None for the others, ``tried`` empty and no ``predicted``; of one
-        that fails also ``failed``, True.
+        None; ``edges``, a remark for each number chosen at an end of those tried; ``settings``,
+        how many its grid has; ``tried``, those that were tried, each with its ``val/acc``;
+        ``predicted``, the classes of the test rows as an integer array. Of a baseline that is left
+        out or fails: ``skipped``, the reason in one line, with None for the others, ``tried`` empty
+        and no ``predicted``; of one that fails also ``failed``, True.
 
     Raises:
         ConfigError: as ``check_baselines``.
@@ -72,7 +74,8 @@ def compute(
         log.warning("%s failed: %s", label, error_line(error))
         return {**skipped_record(error_line(error), metrics), "failed": True}
     seconds = time.perf_counter() - began
-    return found_record(found, seconds, _further(metrics, found, data, label))
+    at_edges = edges(getattr(config, name), found.settings, found.tried)
+    return found_record(found, seconds, _further(metrics, found, data, label), at_edges)
 
 
 def compare(
@@ -102,12 +105,14 @@ def _further(
 
 
 def check_baselines(config: BaselinesConfig, num_train: int) -> None:
-    """Whether there are rows enough for the baselines, and memory for the rows.
+    """Whether there are rows enough for the baselines, memory for the rows, and their packages.
 
     Raises:
-        ConfigError: every ``baseline.knn.k`` exceeds the number of training rows, or
-            ``baseline.knn.memory_mb`` is too little for them.
+        ConfigError: a baseline's package is not installed, every ``baseline.knn.k`` exceeds the
+            number of training rows, or ``baseline.knn.memory_mb`` is too little for them.
     """
+    for name in names(config):
+        getattr(config, name).require()
     knn = config.knn
     if knn is None:
         return

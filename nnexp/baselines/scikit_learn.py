@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nnexp.baselines.base import FittedConfig, Learner, Settings
+from nnexp.baselines.base import FittedConfig, Learner, Settings, drawn
 from nnexp.baselines.selection import Arrays, Choice, Data, Found, compact
 from nnexp.errors import DataError
 from nnexp.scoring_rules import Scores, scores
@@ -46,8 +46,10 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
         SkippedError: the data are too large.
         DataError: a class has no training row.
     """
-    train = data.training(config.max_rows)
-    groups, too_large = _within_reason(learner, config, data, len(train.y), name)
+    bounds = [config.max_rows, learner.most_rows(data.x.shape[1], data.num_classes)]
+    train = data.training(min((most for most in bounds if most is not None), default=None))
+    whole, too_large = _within_reason(learner, config, data, len(train.y), name)
+    groups = drawn(whole, config.budget, data.seed)
     if len(np.unique(train.y)) < data.num_classes:
         raise DataError("not every class has a training row")
     num_settings = sum(map(len, groups))
@@ -57,6 +59,8 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
     choice = trial.choose(groups, few if is_subset else train)
     tried = choice.tried
     notes = [learner.note] if learner.note else []
+    if num_settings < (in_all := sum(map(len, whole))):
+        notes.append(f"{num_settings} of {in_all} settings tried, drawn at random")
     if too_large:
         notes.append(f"too large to try: {'; '.join(too_large)}")
     if len(train.y) < len(data.rows["train"]):
@@ -92,6 +96,9 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
         predict_seconds,
         train_seconds=train_seconds,
         note="; ".join(notes) or None,
+        num_settings=in_all,
+        learned=learner.learned(model),
+        limits=learner.limits(model),
         probabilities={**probabilities, "test": found},
     )
 
@@ -127,7 +134,10 @@ class _Trial:
         for group in groups:
             began = time.perf_counter()
             with _caught_convergence() as caught:
-                model = self._learner.fit(group, train)
+                if len(self.val.y):
+                    model = self._learner.fit_watched(group, train, self.val)
+                else:
+                    model = self._learner.fit(group, train)
             fit_seconds = time.perf_counter() - began
             if caught:
                 self.unconverged += [_told(settings) for settings in group]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -47,6 +47,8 @@ class Arrays:
 
     x: npt.NDArray[np.float32]
     y: npt.NDArray[np.int64]
+    one_hot: tuple[tuple[int, int], ...] = ()
+    """Features, from start to stop, that say which category one column of a table holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,8 @@ class Data:
     num_classes: int
     seed: int  # what a baseline draws at random follows from it; conf/ has dataset.split_seed
     unit: float = 1.0  # what ``x`` is to be multiplied by, if it is uint8
+    one_hot: tuple[tuple[int, int], ...] = ()  # as of Arrays
+    scale: npt.NDArray[np.float64] | None = None  # [D] what columns were multiplied by, if known
 
     @classmethod
     def of(cls, dataset: Dataset, seed: int, device: torch.device) -> Data:
@@ -76,7 +80,16 @@ class Data:
             pixels, unit = None, 1.0
         x = dataset.x if pixels is None else pixels
         assert isinstance(dataset.y, Tensor)  # computed ones come with codes
-        return cls(x.to(device), dataset.y.to(device), rows, dataset.num_classes, seed, unit)
+        return cls(
+            x.to(device),
+            dataset.y.to(device),
+            rows,
+            dataset.num_classes,
+            seed,
+            unit,
+            one_hot=() if dataset.encoder is None else dataset.encoder.one_hot,
+            scale=dataset.scale.numpy() if pixels is None else None,
+        )
 
     @classmethod
     def _of_codes(
@@ -113,6 +126,19 @@ class Data:
         rows = self.rows[name]
         return Rows(self.x.index_select(0, rows), self.y.index_select(0, rows))
 
+    def some(self, name: str, most: int) -> Rows:
+        """At most so many rows of ``train``, as ``training`` takes them, or of another split."""
+        rows = self.rows[name]
+        if most >= len(rows):
+            return self.split(name)
+        if name == "train":
+            order = torch.from_numpy(self._order()[: max(most, self.num_classes)])
+        else:
+            keys = random_bits(len(self.x), self.seed, "split")[rows.cpu().numpy()]
+            order = rows.cpu()[torch.from_numpy(keys.argsort(kind="stable")[:most])]
+        chosen = order.sort().values.to(rows.device)
+        return Rows(self.x.index_select(0, chosen), self.y.index_select(0, chosen))
+
     def labels(self, name: str) -> npt.NDArray[np.int64]:
         """The classes of the same rows [M], in the memory of the CPU."""
         labels: npt.NDArray[np.int64] = self.y.index_select(0, self.rows[name]).cpu().numpy()
@@ -146,7 +172,7 @@ class Data:
         x, y = (table.index_select(0, rows).cpu().numpy() for table in (self.x, self.y))
         if x.dtype == np.uint8:
             x = apply(x, np.zeros(x.shape[1]), np.full(x.shape[1], self.unit))
-        return Arrays(x, y)
+        return Arrays(x, y, self.one_hot)
 
 
 _DENSE_BYTES = 2**29  # of rows of codes, which baselines take as features
@@ -214,21 +240,32 @@ class Found:
     train_seconds: float | None = None
     """Of the fit that is tested, which may serve other settings too; None: it learns nothing."""
     note: str | None = None
+    num_settings: int | None = None
+    """In the whole grid, of which a budget may have left some out; None: those tried."""
+    learned: Settings = field(default_factory=dict)
+    """What the chosen model found by itself; no setting, for none of it was given."""
+    limits: Sequence[str] = ()
+    """Remarks on limits that the model has run into."""
     probabilities: Mapping[str, torch.Tensor] = field(default_factory=dict)
     """Of the rows of ``val``, if any, and ``test``, [M, C] each: what metrics are computed from."""
 
 
 def found_record(
-    found: Found, seconds: float, metrics: Mapping[str, float | None]
+    found: Found,
+    seconds: float,
+    metrics: Mapping[str, float | None],
+    edges: Sequence[str] = (),
 ) -> dict[str, Any]:
     """For ``result.json``, but for ``predicted``, which goes into a file of their own.
 
     Args:
+        edges: see :mod:`nnexp.baselines.edges`.
         metrics: further ones by key, ``test/macro_f1``.
     """
     val, test = found.val, found.test
     return {
         **found.settings,
+        **found.learned,
         "val/acc": None if val is None else val.acc,
         "val/clipped_loss": None if val is None else val.clipped_loss,
         "test/acc": test.acc,
@@ -241,6 +278,8 @@ def found_record(
         "seconds/predict": round(found.predict_seconds, 4),
         "rows": found.num_rows,
         "note": found.note,
+        "edges": [*edges, *found.limits],
+        "settings": len(found.tried) if found.num_settings is None else found.num_settings,
         "tried": found.tried,
         "predicted": found.predictions,
     }
@@ -250,7 +289,7 @@ def skipped_record(reason: str, metrics: Iterable[str]) -> dict[str, Any]:
     """The same of a baseline that was left out; ``metrics`` are the names of further ones."""
     times = ("seconds", "seconds/train", "seconds/predict")
     nothing = dict.fromkeys((*MEASURES, *metric_keys(metrics), *times, "rows", "note"))
-    return {"skipped": reason, **nothing, "tried": []}
+    return {"skipped": reason, **nothing, "edges": [], "settings": None, "tried": []}
 
 
 def compact(predictions: torch.Tensor, num_classes: int) -> npt.NDArray[Any]:

@@ -252,7 +252,7 @@ def _offer(store: ConfigStore, group: str, name: str) -> None:
 
 def _offer_baseline(store: ConfigStore, name: str, baseline: type[Any]) -> None:
     """Make ``baseline=<name>`` a choice, with the defaults of its fields."""
-    values = dataclasses.asdict(baseline())
+    values = dataclasses.asdict(baseline()) | {"budget": "${report.budget}"}
     store.store(
         group="baseline", name=name, node=values, package=f"baseline.{name}", provider="nnexp"
     )

@@ -22,8 +22,10 @@ import nnexp.models.regression_losses  # noqa: F401  # likewise
 from nnexp import registry
 from nnexp.baselines.base import FittedConfig
 from nnexp.baselines.boosting import BoostingConfig
+from nnexp.baselines.catboost import CatBoostConfig
 from nnexp.baselines.forest import ForestConfig
 from nnexp.baselines.knn import KNNConfig
+from nnexp.baselines.lightgbm import LightGBMConfig
 from nnexp.baselines.logistic_regression import LogisticRegressionConfig
 from nnexp.baselines.majority import MajorityConfig
 from nnexp.baselines.svm import SVMConfig
@@ -207,6 +209,8 @@ class BaselinesConfig:
     svm: SVMConfig | None = None
     forest: ForestConfig | None = None
     boosting: BoostingConfig | None = None
+    lightgbm: LightGBMConfig | None = None
+    catboost: CatBoostConfig | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By values: the class may be one that ``baselines_config`` has made."""
@@ -282,7 +286,10 @@ def _tunable_keys(_: int) -> frozenset[str]:
 
 @dataclass
 class ReportConfig:
-    """What a sweep ends in, and what its tables show. Nothing of it touches training."""
+    """What a sweep ends in, and what its tables show. Nothing of it touches training.
+
+    ``budget`` is what baselines take as theirs, unless ``baseline.<name>.budget`` says otherwise.
+    """
 
     enabled: bool = True  # write report/ after a sweep
     tuned: list[str] = field(default_factory=lambda: ["optimizer.lr"])  # chosen on validation rows
@@ -290,6 +297,7 @@ class ReportConfig:
     equivalence: float = ranged(0.5, ge=0, le=100)  # points of accuracy that do not matter
     relative_equivalence: float | None = ranged(None, ge=0, le=1)  # share of the reference's error
     tensorboard: bool = False  # mean curves of every arm, as TensorBoard runs of their own
+    budget: int | None = ranged(None, ge=1)  # settings a baseline tries at most; null: its grid
     test_metrics: bool = False  # of every run, in runs.csv and HParams: easily selected by
 
     def check_rules(self) -> Problems:

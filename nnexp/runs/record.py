@@ -160,6 +160,8 @@ BASELINE_KEYS = (
     "test/brier",
     "calibration",
     "tried",
+    "settings",
+    "edges",
     "rows",
     "seconds",
     "seconds/train",
@@ -254,7 +256,9 @@ class RunResult:
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name: the chosen settings, :data:`BASELINE_KEYS` and further metrics as above.
 
-    ``tried`` lists settings with their ``val/acc``; ``rows`` is the number of training rows used.
+    ``tried`` lists settings with their ``val/acc``, of the ``settings`` that the grid has;
+    ``edges`` remarks on choices at an end of those tried; ``rows`` is the number of training rows
+    used.
     Of a baseline that was left out ``skipped`` says why, and the rest is null.
     """
     seconds: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(RESULT_SECONDS))

@@ -158,6 +158,8 @@ _OF_BASELINES: dict[str, Any] = {
     "seconds/train": float | None,
     "seconds/predict": float | None,
     "rows": int | None,
+    "settings": int | None,
+    "edges": list[str] | None,
     "note": str | None,
     "skipped": str | None,
     "failed": bool | None,

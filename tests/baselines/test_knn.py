@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from neighbor_cases import ALL_METRICS, draw, exact_nearest
+from neighbor_cases import ALL_METRICS, draw, exact_nearest, of_scikit_learn
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from nnexp.baselines import knn_votes as knn_votes_module
-from nnexp.baselines.knn_votes import KNN, Votes, tuned_knn
+from nnexp.baselines.knn_tuning import tuned_knn
+from nnexp.baselines.knn_votes import KNN, Votes
 from nnexp.baselines.neighbors import nearest
 from nnexp.baselines.selection import Choice, Data, Rows
 from nnexp.config.schema import KNNConfig
@@ -36,12 +37,13 @@ def knn(
     train: Rows, val: Rows, test: Rows, *, num_classes: int, ks: list[int], **settings: Any
 ) -> Result:
     """Choose k on the validation rows, then read the test rows."""
+    weights = settings.pop("weights", "uniform")
     model = KNN(train, num_classes, **settings)
-    choice: Choice[Votes] = Choice()
-    model.choose(val, ks, [model.weights], choice)
+    choice: Choice[Votes | None] = Choice()
+    model.choose(val, [{"k": k, "weights": weights} for k in ks], choice)
     k = choice.settings["k"]
     val_acc_by_k = {tried["k"]: tried["val/acc"] for tried in choice.tried}
-    return Result(k, val_acc_by_k, model.predict(val, k), model.predict(test, k))
+    return Result(k, val_acc_by_k, model.predict(val, k, weights), model.predict(test, k, weights))
 
 
 def with_one_more(shares: Any, k: int) -> Any:
@@ -57,10 +59,11 @@ def test_votes_are_those_of_scikit_learn(metric: str, weights: str, k: int) -> N
     x = rng.normal(size=(800, 4)).astype(np.float32)
     y = (x[:, 0] > 0).astype(int) + 2 * (x[:, 1] > 0.5) + rng.integers(0, 2, 800)
     queries = np.vstack([rng.normal(size=(200, 4)), x[:50]]).astype(np.float32)
-    peer = KNeighborsClassifier(k, algorithm="brute", metric=metric, weights=weights)
+    peer = KNeighborsClassifier(k, algorithm="brute", weights=weights, **of_scikit_learn(metric))
     peer.fit(x.astype(float), y)
-    model = KNN(Rows(*map(torch.from_numpy, (x, y))), int(y.max()) + 1, metric, weights)
-    votes = model.predict(Rows(torch.from_numpy(queries), torch.zeros(250, dtype=torch.int64)), k)
+    model = KNN(Rows(*map(torch.from_numpy, (x, y))), int(y.max()) + 1, metric)
+    rows = Rows(torch.from_numpy(queries), torch.zeros(250, dtype=torch.int64))
+    votes = model.predict(rows, k, weights)
     if metric == "cosine" and weights == "distance":
         votes_of_others = slice(0, 200)  # it finds 1e-16, not 0, between a row and itself
     else:
@@ -87,12 +90,12 @@ def test_votes_with_ties_are_those_of_scikit_learn(metric: str, weights: str) ->
     train = torch.from_numpy(rng.integers(0, 3, (300, 3))).float()
     queries = torch.from_numpy(rng.integers(0, 3, (60, 3))).float()
     y = torch.from_numpy(rng.integers(0, 4, 300))
-    model = KNN(Rows(train, y), 4, metric, weights)
+    model = KNN(Rows(train, y), 4, metric)
     tied = 0
     for k in (1, 2, 6, 11):
         peer = GivenNeighbours(k, algorithm="kd_tree", weights=weights).fit(train, y)
         peer.given_ = exact_nearest(train, queries, k, metric)
-        votes = model.predict(Rows(queries, torch.zeros(60, dtype=torch.int64)), k)
+        votes = model.predict(Rows(queries, torch.zeros(60, dtype=torch.int64)), k, weights)
         np.testing.assert_array_equal(votes.predictions, peer.predict(queries))
         expected = with_one_more(peer.predict_proba(queries), k)
         np.testing.assert_allclose(votes.probabilities, expected, atol=1e-6)
@@ -196,8 +199,7 @@ def test_pixels_that_are_scaled_otherwise_are_read_scaled(shift: float, scale: l
 
 def test_neighbours_at_distance_zero_vote_alone() -> None:
     train = Rows(line(5, 5, 5, 6, 7), torch.tensor([1, 2, 2, 0, 0]))
-    model = KNN(train, 3, weights="distance")
-    votes = model.predict(Rows(line(5, 6.5), torch.tensor([2, 0])), 5)
+    votes = KNN(train, 3).predict(Rows(line(5, 6.5), torch.tensor([2, 0])), 5, "distance")
     weights = [[0, 1, 2], [2 / 0.5, 1 / 1.5, 2 / 1.5]]
     expected = torch.tensor(weights) / torch.tensor(weights).sum(1, keepdim=True)
     expected = with_one_more(expected, 5)
@@ -208,7 +210,7 @@ def test_neighbours_at_distance_zero_vote_alone() -> None:
 def test_equal_votes_go_to_the_lowest_class() -> None:
     train = Rows(line(1, -1, 2, -2), torch.tensor([2, 1, 0, 2]))
     for weights in ("uniform", "distance"):
-        votes = KNN(train, 3, weights=weights).predict(Rows(line(0), torch.tensor([1])), 2)
+        votes = KNN(train, 3).predict(Rows(line(0), torch.tensor([1])), 2, weights)
         assert votes.predictions.tolist() == [1]
         assert votes.probabilities[0].tolist() == pytest.approx([0.2, 0.4, 0.4])
 

@@ -7,7 +7,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from neighbor_cases import ALL_METRICS, KINDS, assert_same_bits, draw, exact_nearest
+from neighbor_cases import (
+    ALL_METRICS,
+    KINDS,
+    assert_same_bits,
+    draw,
+    exact_nearest,
+    of_scikit_learn,
+)
 from sklearn.neighbors import NearestNeighbors
 
 from nnexp.baselines.neighbors import integers, nearest, search
@@ -51,6 +58,9 @@ def test_ties_on_a_large_integer_grid(metric: str) -> None:
         keys = ((queries[:, None] - train) ** 2).sum(-1)
     elif metric == "manhattan":
         keys = abs(queries[:, None] - train).sum(-1)
+    elif metric == "minkowski_1.5":
+        apart = abs(queries[:, None] - train)
+        keys = (apart == 1).sum(-1) + (apart == 2).sum(-1) * 2**1.5
     else:  # cos^2, in units of 1 / lcm(1, ..., 24): every squared norm divides that
         norms, unit = (train**2).sum(-1), math.lcm(*range(1, 25))
         keys = -((queries @ train.T) ** 2 * unit // np.maximum(norms, 1))
@@ -68,7 +78,7 @@ def test_neighbours_are_those_of_scikit_learn(metric: str) -> None:
     rng = np.random.default_rng(1)
     train = rng.normal(size=(3000, 12)).astype(np.float32)
     queries = rng.normal(size=(300, 12)).astype(np.float32)
-    peer = NearestNeighbors(n_neighbors=15, algorithm="brute", metric=metric)
+    peer = NearestNeighbors(n_neighbors=15, algorithm="brute", **of_scikit_learn(metric))
     expected_distances, expected = peer.fit(train.astype(float)).kneighbors(queries.astype(float))
     found, indices = nearest(torch.from_numpy(train), torch.from_numpy(queries), 15, metric=metric)
     np.testing.assert_array_equal(indices.numpy(), expected)

@@ -245,7 +245,8 @@ SELECT_ONE_OF = (
          "baseline.knn.k=[2.5]: must be a whole number or a list of them"),
         (["baseline.knn.k=many"], "baseline.knn.k=[many]: many is not a number"),
         (["baseline.knn.metric=l2"],
-         "baseline.knn.metric=[l2]: must be one of euclidean, manhattan, cosine"),
+         "baseline.knn.metric=[l2]: must be one of euclidean, manhattan, minkowski_1.5, "
+         "cosine"),
         (["dataset.val_fraction=0.5", "dataset.test_fraction=0.5"],
          "dataset.val_fraction=0.5: leaves no training samples beside dataset.test_fraction=0.5"),
         (["seed=-1"], "seed=-1: must be at least 0"),

@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-ALL_METRICS = ("euclidean", "manhattan", "cosine")
+ALL_METRICS = ("euclidean", "manhattan", "minkowski_1.5", "cosine")
+
+
+def of_scikit_learn(metric: str) -> dict[str, Any]:
+    """The options of scikit-learn's that mean the metric."""
+    name, _, power = metric.partition("_")
+    return {"metric": name, "p": float(power)} if power else {"metric": name}
 
 
 def exact_key(row: list[Fraction], query: list[Fraction], metric: str) -> Fraction:
@@ -21,9 +28,21 @@ def exact_key(row: list[Fraction], query: list[Fraction], metric: str) -> Fracti
         return sum(((a - b) ** 2 for a, b in pairs), Fraction(0))
     if metric == "manhattan":
         return sum((abs(a - b) for a, b in pairs), Fraction(0))
+    if metric == "minkowski_1.5":
+        return sum((to_the_1_5(abs(a - b)) for a, b in pairs), Fraction(0))
     product = sum((a * b for a, b in pairs), Fraction(0))
     norms = sum(a * a for a in row) * sum(b * b for b in query)
     return -product * abs(product) / norms if norms else Fraction(0)
+
+
+def to_the_1_5(number: Fraction) -> Fraction:
+    """To a relative 2**-400."""
+    if number == 0:
+        return number
+    cube = number**3
+    places = 400 + max(0, cube.denominator.bit_length() - cube.numerator.bit_length())
+    root = math.isqrt((cube.numerator << 2 * places) // cube.denominator)
+    return Fraction(root, 2**places)
 
 
 def exact_nearest(
@@ -39,6 +58,7 @@ def exact_nearest(
     to_distance: dict[str, Callable[[Fraction], float]] = {
         "euclidean": lambda key: math.sqrt(key),
         "manhattan": lambda key: float(key),
+        "minkowski_1.5": lambda key: float(key) ** (2 / 3),
         "cosine": lambda key: 1 + math.copysign(math.sqrt(abs(key)), key),
     }
     return np.vectorize(to_distance[metric], otypes=[float])(keys), np.array(indices)

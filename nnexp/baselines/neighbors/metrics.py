@@ -1,4 +1,4 @@
-"""Euclidean, Manhattan and cosine distance: scores, keys and exact keys of pairs."""
+"""Euclidean, Manhattan, Minkowski and cosine distance: scores, keys, exact keys of pairs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from nnexp.baselines.neighbors.scans import (
     DOUBLE,
     Arithmetic,
     ManhattanScan,
+    MinkowskiScan,
     ProductScan,
     Scan,
     blocks,
@@ -68,7 +69,7 @@ class Metric(ABC):
 
     @abstractmethod
     def distance(self, keys: Tensor) -> Tensor:
-        """The distances that belong to ``keys``, of the same shape."""
+        """The distances that belong to ``keys`` [Q, k], which ascend; of the same shape."""
 
     @abstractmethod
     def _keys(self, rows: Tensor, queries: Tensor) -> Tensor:
@@ -93,8 +94,11 @@ class Metric(ABC):
                 keys[part, columns] = self._keys(rows.view(*index.shape, self.width), queries)
         return keys
 
-    def same_rows(self, row_index: Tensor, other_index: Tensor) -> Tensor:
-        """Whether the training rows of each pair are the same numbers, [P] bool."""
+    def surely_tied(self, query_index: Tensor, row_index: Tensor, other_index: Tensor) -> Tensor:
+        """Whether two training rows are equally far from a query for all rounding, [P] bool.
+
+        That the rows are the same numbers is enough.
+        """
         same = torch.empty(row_index.shape, dtype=torch.bool, device=row_index.device)
         for part in blocks(len(same), self.block_bytes // (9 * self.width)):
             same[part] = (self.train[row_index[part]] == self.train[other_index[part]]).all(1)
@@ -127,9 +131,13 @@ class Metric(ABC):
         lowest = int(exponents.min())
         integers = (mantissas * 2**24).astype(np.int64).astype(object)
         integers = integers << (exponents - lowest).astype(object)
-        unit = Fraction(2) ** (lowest - 24)
-        keys = [self._exact_key(row, integers[0]) * unit**self.key_degree for row in integers[1:]]
+        unit = self._key_of_unit(lowest - 24)
+        keys = [self._exact_key(row, integers[0]) * unit for row in integers[1:]]
         return [keys[i] for i in original.reshape(-1)]
+
+    def _key_of_unit(self, exponent: int) -> Fraction:
+        """What keys are multiplied by where the data are in units of ``2 ** exponent``."""
+        return (Fraction(2) ** exponent) ** self.key_degree
 
     def _scale(self) -> float:
         """The power of two that brings the largest number of train and queries to about 1."""
@@ -205,6 +213,76 @@ class Manhattan(Metric):
         return Fraction(abs(row - query).sum())
 
 
+class Minkowski(Metric):
+    """``(sum |x - q|^1.5)^(2/3)``, between Manhattan and Euclidean; the key is the sum.
+
+    ``|d|^1.5`` is computed as ``|d| sqrt(|d|)``: IEEE 754 rounds both operations correctly, so that
+    the bits are the same on every device, which powers do not promise. Exact keys are sums of
+    square roots of integers, rounded to far more digits than two different ones could share.
+    """
+
+    by_products = False
+
+    def scan(self, arithmetic: Arithmetic) -> Scan:
+        return MinkowskiScan(self.train, self._scale(), arithmetic.dtype, self.memory_bytes)
+
+    def _keys(self, rows: Tensor, queries: Tensor) -> Tensor:
+        apart = rows.sub_(queries).abs_()
+        return fold(apart.mul_(apart.sqrt()))
+
+    def slack(self, keys: Tensor) -> Tensor:
+        return keys * gamma(halvings(self.width) + 8, DOUBLE)
+
+    def distance(self, keys: Tensor) -> Tensor:
+        """Ascending even where the roots of two keys are rounded the other way."""
+        return _cube_root(keys).square_().cummax(1).values
+
+    def surely_tied(self, query_index: Tensor, row_index: Tensor, other_index: Tensor) -> Tensor:
+        """Also true of rows on either side of the query, as 4 and 6 are of 5."""
+        tied = torch.empty(row_index.shape, dtype=torch.bool, device=row_index.device)
+        for part in blocks(len(tied), self.block_bytes // (48 * self.width)):
+            query = self.queries[query_index[part]].to(DOUBLE)
+            row, other = (self.train[i[part]].to(DOUBLE) for i in (row_index, other_index))
+            apart, other_apart = row - query, other - query
+            exact = (query + apart == row) & (row - apart == query)
+            exact &= (query + other_apart == other) & (other - other_apart == query)
+            tied[part] = ((apart.abs() == other_apart.abs()) & exact | (row == other)).all(1)
+        return tied
+
+    def _unrounded(self, rows: Tensor, queries: Tensor) -> Tensor:
+        """Roots round."""
+        return torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+
+    def _exact_key(self, row: Any, query: Any) -> Fraction:
+        total = sum(math.isqrt(abs(d) ** 3 << 2 * _ROOT_BITS) for d in (row - query).tolist())
+        return Fraction(_without_last_bits(total), 2 ** (_ROOT_BITS - _GUARD_BITS))
+
+    def _key_of_unit(self, exponent: int) -> Fraction:
+        root = Fraction(math.isqrt(2 << 2 * _ROOT_BITS), 2**_ROOT_BITS) if exponent % 2 else 1
+        return Fraction(2) ** (exponent + exponent // 2) * root
+
+
+def _cube_root(numbers: Tensor) -> Tensor:
+    """Of float64 numbers, none of them negative, to a few last bits.
+
+    Halley's iteration, from a third of the exponent: additions, products and quotients alone, which
+    are the same bits on every device and at every place of a tensor, as powers are not.
+    """
+    root = (numbers.view(torch.int64) // 3 + 0x2A9F_7893_0000_0000).view(DOUBLE)
+    for _ in range(4):
+        cube = root * root * root
+        root = root * ((cube + numbers + numbers) / (cube + cube + numbers))
+    return root.masked_fill_(numbers == 0, 0)
+
+
+_ROOT_BITS, _GUARD_BITS = 320, 64  # binary places of a root; those that its error may reach
+
+
+def _without_last_bits(number: int) -> int:
+    """Rounded, so that equal sums of different roots stay equal: 8^1.5 is eight times 2^1.5."""
+    return (number + (1 << _GUARD_BITS - 1)) >> _GUARD_BITS
+
+
 class Cosine(Metric):
     """``1 - x·q / (|x| |q|)``, and 1 where either is a zero vector, as in scikit-learn.
 
@@ -260,5 +338,6 @@ class Cosine(Metric):
 METRICS: dict[str, type[Metric]] = {
     "euclidean": Euclidean,
     "manhattan": Manhattan,
+    "minkowski_1.5": Minkowski,
     "cosine": Cosine,
 }

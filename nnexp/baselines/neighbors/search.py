@@ -151,7 +151,7 @@ class Ranking:
         close = (query[1:] == query[:-1]) & relevant[1:]
         close &= keys[1:] - keys[:-1] <= slack[1:] + slack[:-1]
         left = close.nonzero().squeeze(1)
-        left = left[~self.metric.same_rows(rows[left], rows[left + 1])]
+        left = left[~self.metric.surely_tied(query[left], rows[left], rows[left + 1])]
         both = torch.cat([left, left + 1])
         exact = self.metric.unrounded(query[both], rows[both]).view(2, -1).all(0)
         doubtful = left[~exact]

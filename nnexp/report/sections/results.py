@@ -172,7 +172,7 @@ def _table(view: View, task: Task) -> Table:
         row = [view.head(result.learner, " · ".join(notes)), _accuracy(result)]
         row += _compared(view, result) if compared else []
         row.append(_runs(result))
-        row += [Cell(count(result.num_settings)), _chosen(result, task)] if tuned else []
+        row += [_budget(result), _chosen(result, task)] if tuned else []
         rows.append(row)
     return Table(
         caption=f"Test accuracy on {task.name}{view.given(task)}", columns=heads, rows=rows
@@ -193,6 +193,12 @@ def _compared(view: View, result: LearnerOnTask) -> list[Cell]:
         if verdict
         else Cell(sign, tone=tone),
     ]
+
+
+def _budget(result: LearnerOnTask) -> Cell:
+    """How many configurations were tried, and how long that took a split."""
+    spent = result.cost.tune_seconds
+    return Cell(count(result.num_settings), "" if spent is None else f"{spent:.2g} s")
 
 
 def _power(verdict: Verdict) -> str:
