@@ -224,7 +224,7 @@ def over_tasks(
     One network of a family stands for it: see ``_of_families``.
     """
     by_learner = {
-        (r.learner, r.task): r for r in results if r.test_acc is not None and not r.is_selection
+        (r.learner, r.task): r for r in results if r.test_score is not None and not r.is_selection
     }
     chosen: dict[str, TaskFacts] = {}
     for facts in placed.tasks:
@@ -259,7 +259,7 @@ def over_tasks(
     kinds: dict[str, list[VerdictKind]] = {}
     for name in complete:
         mine = [by_learner[name, task] for task in names]
-        values[name] = [r.test_acc.values for r in mine if r.test_acc is not None]
+        values[name] = [r.test_score.values for r in mine if r.test_score is not None]
         kinds[name] = [r.verdict.kind for r in mine if r.verdict is not None]
     return across_tasks(values, reference, kinds), critical_difference(values), told
 
@@ -288,7 +288,7 @@ def _of_families(
     copies: set[str] = set()
     for members in others.values():
         accs = [
-            [acc.mean if (acc := by_learner[name, task].val_acc) else 0.0 for task in tasks]
+            [acc.mean if (acc := by_learner[name, task].val_score) else 0.0 for task in tasks]
             for name in members
         ]
         best = members[int(np.argmin(mean_ranks(np.array(accs))))]
@@ -301,7 +301,7 @@ def learning_curves(placed: GroupedRuns, results: Sequence[LearnerOnTask]) -> li
     series: dict[str, list[TaskFacts]] = {}
     for facts in placed.tasks:
         series.setdefault(facts.series, []).append(facts)
-    accs = {(r.learner, r.task): r.test_acc for r in results if r.test_acc is not None}
+    accs = {(r.learner, r.task): r.test_score for r in results if r.test_score is not None}
     found = []
     for group in series.values():
         for learner in placed.learners:
@@ -316,7 +316,7 @@ def learning_curves(placed: GroupedRuns, results: Sequence[LearnerOnTask]) -> li
                         dataset=group[0].series_name,
                         learner=learner,
                         num_train=tuple(rows for rows, _ in points),
-                        test_acc=tuple(acc for _, acc in points),
+                        test_score=tuple(acc for _, acc in points),
                     )
                 )
     return found

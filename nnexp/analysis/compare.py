@@ -8,7 +8,7 @@ from itertools import combinations
 
 from nnexp.analysis.across_datasets import learning_curves, over_tasks
 from nnexp.analysis.by_class import by_class, read_quietly
-from nnexp.analysis.curves import Histories, cost, curves, expected_best, target_acc
+from nnexp.analysis.curves import Histories, cost, curves, expected_best, target_score
 from nnexp.analysis.differences import Error, Measures, adjusted
 from nnexp.analysis.grouping import GroupedRuns, group_runs
 from nnexp.analysis.held_out_predictions import ensemble, reliability
@@ -121,7 +121,7 @@ def _compare_on(
     asked = base is not None and base.outcomes and not base.is_network
     selected = selected_network(networks, facts) if asked else None
     measures = Measures(facts, entries if selected is None else [*entries, selected])
-    target, target_of = target_acc(entries, reference)
+    target, target_of = target_score(entries, reference)
     equivalence = _equivalence(base, measures, options)
     histories = Histories()
     against: dict[str, Error] = {}
@@ -137,7 +137,7 @@ def _compare_on(
     ]
     pairs = adjusted([measures.difference(a, b) for a, b in combinations(networks, 2)])
     kinds = _kinds(pairs, equivalence)
-    accs = {result.learner: result.test_acc for result in results}
+    accs = {result.learner: result.test_score for result in results}
     best = best_network(facts.task, networks, kinds, accs)
     answer: Verdict | None
     if base is not None and base.is_network and best is not None:
@@ -150,7 +150,7 @@ def _compare_on(
         answer = replace(answer, sentence=f"{answer.sentence} {how}")
     summaries = [answer, chance(facts, entries, measures, equivalence), best]
     return _OnTask(
-        task=replace(facts.task, target_acc=target, target_of=target_of, equivalence=equivalence),
+        task=replace(facts.task, target_score=target, target_of=target_of, equivalence=equivalence),
         results=results,
         pairwise=[difference for difference, _ in pairs],
         summaries=[summary for summary in summaries if summary is not None],
@@ -180,7 +180,7 @@ def _by_class(
 
 def _equivalence(base: Entry | None, measures: Measures, options: Options) -> float:
     """What does not matter on a task: so many points, or a share of the reference's error."""
-    acc = None if base is None else measures.test_acc(base)
+    acc = None if base is None else measures.test_score(base)
     if options.relative_equivalence is None or acc is None:
         return options.equivalence
     return options.relative_equivalence * (1 - acc.mean)
@@ -228,8 +228,8 @@ def _result(
         tried=tried,
         choices=entry.choices,
         edges=() if entry.is_selection else edges(entry, tried, facts.task),
-        val_acc=measures.val_acc(entry),
-        test_acc=measures.test_acc(entry),
+        val_score=measures.val_score(entry),
+        test_score=measures.test_score(entry),
         test_clipped_loss=measures.test_clipped_loss(entry),
         test_brier=measures.test_brier(entry),
         reliability=reliability(entry),

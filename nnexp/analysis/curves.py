@@ -116,7 +116,9 @@ def _numbers(values: Floats) -> tuple[float, ...]:
 TARGET_SHARE = 0.98
 
 
-def target_acc(entries: Sequence[Entry], reference: str | None) -> tuple[float | None, str | None]:
+def target_score(
+    entries: Sequence[Entry], reference: str | None
+) -> tuple[float | None, str | None]:
     """A task's target, and whose mean validation accuracy it is: the reference's, so that adding a
     learner does not move it.
 
@@ -126,7 +128,7 @@ def target_acc(entries: Sequence[Entry], reference: str | None) -> tuple[float |
     means = {
         entry.learner: sum(accs) / len(accs)
         for entry in entries
-        if (accs := [c.val_acc for c in entry.choices if c.val_acc is not None])
+        if (accs := [c.val_score for c in entry.choices if c.val_score is not None])
     }
     if reference in means:
         return means[reference], reference
@@ -224,7 +226,10 @@ def expected_best(
     """
     curves = [
         expected_maximum(
-            [outcome.failed_val_acc if t.val_acc is None else t.val_acc for t in outcome.tried]
+            [
+                outcome.failed_val_score if t.val_score is None else t.val_score
+                for t in outcome.tried
+            ]
         )
         for outcome in outcomes
         if outcome.tried

@@ -54,15 +54,15 @@ class Measures:
             ordered = sorted(entries, key=lambda entry: not entry.is_network)
             self._scores = {entry.learner: self.held_out.scores(entry) for entry in ordered}
 
-    def test_acc(self, entry: Entry) -> Estimate | None:
+    def test_score(self, entry: Entry) -> Estimate | None:
         """Mean test accuracy over the splits."""
         by_row = self._by_row(entry, lambda scores: scores.correct)
-        values = [choice.test_acc for choice in entry.choices if choice.test_acc is not None]
+        values = [choice.test_score for choice in entry.choices if choice.test_score is not None]
         return self._estimate(entry, values, 1.0, step=self._step, by_row=by_row)
 
-    def val_acc(self, entry: Entry) -> Estimate | None:
+    def val_score(self, entry: Entry) -> Estimate | None:
         """Mean validation accuracy of what was chosen; it is what the choice was made by."""
-        values = [c.val_acc for c in entry.choices if c.val_acc is not None]
+        values = [c.val_score for c in entry.choices if c.val_score is not None]
         return self._estimate(entry, values, 1.0)
 
     def test_clipped_loss(self, entry: Entry) -> Estimate | None:
@@ -158,7 +158,7 @@ class Measures:
         """
         pairs = _pairs(entry, other)
         values = [
-            round((mine.choice.test_acc or 0) - (theirs.choice.test_acc or 0), 12)
+            round((mine.choice.test_score or 0) - (theirs.choice.test_score or 0), 12)
             for mine, theirs in pairs
         ]
         by_row = None
@@ -192,7 +192,7 @@ class Measures:
 
     def over_guessing(self, entry: Entry, guess: Guess) -> Error:
         """A learner's test accuracy minus that of guessing."""
-        values = [(choice.test_acc or 0) - guess.share for choice in entry.choices]
+        values = [(choice.test_score or 0) - guess.share for choice in entry.choices]
         by_row = self._by_row(entry, lambda scores: scores.correct)
         if by_row is not None:
             by_row = by_row - (guess.share if guess.right is None else guess.right)

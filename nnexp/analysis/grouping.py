@@ -111,13 +111,13 @@ def _outcome(
     results = [run.record.result for run in members if run.completed]
     num_failed = len(members) - len(results) if chosen is not None else 1
     counted: dict[str, float] = {}
-    failed_val_acc, are_classes_known = 0.0, True
-    if num_failed or any(told.val_acc is None for told in tried):
+    failed_val_score, are_classes_known = 0.0, True
+    if num_failed or any(told.val_score is None for told in tried):
         scores = majority()
-        failed_val_acc, are_classes_known = scores.val_acc, scores.is_recorded
+        failed_val_score, are_classes_known = scores.val_score, scores.is_recorded
         counted = {
-            "val/acc": scores.val_acc,
-            "test/acc": scores.test_acc,
+            "val/acc": scores.val_score,
+            "test/acc": scores.test_score,
             "test/clipped_loss": scores.test_clipped_loss,
             "test/brier": scores.test_brier,
         }
@@ -133,8 +133,8 @@ def _outcome(
         choice=Choice(
             split=split,
             setting=dict(chosen or {}),
-            val_acc=mean("val/acc", metrics) if results else None,
-            test_acc=mean("test/acc", metrics) or 0.0,
+            val_score=mean("val/acc", metrics) if results else None,
+            test_score=mean("test/acc", metrics) or 0.0,
             folders=tuple(str(run.record.folder) for run in members if run.completed),
             failed=not results,
         ),
@@ -149,7 +149,7 @@ def _outcome(
         tune_seconds=_tune_seconds(runs),
         val_loss=mean("val/loss", metrics),
         num_failed=num_failed,
-        failed_val_acc=failed_val_acc,
+        failed_val_score=failed_val_score,
         are_classes_known=are_classes_known,
     )
 
@@ -161,7 +161,7 @@ def _tried(group: tuple[Setting, Sequence[PlacedRun]]) -> Tried:
         setting=setting,
         num_runs=len(runs),
         num_failed=len(runs) - len(accs),
-        val_acc=_mean_known(accs),
+        val_score=_mean_known(accs),
     )
 
 

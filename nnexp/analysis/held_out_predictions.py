@@ -167,10 +167,10 @@ def ensemble(entry: Entry, held_out: HeldOut) -> Ensemble | None:
     right = mean[np.arange(len(labels)), labels]
     return Ensemble(
         num_members=len(known),
-        test_acc=float((mean.argmax(1) == labels).mean()),
+        test_score=float((mean.argmax(1) == labels).mean()),
         test_clipped_loss=float(clipped_losses(right).mean()),
-        best_member_acc=accs[int(np.argmax(val_accs))],
-        mean_member_acc=float(np.mean(accs)),
+        best_member_score=accs[int(np.argmax(val_accs))],
+        mean_member_score=float(np.mean(accs)),
     )
 
 

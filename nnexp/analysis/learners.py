@@ -229,8 +229,8 @@ def _outcome(name: str, split: str, records: Sequence[RunRecord]) -> Outcome:
         choice=Choice(
             split=split,
             setting=_setting(told, tried[0].setting if tried else {}),
-            val_acc=told["val/acc"],
-            test_acc=told["test/acc"],
+            val_score=told["val/acc"],
+            test_score=told["test/acc"],
             folders=(),
         ),
         records=tuple(records),
@@ -250,8 +250,8 @@ def _failed(split: str, scores: MajorityScores) -> Outcome:
         choice=Choice(
             split=split,
             setting={},
-            val_acc=None,
-            test_acc=scores.test_acc,
+            val_score=None,
+            test_score=scores.test_score,
             folders=(),
             failed=True,
         ),
@@ -260,7 +260,7 @@ def _failed(split: str, scores: MajorityScores) -> Outcome:
         test_clipped_loss=scores.test_clipped_loss,
         test_brier=scores.test_brier,
         num_failed=1,
-        failed_val_acc=scores.val_acc,
+        failed_val_score=scores.val_score,
         are_classes_known=scores.is_recorded,
     )
 
@@ -286,7 +286,7 @@ def _tried(told: Mapping[str, Any]) -> tuple[Tried, ...]:
             setting={key: value for key, value in item.items() if not _is_measured(key)},
             num_runs=1,
             num_failed=int(item.get("val/acc") is None),
-            val_acc=item.get("val/acc"),
+            val_score=item.get("val/acc"),
         )
         for item in listed
     ]
@@ -335,6 +335,6 @@ def splits_in_order(result: LearnerOnTask, task: Task) -> str:
 
 
 def _place(result: LearnerOnTask, task: Task) -> tuple[bool, bool, float]:
-    if result.test_acc is None:
+    if result.test_score is None:
         return True, True, 0.0
-    return False, lacking(result, task) > 0, -result.test_acc.mean
+    return False, lacking(result, task) > 0, -result.test_score.mean

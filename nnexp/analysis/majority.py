@@ -22,8 +22,8 @@ _RUNS_ASKED = 3  # for labels, before they count as not recorded
 class MajorityScores:
     """Scores of a model that gives every sample the frequencies of the classes."""
 
-    val_acc: float
-    test_acc: float
+    val_score: float
+    test_score: float
     test_clipped_loss: float
     test_brier: float
     is_recorded: bool = True
@@ -90,9 +90,9 @@ def _measured(told: Mapping[str, Any]) -> MajorityScores | None:
     known = [value for value in values if value is not None]
     if len(known) < len(keys):
         return None
-    val_acc, test_acc, loss, brier = known
+    val_score, test_score, loss, brier = known
     return MajorityScores(
-        val_acc=val_acc, test_acc=test_acc, test_clipped_loss=loss, test_brier=brier
+        val_score=val_score, test_score=test_score, test_clipped_loss=loss, test_brier=brier
     )
 
 
@@ -101,8 +101,8 @@ def _of_shares(shares: NDArray[np.float64], *, is_recorded: bool = True) -> Majo
     losses, briers = prior_scores(kept)
     most = float(shares.max())
     return MajorityScores(
-        val_acc=most,
-        test_acc=most,
+        val_score=most,
+        test_score=most,
         test_clipped_loss=float(kept @ losses),
         test_brier=float(kept @ briers),
         is_recorded=is_recorded,

@@ -31,14 +31,14 @@ def tried_settings(entry: Entry, estimate: Any) -> tuple[TriedSetting, ...]:
     chosen = Counter(canonical(c.setting) for c in entry.choices if not c.failed)
     found = []
     for key, members in groups.items():
-        accs = [tried.val_acc for tried in members if tried.val_acc is not None]
-        val_acc: Estimate | None = estimate(accs)
+        accs = [tried.val_score for tried in members if tried.val_score is not None]
+        val_score: Estimate | None = estimate(accs)
         found.append(
             TriedSetting(
                 setting=members[0].setting,
                 num_runs=sum(tried.num_runs for tried in members),
                 num_failed=sum(tried.num_failed for tried in members),
-                val_acc=val_acc,
+                val_score=val_score,
                 times_chosen=chosen[key],
             )
         )
@@ -197,7 +197,7 @@ def failed_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[
                 continue
             total, unit = len(entry.outcomes), "fit" if entry.one_fit else facts.task.unit
             where = f"{len(failed)} of {_counted(total, unit)}"
-            accs = {f"{100 * outcome.choice.test_acc:.1f} %" for outcome in failed}
+            accs = {f"{100 * outcome.choice.test_score:.1f} %" for outcome in failed}
             unknown = not all(outcome.are_classes_known for outcome in failed)
             taken = ", taken as one of equally frequent ones, as no run records frequencies"
             partly = [outcome for outcome in failed if not outcome.choice.failed]

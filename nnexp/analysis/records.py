@@ -107,7 +107,7 @@ def _facts(
             unit="seed" if by_seed else "split",
             same_test_rows=same_test_rows,
             is_whole=True,
-            target_acc=None,
+            target_score=None,
         ),
         source=canonical({"name": data.name, "fingerprint": data.fingerprint}),
         series=canonical(_identity(first)),
@@ -219,7 +219,7 @@ class Tried:
     setting: Setting
     num_runs: int
     num_failed: int
-    val_acc: float | None  # mean of the runs that were completed; None: none was
+    val_score: float | None  # mean of the runs that were completed; None: none was
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +240,7 @@ class Outcome:
     tune_seconds: float | None = None
     val_loss: float | None = None  # None too for a baseline
     num_failed: int = 0  # of the selected runs; each counts as the majority class
-    failed_val_acc: float = 0.0
+    failed_val_score: float = 0.0
     """What a setting that failed counts as, on the validation samples."""
     are_classes_known: bool = True
     """False: it failed, and no run records the frequencies of the classes."""

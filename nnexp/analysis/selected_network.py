@@ -67,5 +67,5 @@ def _selected(there: Sequence[tuple[str, Outcome]]) -> Outcome:
 
 def _rank(learner: str, outcome: Outcome) -> tuple[bool, bool, float, float, str]:
     loss = math.inf if outcome.val_loss is None else outcome.val_loss
-    acc = outcome.choice.val_acc or 0.0
+    acc = outcome.choice.val_score or 0.0
     return outcome.choice.failed, outcome.num_failed > 0, -acc, loss, learner

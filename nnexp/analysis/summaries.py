@@ -47,9 +47,9 @@ def best_by_validation(entries: Sequence[Entry]) -> str | None:
     """The learner with the best mean validation accuracy on common splits; the first of equals."""
     splits = common_splits(entries)
     means = {
-        entry.learner: fmean(entry.by_split[split].choice.val_acc or 0.0 for split in splits)
+        entry.learner: fmean(entry.by_split[split].choice.val_score or 0.0 for split in splits)
         for entry in _candidates(entries)
-        if splits and any(choice.val_acc is not None for choice in entry.choices)
+        if splits and any(choice.val_score is not None for choice in entry.choices)
     }
     return max(means, key=lambda name: means[name]) if means else None
 
@@ -132,7 +132,7 @@ def chance(
         return None
     if majority is not None:
         name = "the most frequent class"
-        share = fmean(choice.test_acc for choice in majority.choices)
+        share = fmean(choice.test_score for choice in majority.choices)
         found = [measures.difference(entry, majority) for entry in learners]
     else:
         guess = measures.guess()

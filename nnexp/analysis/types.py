@@ -110,10 +110,10 @@ class Choice:
 
     split: str
     setting: Setting
-    val_acc: float | None
-    test_acc: float
+    val_score: float | None
+    test_score: float
     folders: tuple[str, ...]  # of the chosen runs; () for a baseline
-    failed: bool = False  # no setting was completed; test_acc is that of the majority class
+    failed: bool = False  # no setting was completed; test_score is that of the majority class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +152,7 @@ class TriedSetting:
     setting: Setting
     num_runs: int
     num_failed: int
-    val_acc: Estimate | None  # over splits on which it was completed
+    val_score: Estimate | None  # over splits on which it was completed
     times_chosen: int
 
 
@@ -179,11 +179,11 @@ class Ensemble:
     """The mean of the probabilities of a learner's chosen runs, all with the same test rows."""
 
     num_members: int
-    test_acc: float
+    test_score: float
     test_clipped_loss: float
-    best_member_acc: float
+    best_member_score: float
     """Test accuracy of the member with the best validation accuracy."""
-    mean_member_acc: float
+    mean_member_score: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,8 +200,8 @@ class LearnerOnTask:
     choices: tuple[Choice, ...]
     """One a split; of a baseline where the split stays and seeds vary one, as it is fitted once."""
     edges: tuple[str, ...]  # sentences: "The best lr is at the edge of the grid (0.1, ...)"
-    val_acc: Estimate | None
-    test_acc: Estimate | None
+    val_score: Estimate | None
+    test_score: Estimate | None
     test_clipped_loss: Estimate | None  # log-loss in nats; see nnexp.scoring_rules
     test_brier: Estimate | None
     reliability: Reliability | None
@@ -237,7 +237,7 @@ class Task:
     """What one of the splits is: where a split stays, its seeds stand for splits."""
     same_test_rows: bool  # an official test set, or one split_seed
     is_whole: bool  # as many training rows as any task of this data set
-    target_acc: float | None  # for Cost.target_seconds
+    target_score: float | None  # for Cost.target_seconds
     target_of: str | None = None
     """Whose mean validation accuracy the target is: the reference's. None: 98 % of the best."""
     equivalence: float = 0.005  # a difference of less than this does not matter here
@@ -315,7 +315,7 @@ class LearningCurve:
     dataset: str
     learner: str
     num_train: tuple[int, ...]
-    test_acc: tuple[Estimate, ...]
+    test_score: tuple[Estimate, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

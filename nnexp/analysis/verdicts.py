@@ -245,7 +245,7 @@ def headline(
         return None
     base = next((r for r in results if r.learner == reference), None)
     given = f", {GIVEN}" if task.same_test_rows else ""
-    its = f" ({points(base.test_acc.mean)} %)" if base and base.test_acc else ""
+    its = f" ({points(base.test_score.mean)} %)" if base and base.test_score else ""
     where = f"{reference} on {task.name}{its}"
     told, name, counts = networks[0], networks[0].learner, ""
     if len(networks) > 1:

@@ -139,7 +139,7 @@ def _said(verdict: Verdict) -> _Said:
 
 def _summary(comparison: Comparison) -> str:
     """``1,000 runs · 8 models · 2 data sets · compared with KNN``."""
-    found = {result.task for result in comparison.results if result.test_acc is not None}
+    found = {result.task for result in comparison.results if result.test_score is not None}
     datasets = len({task.dataset for task in comparison.tasks if task.name in found})
     none = 0 < comparison.num_runs <= len(comparison.failed)
     parts = [

@@ -135,7 +135,7 @@ def print_report(comparison: Comparison, problems: Collection[str] = ()) -> None
         _bulleted(first, len(rest[most:]), width, head="warnings"),
     ]
     print("\n\n".join("\n".join(block) for block in blocks if block))
-    shown = [result for result in comparison.results if result.test_acc is not None]
+    shown = [result for result in comparison.results if result.test_score is not None]
     if shown:
         _print_tables(comparison, shown, width)
         print("\n".join(_wrapped(_legend(comparison, shown), width)))
@@ -254,14 +254,14 @@ def _best(ordered: Sequence[LearnerOnTask], most: int, name: str | None) -> list
 
 
 def _cells(result: LearnerOnTask, task: Task, compared: bool) -> list[str]:
-    assert result.test_acc is not None
+    assert result.test_score is not None
     some = splits_in_order(result, task)
-    interval = blocks_module.percent_interval(result.test_acc.interval)
+    interval = blocks_module.percent_interval(result.test_score.interval)
     cells = [
         _clean(f"{result.learner} ({some})" if some else result.learner),
         _runs(result),
-        blocks_module.percent(None if result.val_acc is None else result.val_acc.mean),
-        f"{blocks_module.percent(result.test_acc.mean)} {interval}".strip(),
+        blocks_module.percent(None if result.val_score is None else result.val_score.mean),
+        f"{blocks_module.percent(result.test_score.mean)} {interval}".strip(),
     ]
     difference = result.difference
     if compared and difference is not None:
@@ -286,7 +286,9 @@ def _legend(comparison: Comparison, shown: Sequence[LearnerOnTask]) -> str:
     counts = sorted({len(tasks[result.task].splits) for result in shown})
     number = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     units = blocks_module.either(f"{tasks[result.task].unit}s" for result in shown)
-    has_interval = any(r.test_acc is not None and r.test_acc.interval is not None for r in shown)
+    has_interval = any(
+        r.test_score is not None and r.test_score.interval is not None for r in shown
+    )
     fixed = {tasks[result.task].same_test_rows for result in shown}
     given = f", {GIVEN}" if fixed == {True} else f", {GIVEN} where the test set is fixed"
     interval = f" [95 % CI{given if any(fixed) else ''}]" if has_interval else ""

@@ -420,7 +420,7 @@ def test_summary_json_is_strict_and_whole() -> None:
     assert summary["equivalence"] is None
     assert set(summary) == {"schema", "figures"} | {f.name for f in dataclasses.fields(comparison)}
     first, told = comparison.results[0], summary["results"][0]
-    assert first.test_acc is not None
+    assert first.test_score is not None
     assert told["learner"] == first.learner
-    assert told["test_acc"]["values"] == list(first.test_acc.values)
+    assert told["test_score"]["values"] == list(first.test_score.values)
     assert len(summary["results"]) == len(comparison.results)

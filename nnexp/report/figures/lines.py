@@ -138,9 +138,9 @@ def draw_learning_curves(
     axes = panel.axes
     by_name = {curve.learner: curve for curve in curves}
     shown = looks.legend(by_name, "mixed")
-    heights = [e.mean for curve in curves for e in curve.test_acc]
+    heights = [e.mean for curve in curves for e in curve.test_score]
     for learner, _ in shown:
-        found = [e.interval for e in by_name[learner].test_acc if e.interval is not None]
+        found = [e.interval for e in by_name[learner].test_score if e.interval is not None]
         heights += [end for interval in found for end in (interval.low, interval.high)]
     axes.set_ylim(*window([100 * height for height in heights], pad=0.06))
     rows = sorted({n for curve in curves for n in curve.num_train})
@@ -152,10 +152,10 @@ def draw_learning_curves(
         place = next((i for i, (name, _) in enumerate(shown) if name == learner), None)
         aside = 1.0 if place is None else step ** (place - (len(shown) - 1) / 2)
         x = [n * aside for n in curve.num_train]
-        axes.plot(x, [100 * e.mean for e in curve.test_acc], **line_style(look))
+        axes.plot(x, [100 * e.mean for e in curve.test_score], **line_style(look))
         if place is None:
             continue
-        for at, estimate in zip(x, curve.test_acc, strict=True):
+        for at, estimate in zip(x, curve.test_score, strict=True):
             if estimate.interval is not None:
                 ends = [100 * estimate.interval.low, 100 * estimate.interval.high]
                 axes.plot([at, at], ends, color=look.hex, linewidth=1.1, alpha=0.6)
@@ -164,9 +164,9 @@ def draw_learning_curves(
     axes.set_xlabel("training samples")
     low, high = axes.get_ylim()
     out = {
-        curve.learner: 100 * curve.test_acc[-1].mean
+        curve.learner: 100 * curve.test_score[-1].mean
         for curve in curves
-        if not any(low <= 100 * e.mean <= high for e in curve.test_acc)
+        if not any(low <= 100 * e.mean <= high for e in curve.test_score)
     }
     return panel.finish(label, shown, _sentence(out))
 

@@ -142,9 +142,9 @@ def _mean_ranks(comparison: Comparison) -> dict[str, float]:
         rows = [
             r
             for r in comparison.results
-            if r.task == task.name and r.val_acc is not None and not r.is_selection
+            if r.task == task.name and r.val_score is not None and not r.is_selection
         ]
-        rows.sort(key=lambda r: (lacking(r, task) > 0, -r.val_acc.mean if r.val_acc else 0.0))
+        rows.sort(key=lambda r: (lacking(r, task) > 0, -r.val_score.mean if r.val_score else 0.0))
         for rank, row in enumerate(rows):
             ranks.setdefault(row.learner, []).append(rank)
     return {name: sum(places) / len(places) for name, places in ranks.items()}

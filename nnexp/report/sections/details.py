@@ -140,9 +140,9 @@ def _ensembles(view: View, task: Task) -> Sequence[Block]:
         [
             view.head(r.learner),
             Cell(count(e.num_members)),
-            Cell(percent(e.test_acc)),
-            Cell(percent(e.best_member_acc), points(e.test_acc - e.best_member_acc)),
-            Cell(percent(e.mean_member_acc), points(e.test_acc - e.mean_member_acc)),
+            Cell(percent(e.test_score)),
+            Cell(percent(e.best_member_score), points(e.test_score - e.best_member_score)),
+            Cell(percent(e.mean_member_score), points(e.test_score - e.mean_member_score)),
             Cell(fixed(e.test_clipped_loss, 4)),
         ]
         for r in view.results(task)
@@ -180,8 +180,8 @@ def _table(view: View, task: Task) -> Sequence[Block]:
         return []
     heads = ["model", "parameters", "train", "predict", "tune"]
     target = ""
-    if task.target_acc is not None and _has_target(results):
-        target = f"to {percent(task.target_acc, 1)} %"
+    if task.target_score is not None and _has_target(results):
+        target = f"to {percent(task.target_score, 1)} %"
         heads.insert(3, target)
     rows = []
     for result in results:
@@ -214,7 +214,7 @@ def _has_target(results: Sequence[LearnerOnTask]) -> bool:
 
 def _target_note(view: View) -> str:
     """Which target the times are to, and what stands in place of a time."""
-    tasks = [t for t in view.tasks if t.target_acc is not None and _has_target(view.results(t))]
+    tasks = [t for t in view.tasks if t.target_score is not None and _has_target(view.results(t))]
     if not tasks:
         return ""
     names = dict.fromkeys(

@@ -48,7 +48,7 @@ def _table(view: View, task: Task) -> Sequence[Block]:
     rows = [
         [
             view.head(result.learner),
-            _accuracy(result.test_acc),
+            _accuracy(result.test_score),
             *(Cell(score(e), score_interval(e)) for e in estimates),
         ]
         for result in results

@@ -130,9 +130,9 @@ def _kinds(view: View) -> list[VerdictKind]:
 
 
 def _with_verdict(result: LearnerOnTask, task: Task) -> Cell:
-    if result.test_acc is None:
+    if result.test_score is None:
         return Cell("–", tone="quiet")
-    text, some = percent(result.test_acc.mean), splits_in_order(result, task)
+    text, some = percent(result.test_score.mean), splits_in_order(result, task)
     if result.verdict is None:
         return Cell(text, some)
     sign, tone = VERDICT_SIGNS[result.verdict.kind]
@@ -140,9 +140,9 @@ def _with_verdict(result: LearnerOnTask, task: Task) -> Cell:
 
 
 def _accuracy(result: LearnerOnTask) -> Cell:
-    if result.test_acc is None:
+    if result.test_score is None:
         return Cell("–", tone="quiet")
-    return Cell(percent(result.test_acc.mean), percent_interval(result.test_acc.interval))
+    return Cell(percent(result.test_score.mean), percent_interval(result.test_score.interval))
 
 
 def _table(view: View, task: Task) -> Table:
@@ -268,7 +268,7 @@ def dots(view: View) -> Section | None:
 
 
 def _dots(view: View, task: Task) -> Sequence[Block]:
-    results = [r for r in view.results(task) if r.test_acc is not None][:_DOT_ROWS]
+    results = [r for r in view.results(task) if r.test_score is not None][:_DOT_ROWS]
     if not results:
         return []
     reference = next((r for r in results if r.learner == view.comparison.reference), None)
@@ -299,13 +299,13 @@ def _dots(view: View, task: Task) -> Sequence[Block]:
                 "one, with means and intervals. The same numbers are in the table.",
             )
         )
-    left_out = len([r for r in view.results(task) if r.test_acc]) - len(results)
+    left_out = len([r for r in view.results(task) if r.test_score]) - len(results)
     note = f"{left_out} more models are in the table." if left_out else ""
     return [Gallery(drawings=drawings, note=note)]
 
 
 def _row(view: View, result: LearnerOnTask, task: Task) -> Row:
-    accuracy = result.test_acc
+    accuracy = result.test_score
     assert accuracy is not None  # _dots keeps those that have one
     return Row(
         learner=_name(result, task),
@@ -319,7 +319,7 @@ def _row(view: View, result: LearnerOnTask, task: Task) -> Row:
 
 def _lead(view: View, result: LearnerOnTask, reference: LearnerOnTask, task: Task) -> Row:
     """The reference leads itself by nothing: its row keeps the two figures in step."""
-    own, its, difference = result.test_acc, reference.test_acc, result.difference
+    own, its, difference = result.test_score, reference.test_score, result.difference
     assert own is not None  # _dots keeps those that have one
     assert its is not None
     pairs = [] if result is reference else _pairs(result, reference)
@@ -350,7 +350,7 @@ def _pairs(result: LearnerOnTask, reference: LearnerOnTask) -> list[tuple[float,
 
 def _by_split(result: LearnerOnTask) -> dict[str, float]:
     """Test accuracies by split."""
-    return {choice.split: choice.test_acc for choice in result.choices}
+    return {choice.split: choice.test_score for choice in result.choices}
 
 
 def _times_100(interval: Interval | None) -> Interval | None:

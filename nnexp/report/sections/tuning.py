@@ -210,7 +210,7 @@ def _rate_points(result: LearnerOnTask) -> list[RatePoint]:
     points = []
     for lr, places in sorted(by_rate.items()):
         tried_here = [result.tried[i] for i in places]
-        reached = sorted(100 * t.val_acc.mean for t in tried_here if t.val_acc is not None)
+        reached = sorted(100 * t.val_score.mean for t in tried_here if t.val_score is not None)
         points.append(
             RatePoint(
                 lr=lr,
@@ -279,10 +279,10 @@ def _table(view: View, task: Task) -> Table | None:
         if result.is_selection:  # its configurations are those of the networks
             continue
         tried = [t for t in result.tried if t.setting]
-        tried.sort(key=lambda t: -t.val_acc.mean if t.val_acc else 0.0)
+        tried.sort(key=lambda t: -t.val_score.mean if t.val_score else 0.0)
         for t in tried[:_SETTINGS_LISTED]:
             failed = f"{t.num_failed} failed" if t.num_failed else ""
-            accuracy = t.val_acc
+            accuracy = t.val_score
             rows.append([
                 view.head(result.learner),
                 Cell(setting(t.setting)),
