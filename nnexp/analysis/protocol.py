@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from nnexp.analysis.jackknife import NUM_GROUPS
+from nnexp.analysis.measure import RELATIVE_MARGIN, Measure
 from nnexp.analysis.names import canonical, order, short_names, shown
 from nnexp.analysis.records import Entry, RunRecord, TaskFacts, Tried
 from nnexp.analysis.types import Estimate, Options, Protocol, Task, TriedSetting
-from nnexp.analysis.verdicts import margin
 from nnexp.config.schema import SELECTIONS
 from nnexp.runs.record import with_selection
 
@@ -22,7 +24,7 @@ def tried_settings(entry: Entry, estimate: Any) -> tuple[TriedSetting, ...]:
     """Every setting over all splits, in order of its values.
 
     Args:
-        estimate: from accuracies, one a split, to an Estimate or None.
+        estimate: from scores, one a split, to an Estimate or None.
     """
     groups: dict[str, list[Tried]] = {}
     for outcome in entry.outcomes:
@@ -187,7 +189,9 @@ def missing_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list
     return told
 
 
-def failed_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
+def failed_splits(
+    tasks: Sequence[TaskFacts], entries: Sequence[Entry], measure: Measure
+) -> list[str]:
     """A warning for each model that failed on a split, and as what it counts there."""
     told = []
     for facts in tasks:
@@ -197,15 +201,19 @@ def failed_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[
                 continue
             total, unit = len(entry.outcomes), "fit" if entry.one_fit else facts.task.unit
             where = f"{len(failed)} of {_counted(total, unit)}"
-            accs = {f"{100 * outcome.choice.test_score:.1f} %" for outcome in failed}
-            unknown = not all(outcome.are_classes_known for outcome in failed)
-            taken = ", taken as one of equally frequent ones, as no run records frequencies"
+            scores = {measure.value(outcome.choice.test_score) for outcome in failed}
+            kinds = {outcome.counted_as for outcome in failed}
+            as_what = "the majority class"
+            if "worst" in kinds:
+                as_what = f"the worst {measure.label} that any model has there"
+            elif "equally frequent" in kinds:
+                as_what += ", taken as one of equally frequent ones, as no run records frequencies"
             partly = [outcome for outcome in failed if not outcome.choice.failed]
             told.append(
                 f"{entry.learner} on {entry.task}: failed on {where}"
                 + (", on some of them only in part" if partly else "")
-                + f"; what failed counts as the majority class{taken if unknown else ''}"
-                + (f" ({', '.join(sorted(accs))})" if len(accs) == 1 and not partly else "")
+                + f"; what failed counts as {as_what}"
+                + (f" ({', '.join(sorted(scores))})" if len(scores) == 1 and not partly else "")
             )
     return told
 
@@ -231,12 +239,17 @@ def _is_number(value: Any) -> bool:
 
 
 _BEST_NETWORK = (
-    "on each split the network with the best validation accuracy there (ties: the lower validation "
+    "on each split the network with the best validation {metric} there (ties: the lower validation "
     "loss, then the first name), each with its selected hyperparameters: what selecting among "
     "these networks gives, at the cost of training all. Its difference to the reference is the "
     "headline: one planned comparison, not corrected for the comparisons of single models. It is "
     "no further network: ranks, tests over data sets and the networks against each other leave it "
     "out"
+)
+_FIXED_TEST_SET = "t over seeds with the variance over test samples added (Owen)"
+_IN_GROUPS = (
+    "t over seeds with the variance over test samples added (Owen), which a delete-a-group "
+    "jackknife over up to {groups} groups of them estimates"
 )
 
 
@@ -265,26 +278,29 @@ def protocol(
             )
         )
     tuned = ", ".join(options.tuned) or "nothing"
+    measure = options.measure
+    fixed = _FIXED_TEST_SET if measure.is_accuracy else _IN_GROUPS.format(groups=NUM_GROUPS)
     lines += [
+        *([] if measure.is_accuracy else [("primary metric", _metric(measure))]),
         (
             "model selection",
-            "on each split, hyperparameters are selected on the validation set by accuracy (tuned: "
-            f"{tuned}; baselines: their own grids); every run leaves its test metrics in its own "
+            "on each split, hyperparameters are selected on the validation set by "
+            f"{measure.label} (tuned: {tuned}; baselines: {_grids(entries, measure)}); every run "
+            "leaves its test metrics in its own "
             "folder, here are those of the selected runs only; "
             "a configuration with a failed run ranks below all without; where nothing else is "
-            "left, and where a baseline fails, the model scores what the majority class does",
+            f"left, and where a baseline fails, the model scores {_failures(entries, measure)}",
         ),
         ("epoch of a run", _epochs(records)),
-        *([("best network", _BEST_NETWORK)] if selects else []),
+        *([("best network", _BEST_NETWORK.format(metric=measure.label))] if selects else []),
         ("configurations tried", _budgets(tasks, entries)),
         (
             "intervals",
             "95 %: where splits are drawn anew, t over splits with Nadeau and Bengio's correction "
             "for samples that splits share, so that they hold for other samples of the kind, in "
-            "training and in testing; where the test set is fixed, t over seeds with the variance "
-            "over test samples added (Owen), which holds for other test samples and other seeds, "
-            "but for this training set alone; between baselines that were fitted once on this "
-            "training set, over test samples alone",
+            f"training and in testing; where the test set is fixed, {fixed}, which holds for other "
+            "test samples and other seeds, but for this training set alone; between baselines that "
+            "were fitted once on this training set, over test samples alone",
         ),
         (
             "verdicts",
@@ -296,12 +312,7 @@ def protocol(
             "these pairs, ties counted half; a count and not a probability: pairs share samples, "
             "so a binomial interval would not hold (Bengio and Grandvalet 2004)",
         ),
-        (
-            "guessing",
-            "the most frequent class; that no model is shown to beat it is said unless one does "
-            "after Holm's correction over the models, by the paired test or by the number of test "
-            "samples classified correctly",
-        ),
+        *([("guessing", _GUESSING)] if measure.is_accuracy else []),
         ("seeds", _numbers(record.result.seed for record in records)),
         ("versions", _versions(records)),
         ("machine", _machine(records)),
@@ -310,11 +321,53 @@ def protocol(
     return Protocol(lines=tuple(lines))
 
 
+_GUESSING = (
+    "the most frequent class; that no model is shown to beat it is said unless one does after "
+    "Holm's correction over the models, by the paired test or by the number of test samples "
+    "classified correctly"
+)
+
+
+def _metric(measure: Measure) -> str:
+    """What scores are, which way is better, and from where to where they go."""
+    low, high = (f"{end:g}" if math.isfinite(end) else None for end in measure.bounds)
+    way = "higher" if measure.greater_is_better else "lower"
+    within = ""
+    if low is not None and high is not None:
+        within = f", from {low} to {high}"
+    elif low is not None or high is not None:
+        within = f", at least {low}" if high is None else f", at most {high}"
+    shown = ", shown in per cent" if measure.is_share else ""
+    return f"{measure.label} ({way} is better{within}{shown}): it selects, and it is compared"
+
+
+def _grids(entries: Sequence[Entry], measure: Measure) -> str:
+    """Baselines select among their settings by what they record of each."""
+    baselines = [entry for entry in entries if not entry.is_network]
+    tried = [one for e in baselines for outcome in e.outcomes for one in outcome.tried]
+    lacking = any(one.val_score is None and not one.num_failed for one in tried)
+    return "their own grids" + (", by accuracy" if lacking and not measure.is_accuracy else "")
+
+
+def _failures(entries: Sequence[Entry], measure: Measure) -> str:
+    worst = any(outcome.counted_as == "worst" for e in entries for outcome in e.outcomes)
+    if worst:
+        return (
+            f"the worst {measure.label} of those that were completed, as it cannot be computed of "
+            "class frequencies"
+        )
+    return "what the majority class does"
+
+
 def _margin(options: Options) -> str:
+    measure = options.measure
     if options.relative_equivalence is None:
-        return margin(options.equivalence)
+        return measure.margin(options.equivalence * measure.span)
     share = 100 * options.relative_equivalence
-    return f"{share:g} % of the reference's mean test error on the task, either way"
+    told = f"{share:g} % of the reference's mean {measure.error_name} on the task, either way"
+    if not measure.is_bounded and options.relative_equivalence == RELATIVE_MARGIN:
+        told += f" (the default for {measure.label}, which has no bounds)"
+    return told
 
 
 def _runs(records: Sequence[RunRecord]) -> str:

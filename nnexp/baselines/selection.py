@@ -216,12 +216,13 @@ class Found:
 def found_record(
     found: Found, seconds: float, metrics: Mapping[str, float | None]
 ) -> dict[str, Any]:
-    """For ``result.json``, but for ``predicted``, which goes into a file of their own.
+    """For ``result.json``, but for ``predicted`` and ``probabilities``, which go into a file of
+    their own; the latter only where further metrics are asked for, as only these need them.
 
     Args:
         metrics: further ones by key, ``test/macro_f1``.
     """
-    val, test = found.val, found.test
+    val, test, tested = found.val, found.test, found.probabilities.get("test")
     return {
         **found.settings,
         "val/acc": val.acc,
@@ -238,6 +239,7 @@ def found_record(
         "note": found.note,
         "tried": found.tried,
         "predicted": found.predictions,
+        **({"probabilities": tested.cpu().numpy()} if metrics and tested is not None else {}),
     }
 
 

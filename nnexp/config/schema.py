@@ -42,7 +42,7 @@ from nnexp.config.dataset_schema import (
 )
 from nnexp.config.fields import Problems, choice, options_of, ranged
 from nnexp.errors import did_you_mean
-from nnexp.metrics import METRICS
+from nnexp.metrics import ACCURACY, METRICS, is_known, recorded_metrics
 from nnexp.models.activations import ACTIVATIONS
 from nnexp.models.base import Model
 from nnexp.models.losses import CrossEntropy, Loss
@@ -297,12 +297,14 @@ def _tunable_keys(_: int) -> frozenset[str]:
 
 @dataclass
 class ReportConfig:
-    """What a sweep ends in, and what its tables show. Nothing of it touches training."""
+    """What a sweep ends in, and what its tables show. Nothing of it touches training; the metric is
+    computed when it has ended."""
 
     enabled: bool = True  # write report/ after a sweep
+    metric: str | None = None  # that selects and judges; null: accuracy
     tuned: list[str] = field(default_factory=lambda: ["optimizer.lr"])  # chosen on validation rows
     reference: str = "knn"  # the learner that the others are compared with
-    equivalence: float = ranged(0.5, ge=0, le=100)  # points of accuracy that do not matter
+    equivalence: float = ranged(0.5, ge=0, le=100)  # points of per cent that do not matter
     relative_equivalence: float | None = ranged(None, ge=0, le=1)  # share of the reference's error
     tensorboard: bool = False  # mean curves of every arm, as TensorBoard runs of their own
     test_metrics: bool = False  # of every run, in runs.csv and HParams: easily selected by
@@ -346,11 +348,18 @@ class Config:
     baseline: BaselinesConfig = field(default_factory=BaselinesConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
 
+    @property
+    def recorded_metrics(self) -> list[str]:
+        """The names of the metrics that the run records beside loss and accuracy."""
+        return recorded_metrics(self.metrics, self.report.metric)
+
     def check_rules(self) -> Problems:
         """Rules across the groups."""
         for name in self.metrics:
             if name not in METRICS:
                 yield "metrics", _unregistered(name)
+        if (primary := self.report.metric) is not None and not is_known(primary):
+            yield "report.metric", _unregistered(primary, ACCURACY)
         if (task := getattr(self.dataset, "task", self.task)) != self.task:
             yield "dataset.task", f"follows the task of the run: say task={task} instead"
         if self.scheduler.warmup_epochs >= self.trainer.epochs:
@@ -360,8 +369,9 @@ class Config:
             yield "trainer.label_smoothing", f"goes with loss=cross_entropy, not {self.loss.name}"
 
 
-def _unregistered(metric: str) -> str:
+def _unregistered(metric: str, *others: str) -> str:
+    known = [*others, *METRICS]
     return (
-        f"{metric} is no registered metric{did_you_mean(metric, METRICS)}; registered are "
-        f"{', '.join(METRICS)}. If a package of yours has it: imports=[<package>]"
+        f"{metric} is no registered metric{did_you_mean(metric, known)}; registered are "
+        f"{', '.join(known)}. If a package of yours has it: imports=[<package>]"
     )

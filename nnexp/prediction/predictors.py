@@ -188,7 +188,7 @@ def _predictor(folder: Path, result: RunResult) -> Predictor:
     best, last = (folder / name for name in CHECKPOINTS)
     network = load_network(best if best.exists() or not last.exists() else last)
     network = with_columns(network, result.config, folder)
-    metrics = tuple(map(str, result.config.get("metrics") or ()))
+    metrics = result.further
     if any(name not in METRICS for name in metrics):
         import_components(result.config.get("imports") or ())  # as the run did
     return Predictor(folder.absolute().name, (network,), metrics)

@@ -20,6 +20,7 @@ from nnexp.runs.files import write_atomically
 from nnexp.runs.folder import PREDICTIONS_FILE
 
 _BASELINE = "baseline:"
+_OF_BASELINE = "baseline probabilities:"
 _OWN = ("probabilities", "labels", "rows")
 
 Classes = NDArray[np.int32]
@@ -33,6 +34,8 @@ class Predictions:
     labels: Classes  # [N], the right classes
     rows: Classes  # [N], their indices in the data set's table
     baselines: Mapping[str, Classes] = field(default_factory=dict)  # classes [N] by name
+    baseline_probabilities: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """By name [N, C]: of runs that record further metrics, for the intervals of these."""
 
     @property
     def predicted(self) -> Classes:
@@ -50,6 +53,8 @@ def write_predictions(folder: Path, predictions: Predictions) -> None:
     buffer = io.BytesIO()
     arrays = {name: getattr(predictions, name) for name in _OWN}
     arrays |= {_BASELINE + name: classes for name, classes in predictions.baselines.items()}
+    of_baselines = predictions.baseline_probabilities
+    arrays |= {_OF_BASELINE + name: values for name, values in of_baselines.items()}
     np.savez(buffer, **arrays)
     write_atomically(folder / PREDICTIONS_FILE, buffer.getbuffer())
 
@@ -84,15 +89,22 @@ def _checked(path: Path, arrays: dict[str, NDArray[Any]]) -> Predictions:
         for name, array in arrays.items()
         if name.startswith(_BASELINE)
     }
+    of_baselines = {
+        name.removeprefix(_OF_BASELINE): array
+        for name, array in arrays.items()
+        if name.startswith(_OF_BASELINE)
+    }
     num_rows = len(own["labels"]) if own["labels"].ndim == 1 else -1
-    if own["probabilities"].ndim != 2 or own["probabilities"].dtype.kind != "f":
-        raise DataError(f"{path}: probabilities are {_form(own['probabilities'])}")
-    for name, array in (own | baselines).items():
-        if name != "probabilities" and (array.ndim != 1 or array.dtype.kind not in "iu"):
+    every = {**own, **baselines, **{_OF_BASELINE + n: a for n, a in of_baselines.items()}}
+    for name, array in every.items():
+        if name == "probabilities" or name.startswith(_OF_BASELINE):
+            if array.ndim != 2 or array.dtype.kind != "f":
+                raise DataError(f"{path}: {name} are {_form(array)}")
+        elif array.ndim != 1 or array.dtype.kind not in "iu":
             raise DataError(f"{path}: {name} is {_form(array)}")
         if len(array) != num_rows:
             raise DataError(f"{path}: {name} has {len(array)} rows, labels have {num_rows}")
-    return Predictions(**own, baselines=baselines)
+    return Predictions(**own, baselines=baselines, baseline_probabilities=of_baselines)
 
 
 def _form(array: NDArray[Any]) -> str:
