@@ -128,7 +128,8 @@ def pairwise(view: View) -> Section | None:
         title="Networks against each other",
         intro=f"Test {view.metric.label} of the network of the row minus that of the column"
         f"{', in pp' if view.metric.is_share else ''}; below, in how many pairs it is better, ties "
-        "counted half. ▲ and ▼: the interval excludes zero and p is below 0.05 after Holm's correction over all pairs.",
+        "counted half. ▲ and ▼: the interval excludes zero and p is "
+        "below 0.05 after Holm's correction over all pairs.",
         blocks=blocks,
     )
 

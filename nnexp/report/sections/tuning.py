@@ -181,8 +181,8 @@ def sensitivity(view: View) -> Section | None:
         id="sensitivity",
         title="Sensitivity to lr",
         intro=f"Mean validation {view.metric.label} of each learning rate tried; where other "
-        "hyperparameters vary too, the line follows the best and small marks are the others. Runs that failed or "
-        "diverged are counted below the axis. " + view.drawn_note(),
+        "hyperparameters vary too, the line follows the best and small marks are the others. "
+        "Runs that failed or diverged are counted below the axis. " + view.drawn_note(),
         blocks=[gallery],
     )
 
