@@ -22,6 +22,7 @@ from nnexp.analysis.protocol import (
     num_settings,
     protocol,
     recipe,
+    selected_by_accuracy,
     single_splits,
     tried_settings,
 )
@@ -83,6 +84,7 @@ def compare(records: Sequence[RunRecord], options: Options) -> Comparison:
             *(warning for task in found for warning in task.warnings),
             *(f"{r.learner} on {r.task}: {_lowered(edge)}" for r in results for edge in r.edges),
             *about_ranks,
+            *selected_by_accuracy(placed.entries, measure),
             *budgets(placed.tasks, placed.entries),
         ),
         tasks=tuple(task.task for task in found),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nnexp.analysis.majority import MajorityClass, MajorityScores
@@ -229,12 +229,19 @@ def baseline_entry(
 def _outcome(name: str, split: str, records: Sequence[RunRecord], measure: Measure) -> Outcome:
     told = records[0].result.baselines[name]
     tried = _tried(told, measure)
+    chosen = _setting(told, tried[0].setting if tried else {})
+    tried = tuple(
+        replace(one, val_score=told[measure.val_key])
+        if one.val_score is None and one.setting == chosen
+        else one
+        for one in tried
+    )
     calibration = told.get("calibration")
     seconds = told.get("seconds")
     return Outcome(
         choice=Choice(
             split=split,
-            setting=_setting(told, tried[0].setting if tried else {}),
+            setting=chosen,
             val_score=told[measure.val_key],
             test_score=told[measure.test_key],
             folders=(),
@@ -291,8 +298,8 @@ def _further(name: str, records: Sequence[RunRecord], measure: Measure) -> dict[
 def _tried(told: Mapping[str, Any], measure: Measure) -> tuple[Tried, ...]:
     """What was tried (the first results have accuracies by k); without a list what was chosen.
 
-    A setting failed that has no accuracy; one that lacks the primary metric alone is not known by
-    it, unless it is the one that was chosen.
+    A setting failed that has no accuracy; one that lacks the primary metric alone was selected by
+    accuracy.
     """
     by_k = told.get("val/acc by k") or {}
     listed = told.get("tried") or [{"k": int(k), "val/acc": acc} for k, acc in by_k.items()]

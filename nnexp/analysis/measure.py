@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RELATIVE_MARGIN = 0.01
 """What does not matter of a metric without bounds, as a share of the reference's error."""
 _DIGITS = 4  # of a plain number
-_MOST_DECIMALS = 9
+_MOST_DECIMALS = 12
 _NOTHING = "–"
 
 

@@ -218,6 +218,29 @@ def failed_splits(
     return told
 
 
+def selected_by_accuracy(entries: Sequence[Entry], measure: Measure) -> list[str]:
+    """A warning of baselines that select among their settings by accuracy, where networks do not:
+    they may be better than they look."""
+    names = dict.fromkeys(
+        entry.learner
+        for entry in entries
+        if not measure.is_accuracy and not entry.is_network and _lacks_scores(entry)
+    )
+    if not names:
+        return []
+    verb = "selects its" if len(names) == 1 else "select their"
+    return [
+        f"{listed(list(names))} {verb} hyperparameters by validation accuracy, networks by "
+        f"{measure.label}"
+    ]
+
+
+def _lacks_scores(entry: Entry) -> bool:
+    """Whether settings were tried of which accuracy alone is recorded."""
+    tried = [one for outcome in entry.outcomes for one in outcome.tried]
+    return any(one.val_score is None and not one.num_failed for one in tried)
+
+
 def single_splits(tasks: Iterable[TaskFacts]) -> list[str]:
     """A warning of tasks with one split: nothing can be said of chance."""
     names = [facts.task.name for facts in tasks if len(facts.task.splits) == 1]
@@ -343,10 +366,8 @@ def _metric(measure: Measure) -> str:
 
 def _grids(entries: Sequence[Entry], measure: Measure) -> str:
     """Baselines select among their settings by what they record of each."""
-    baselines = [entry for entry in entries if not entry.is_network]
-    tried = [one for e in baselines for outcome in e.outcomes for one in outcome.tried]
-    lacking = any(one.val_score is None and not one.num_failed for one in tried)
-    return "their own grids" + (", by accuracy" if lacking and not measure.is_accuracy else "")
+    by_accuracy = selected_by_accuracy(entries, measure)
+    return "their own grids" + (", by accuracy" if by_accuracy else "")
 
 
 def _failures(entries: Sequence[Entry], measure: Measure) -> str:

@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Lists runs and sweeps, the newest first: when each began, what it trained, "
         "how it ended. Of a sweep the accuracies are means over the runs of its best arm by "
         "validation accuracy, or by what report.metric says. A run without a result is 'running' "
-        "while its program lives, else 'died'; 'unfinished' where that cannot be known from this machine.",
+        "while its program lives, else 'died'; 'unfinished' where that cannot be known from this "
+        "machine.",
     )
     parser.add_argument(
         "folders",
