@@ -271,13 +271,15 @@ def by_pairs(scores: Floats, labels: NDArray[np.int64]) -> tuple[float, Floats]:
     """The AUC of scores without ties, and its pseudo-values [G]: as ``pseudo_values``, but from
     pairs that are counted once, as a simulation has no time."""
     groups = groups_of(len(labels))
-    member = np.eye(groups.max() + 1)[groups]  # [N, G]
-    ones, zeros = member[labels == 1], member[labels == 0]
-    above = (scores[labels == 1][:, None] > scores[labels == 0]) * 1.0  # [P, Q]
-    of_ones, of_zeros = ones.T @ above, above @ zeros
-    both = (of_ones * zeros.T).sum(1)
-    wins = above.sum() - of_ones.sum(1) - of_zeros.sum(0) + both
-    pairs = (len(ones) - ones.sum(0)) * (len(zeros) - zeros.sum(0))
+    ones, zeros = groups[labels == 1], groups[labels == 0]
+    above = scores[labels == 1][:, None] > scores[labels == 0]  # [P, Q]
+
+    def by_group(of: NDArray[np.int64], counts: NDArray[Any] | None = None) -> Floats:
+        return np.bincount(of, counts, minlength=groups.max() + 1).astype(np.float64)
+
+    within = (above & (ones[:, None] == zeros)).sum(1)
+    wins = above.sum() + by_group(ones, within - above.sum(1)) - by_group(zeros, above.sum(0))
+    pairs = (len(ones) - by_group(ones)) * (len(zeros) - by_group(zeros))
     num = len(wins)
     return float(above.mean()), num * above.mean() - (num - 1) * wins / pairs
 
