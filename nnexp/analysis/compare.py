@@ -14,19 +14,19 @@ from nnexp.analysis.grouping import GroupedRuns, group_runs, without_unrecorded
 from nnexp.analysis.held_out_predictions import ensemble, reliability
 from nnexp.analysis.learners import best_first
 from nnexp.analysis.measure import RELATIVE_MARGIN, Measure
-from nnexp.analysis.protocol import (
+from nnexp.analysis.protocol import protocol
+from nnexp.analysis.records import Entry, RunRecord, TaskFacts
+from nnexp.analysis.remarks import (
     budgets,
     edges,
     failed_splits,
     missing_splits,
     num_settings,
-    protocol,
     recipe,
     selected_by_accuracy,
     single_splits,
     tried_settings,
 )
-from nnexp.analysis.records import Entry, RunRecord, TaskFacts
 from nnexp.analysis.selected_network import selected_network
 from nnexp.analysis.summaries import (
     best_by_validation,

@@ -129,14 +129,14 @@ class HeldOut:
         return _of_network(told, self._pseudo_values[folder])
 
     def _of_baseline(self, told: Predictions, name: str) -> Floats | None:
-        """Older files have no probabilities of baselines."""
+        """Older files have no probabilities of baselines; of numbers there are none."""
         if self._measure.is_accuracy:
             right: Floats = (told.baselines[name] == told.labels).astype(np.float64)
             return right
-        probabilities = told.baseline_probabilities.get(name)
-        if probabilities is None:
-            return None
-        return pseudo_values(self._measure, probabilities, told.labels)
+        outputs = told.baseline_probabilities.get(name)
+        if told.labels.dtype.kind == "f":
+            outputs = told.baselines[name].astype(np.float32)[:, None]
+        return None if outputs is None else pseudo_values(self._measure, outputs, told.labels)
 
     def _majority(self) -> RowScores:
         """As a failed run counts: the majority class, with the frequencies of the classes."""

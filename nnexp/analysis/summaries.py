@@ -13,8 +13,8 @@ from nnexp.analysis.differences import Measures
 from nnexp.analysis.grouping import GroupedRuns
 from nnexp.analysis.majority import CONSTANTS
 from nnexp.analysis.measure import Measure, signed_points
-from nnexp.analysis.protocol import listed
 from nnexp.analysis.records import Entry, TaskFacts
+from nnexp.analysis.remarks import listed
 from nnexp.analysis.statistics import ALPHA, LEVEL, holm
 from nnexp.analysis.types import (
     AcrossTasks,

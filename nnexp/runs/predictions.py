@@ -28,7 +28,11 @@ Classes = NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Of the network at its best epoch, and of the baselines, on the same rows in one order."""
+    """Of the network at its best epoch, and of the baselines, on the same rows in one order.
+
+    Where the target is a number, ``labels`` are floats, ``probabilities`` [N, 1] are what was
+    predicted, and so are those of ``baselines`` [N].
+    """
 
     probabilities: NDArray[np.float32]  # [N, C]
     labels: Classes  # [N], the right classes
@@ -100,11 +104,16 @@ def _checked(path: Path, arrays: dict[str, NDArray[Any]]) -> Predictions:
         if name == "probabilities" or name.startswith(_OF_BASELINE):
             if array.ndim != 2 or array.dtype.kind != "f":
                 raise DataError(f"{path}: {name} are {_form(array)}")
-        elif array.ndim != 1 or array.dtype.kind not in "iu":
+        elif array.ndim != 1 or array.dtype.kind not in _kinds(name, own["labels"]):
             raise DataError(f"{path}: {name} is {_form(array)}")
         if len(array) != num_rows:
             raise DataError(f"{path}: {name} has {len(array)} rows, labels have {num_rows}")
     return Predictions(**own, baselines=baselines, baseline_probabilities=of_baselines)
+
+
+def _kinds(name: str, labels: NDArray[Any]) -> str:
+    """Of which kind an array may be: of classes, or of numbers where the labels are."""
+    return "f" if labels.dtype.kind == "f" and name != "rows" else "iu"
 
 
 def _form(array: NDArray[Any]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +16,16 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from nnexp import registry
 from nnexp.analysis.compare import Options, compare
 from nnexp.analysis.jackknife import groups_of, pseudo_values
 from nnexp.analysis.measure import OF_ACCURACY, Measure, measure_of
 from nnexp.analysis.records import RunRecord
 from nnexp.analysis.statistics import uncertainty
 from nnexp.analysis.types import Comparison, LearnerOnTask
+from nnexp.metrics import Metric
+from nnexp.report.page import write_page
+from nnexp.report.write import summary_json
 from nnexp.runs.predictions import Predictions, write_predictions
 
 Floats = NDArray[np.float64]
@@ -359,6 +365,52 @@ def test_on_a_fixed_test_set_pairs_of_pseudo_values_make_the_interval(tmp_path: 
     told_of_knn = [w for w in older.warnings if w.startswith("KNN on digits: its intervals do not")]
     assert len(told_of_knn) == 1
     assert "no probabilities are recorded" in told_of_knn[0]
+
+
+def test_errors_of_numbers_on_a_fixed_test_set_have_an_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rmse(outputs: Floats, targets: Floats) -> float:
+        return float(np.sqrt(((outputs[:, 0] - targets) ** 2).mean()))
+
+    made = Metric(rmse, "RMSE", False, (0.0, math.inf), rmse)
+    monkeypatch.setitem(registry._registered["metric"], "rmse_of_numbers", made)
+    measure = measure_of("rmse_of_numbers")
+    rng = np.random.default_rng(3)
+    targets = rng.normal(size=300).astype(np.float32)
+    data = replace(SMALL, num_test=300, official_test=True, num_classes=1)
+    knn = (targets + rng.normal(0, 0.6, 300)).astype(np.float32)
+    records = []
+    for seed in range(3):
+        own = (targets + rng.normal(0, 0.5, 300)).astype(np.float32)[:, None]
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        rows = np.arange(300, dtype=np.int32)
+        write_predictions(folder, Predictions(own, targets, rows, {"knn": knn}))  # type: ignore[arg-type]
+        told = {"knn": a_baseline(rmse(knn[:, None], targets), measure)}
+        score = rmse(own, targets)
+        records.append(
+            network(score, measure=measure, seed=seed, data=data, folder=folder, baselines=told,
+                    val_acc=None, test_acc=None)
+        )  # fmt: skip
+    comparison = compare(records, Options(measure=measure))
+    result = deep(comparison)
+    assert result.difference is not None
+    assert result.difference.interval is not None
+    assert result.difference.interval.high < 0
+    assert "3 seeds and 100 groups of test samples" in result.difference.method
+    assert result.ensemble is not None
+    assert result.ensemble.test_clipped_loss is None
+    assert not comparison.by_class
+    assert not [w for w in comparison.warnings if "intervals do not cover" in w]
+    write_page(comparison, tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Test RMSE" in page
+    assert not re.search("(test|validation) accuracy", page, re.IGNORECASE)
+    assert json.loads(summary_json(comparison))["metric"] == {
+        "name": "rmse_of_numbers", "label": "RMSE", "greater_is_better": False,
+        "bounds": [0.0, None],
+    }  # fmt: skip
 
 
 # ── false winners ─────────────────────────────────────────────────────────────────────────────

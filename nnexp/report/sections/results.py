@@ -95,7 +95,7 @@ def about(task: Task) -> str:
         f"{count(task.num_train)} training, {count(task.num_val)} validation and "
         f"{count(task.num_test)} test samples",
         counted(task.num_features, "feature"),
-        counted(task.num_classes, "class", "classes"),
+        *([counted(task.num_classes, "class", "classes")] if task.num_classes > 1 else []),
         _splits(task),
     ]
     return " · ".join(parts)
