@@ -271,6 +271,7 @@ def settled(asked: Asked, records: Sequence[RunRecord]) -> tuple[ReportConfig, l
     if "equivalence" in given:
         given.setdefault("relative_equivalence", None)
     _check(given)
+    _check_recorded(asked.metric, records)
     recorded = [_recorded(record) for record in records]
     values = {}
     disagreements = []
@@ -299,6 +300,16 @@ def settled(asked: Asked, records: Sequence[RunRecord]) -> tuple[ReportConfig, l
         )
         values["metric"] = None
     return ReportConfig(**values), disagreements
+
+
+def _check_recorded(metric: str | None, records: Sequence[RunRecord]) -> None:
+    """Somebody who types a metric wants that one."""
+    known = dict.fromkeys([ACCURACY, *(name for r in records for name in r.result.further)])
+    if metric is not None and metric not in known:
+        raise ConfigError(
+            f"--metric {metric}: no run recorded it{did_you_mean(metric, known)}; recorded are "
+            f"{', '.join(known)}"
+        )
 
 
 def _not_accuracy(metric: str | None) -> str | None:

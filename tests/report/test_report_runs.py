@@ -438,7 +438,9 @@ def test_the_metric_is_what_most_configs_say_and_old_results_say_accuracy() -> N
     config, lines = settled(Asked(), [by_auc, old, told({"metric": "accuracy"})])
     assert config.metric is None
     assert any("differ in report.metric" in line for line in lines)
-    assert settled(Asked(metric="mcc"), [by_auc])[0].metric == "mcc"
+    assert settled(Asked(metric="roc_auc"), [by_auc, old, old])[0].metric == "roc_auc"
+    with pytest.raises(ConfigError, match="--metric mcc: no run recorded it; recorded are acc"):
+        settled(Asked(metric="mcc"), [by_auc])
     config, lines = settled(Asked(), [told({"metric": "forgotten"})])
     assert config.metric is None
     assert any("no module registers the metric forgotten any more" in line for line in lines)
