@@ -1,5 +1,5 @@
 """Metrics beside loss and accuracy, ``metrics=[macro_f1]``: recorded, and no choice is made by them
-unless somebody asks for it (``nnexp compare --sort``, ``Sweep.best``).
+unless somebody asks for it (``report.metric``, ``nnexp compare --sort``, ``Sweep.best``).
 
 They are computed on validation and test rows, for the network at its best epoch and for every
 baseline.
@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnexp.errors import ConfigError
 from nnexp.lazy import np
 from nnexp.registry import component, components, register
-from nnexp.tasks import CLASSIFICATION, REGRESSION
+from nnexp.tasks import CLASSIFICATION, REGRESSION, TASKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,8 +29,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_RECORDED_ANYWAY = ("loss", "acc", "clipped_loss", "brier")
+ACCURACY = "accuracy"
+"""The primary metric unless ``report.metric`` names another; its keys are ``val/acc``, ``test/acc``
+and it is recorded of every run, so that nobody registers it."""
+_RECORDED_ANYWAY = (ACCURACY, "loss", "acc", "clipped_loss", "brier")
 _UNBOUNDED = (-math.inf, math.inf)
+_SHARE = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,47 @@ def metric_label(name: str) -> str:
 
 def metric_bounds(name: str) -> tuple[float, float]:
     """Between which the values of a metric lie, as far as is known here."""
+    if name == ACCURACY:
+        return _SHARE
     return METRICS[name].bounds if name in METRICS else _UNBOUNDED
+
+
+def is_known(name: str) -> bool:
+    """Whether it is accuracy or a registered metric, so that its direction is known."""
+    return name == ACCURACY or name in METRICS
+
+
+def greater_is_better(name: str) -> bool:
+    """The direction of a metric that ``is_known``."""
+    return name == ACCURACY or bool(METRICS[name].greater_is_better)
+
+
+def task_of_metric(name: str) -> str:
+    """What a metric that ``is_known`` measures, classification or regression."""
+    return CLASSIFICATION if name == ACCURACY else str(METRICS[name].task)
+
+
+def metric_key(name: str, split: str) -> str:
+    """Where a metric of a split stands in ``result.json``: ``val/acc`` of accuracy,
+    ``val/macro_f1``."""
+    return f"{split}/{'acc' if name == ACCURACY else name}"
+
+
+def primary_metric(config: Mapping[str, Any]) -> str:
+    """What a run's config, as ``result.json`` has it, says that reports judge by."""
+    return (config.get("report") or {}).get("metric") or ACCURACY
+
+
+def recorded_metrics(metrics: Iterable[str] | None, primary: str | None) -> list[str]:
+    """The further metrics that a run records: those that it asks for, and the primary one.
+
+    Args:
+        metrics: of the config.
+        primary: ``report.metric``; None, accuracy and RMSE, which are recorded anyway, add nothing.
+    """
+    names = [*(metrics or ()), *([primary] if primary else [])]
+    anyway = {task.metric for task in TASKS.values()}
+    return [name for name in _distinct(names) if name not in anyway]
 
 
 def metric_keys(names: Iterable[str], *splits: str) -> list[str]:
@@ -151,7 +195,6 @@ def _spaced(name: str) -> str:
 CALIBRATION_BINS = 15
 OF_CLASS_1 = ("precision", "recall", "f1", "roc_auc", "average_precision")
 """Metrics that are of class 1, the second by name or by number, where there are two."""
-_SHARE = (0.0, 1.0)
 
 
 @metric("balanced_accuracy", bounds=_SHARE)

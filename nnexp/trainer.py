@@ -114,7 +114,7 @@ def compare(config: Config, dataset: Dataset, device: torch.device) -> dict[str,
         if _TABLES_OF_BASELINES * on_cpu.x.nbytes <= free_bytes(device):
             try:
                 return of_baselines.compare(
-                    config.baseline, Data.of(dataset, seed, device), config.metrics
+                    config.baseline, Data.of(dataset, seed, device), config.recorded_metrics
                 )
             except Exception as error:
                 if not is_out_of_memory(error):
@@ -122,7 +122,7 @@ def compare(config: Config, dataset: Dataset, device: torch.device) -> dict[str,
                 release_frames(error)
             give_back()
         log.info("baselines are computed on the CPU: %s has too little free memory", device)
-    return of_baselines.compare(config.baseline, on_cpu, config.metrics)
+    return of_baselines.compare(config.baseline, on_cpu, config.recorded_metrics)
 
 
 def _entered(
@@ -252,7 +252,7 @@ def _validate(
         job = jobs[run]
         if not job.dataset.num_val:
             continue
-        if job.config.metrics and not job.ended and group.states[run].best is not None:
+        if job.config.recorded_metrics and not job.ended and group.states[run].best is not None:
             with _spared(job, on_device=True):
                 job.validate(group.predict([run], rows[run]["val"].unsqueeze(0))[0])
 

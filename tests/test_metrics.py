@@ -56,10 +56,13 @@ from nnexp.metrics import (
     metric_label,
     precision,
     recall,
+    recorded_metrics,
     roc_auc,
     weighted_f1,
 )
+from nnexp.runs.predictions import read_predictions
 from nnexp.runs.result_checks import check_values
+from nnexp.runs.selection import primary_of, selectable, validation_rank
 from nnexp.sweeps.tasks import wanted_baselines
 from nnexp.verification.agreement import agreement
 
@@ -523,10 +526,13 @@ def test_a_sweep_and_its_report_have_them(sweep: tuple[Path, str]) -> None:
         assert not any("test/" in column for column in row)
         assert row["arm"] == result["arm"]
         assert "metrics" not in result["arm"]
+        told = read_predictions(folder / row["folder"])
+        assert told.baseline_probabilities["knn"].shape == told.probabilities.shape
     summary = json.loads((folder / "report" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["metric"]["name"] == "accuracy"
     by_learner = {result["learner"]: result for result in summary["results"]}
     for result in by_learner.values():
-        cost, acc = result["test_metrics"]["cost"], result["test_acc"]
+        cost, acc = result["test_metrics"]["cost"], result["test_score"]
         assert cost["mean"] == pytest.approx(100 * (1 - acc["mean"]))
         assert cost["values"] == pytest.approx([100 * (1 - value) for value in acc["values"]])
         assert result["test_metrics"]["macro_f1"]["interval"]["high"] <= 1
@@ -601,3 +607,31 @@ def test_without_metrics_nothing_tells_of_them(place: Path) -> None:
     report = place / "plain" / "report"
     assert 'id="metrics"' not in (report / "index.html").read_text(encoding="utf-8")
     assert "test_metrics" not in (report / "summary.json").read_text(encoding="utf-8")
+
+
+# ── the primary metric ────────────────────────────────────────────────────────────────────────
+
+
+def test_the_primary_metric_is_among_those_that_a_run_records() -> None:
+    assert recorded_metrics(["mcc", "mcc"], "roc_auc") == ["mcc", "roc_auc"]
+    assert recorded_metrics(None, "accuracy") == recorded_metrics([], None) == []
+    result = a_result(config={"metrics": ["mcc"], "report": {"metric": "roc_auc"}})
+    assert result.further == ("mcc", "roc_auc")
+    assert a_result(config={}).further == ()
+
+
+def test_a_primary_metric_that_nobody_registers_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"report\.metric.*did you mean 'roc_auc'"):
+        config_of("report.metric=roc_auk")
+    assert config_of("report.metric=accuracy").recorded_metrics == []
+    assert config_of("report.metric=roc_auc").recorded_metrics == ["roc_auc"]
+
+
+def test_without_being_asked_for_the_best_run_is_that_of_the_primary_metric() -> None:
+    told = [{"report": {"metric": "calibration_error"}}] * 2 + [{}]
+    assert primary_of(told) == "calibration_error"
+    assert primary_of([{"report": {"metric": "forgotten"}}]) == primary_of([]) == "accuracy"
+    values = [{"val/calibration_error": v, "val/loss": 1.0} for v in (0.2, 0.1, None)]
+    ranks = [validation_rank(metrics, "calibration_error") for metrics in values]
+    assert sorted(range(3), key=ranks.__getitem__) == [1, 0, 2]
+    assert "val/calibration_error" in selectable(told)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from nnexp.analysis.grouping import GroupedRuns
+from nnexp.analysis.measure import Measure
 from nnexp.analysis.records import TaskFacts
 from nnexp.analysis.statistics import LEVEL, holm
 from nnexp.analysis.types import (
@@ -45,7 +46,8 @@ def across_tasks(
     """A line a learner, best mean rank first.
 
     Args:
-        values: test accuracies by learner, for each of T data sets [T][n]; all learners have all.
+        values: test scores by learner, of which more is better, for each of T data sets [T][n]; all
+            learners have all.
         verdicts: of each learner against the reference, a data set each.
     """
     names = list(values)
@@ -81,7 +83,8 @@ _NO_REFERENCE = "descriptive only: the reference was not run on all of these dat
 
 
 def mean_ranks(means: Floats) -> Floats:
-    """Of accuracies [L, T] the mean rank [L] of each learner; 1 is best, ties share."""
+    """Of scores [L, T], of which more is better, the mean rank [L] of each learner; 1 is best, ties
+    share."""
     ranks: Floats = stats.rankdata(-np.round(means, 12), axis=0).mean(1)
     return ranks
 
@@ -119,7 +122,8 @@ def _descriptive_only(num_tasks: int, num_comparisons: int) -> str | None:
 
 def normalised_errors(means: Floats) -> Floats:
     """Of accuracies [L, T] the errors, scaled on each data set: the best learner has 0, the median
-    learner 1, and nobody more than ``WORST``.
+    learner 1, and nobody more than ``WORST``. Of other scores it is the same, as differences alone
+    count.
 
     Errors of hard and of easy data sets become comparable, and each data set counts once (the
     distance to the best of Wistuba et al. 2015, with the median in the place of the worst, which
@@ -217,14 +221,17 @@ def cliques(ranks: Sequence[float], difference: float) -> tuple[tuple[int, int],
 
 
 def over_tasks(
-    placed: GroupedRuns, results: Sequence[LearnerOnTask], reference: str | None
+    placed: GroupedRuns,
+    results: Sequence[LearnerOnTask],
+    reference: str | None,
+    measure: Measure,
 ) -> tuple[tuple[AcrossTasks, ...], CriticalDifference | None, list[str]]:
     """Over data sets, one task each: the one with most training rows, then with most learners.
 
     One network of a family stands for it: see ``_of_families``.
     """
     by_learner = {
-        (r.learner, r.task): r for r in results if r.test_acc is not None and not r.is_selection
+        (r.learner, r.task): r for r in results if r.test_score is not None and not r.is_selection
     }
     chosen: dict[str, TaskFacts] = {}
     for facts in placed.tasks:
@@ -245,21 +252,25 @@ def over_tasks(
             f"ranks over data sets are of models that were run on all {len(names)}; left out: "
             + ", ".join(partly)
         )
-    ranked, copies = _of_families(complete, placed.families, by_learner, names, reference)
+    ranked, copies = _of_families(complete, placed.families, by_learner, names, reference, measure)
     if copies:
+        beside = ", beside the reference" if reference in placed.families else ""
         told.append(
             f"ranks over data sets take one network of each {FAMILY}, the one with the best "
-            f"validation accuracy{', beside the reference' if reference in placed.families else ''}"
-            f"; left out: {', '.join(copies)}"
+            f"validation {measure.label}{beside}; left out: {', '.join(copies)}"
         )
     complete = ranked
     if len(complete) < 2:
         return (), None, told
-    values = {}
+    values: dict[str, list[list[float]]] = {}
     kinds: dict[str, list[VerdictKind]] = {}
     for name in complete:
         mine = [by_learner[name, task] for task in names]
-        values[name] = [r.test_acc.values for r in mine if r.test_acc is not None]
+        values[name] = [
+            [measure.sign * value for value in r.test_score.values]
+            for r in mine
+            if r.test_score is not None
+        ]
         kinds[name] = [r.verdict.kind for r in mine if r.verdict is not None]
     return across_tasks(values, reference, kinds), critical_difference(values), told
 
@@ -273,12 +284,13 @@ def _of_families(
     by_learner: Mapping[tuple[str, str], LearnerOnTask],
     tasks: Sequence[str],
     reference: str | None,
+    measure: Measure,
 ) -> tuple[list[str], list[str]]:
     """The learners to rank, and those for which another network of their family stands.
 
     Settings of one network that tuning could have selected are no learners of their own: many
     near-copies of one would move the ranks of all others, and lengthen Holm's correction. Of each
-    family the network with the best mean rank by validation accuracy stays, the first of equals;
+    family the network with the best mean rank by validation score stays, the first of equals;
     no test sample has a part in it. The reference always stays, as others are compared with it.
     """
     others: dict[str, list[str]] = {}
@@ -286,9 +298,14 @@ def _of_families(
         if name in families and name != reference:
             others.setdefault(families[name], []).append(name)
     copies: set[str] = set()
+    worst = measure.worst
     for members in others.values():
         accs = [
-            [acc.mean if (acc := by_learner[name, task].val_acc) else 0.0 for task in tasks]
+            [
+                measure.sign
+                * (found.mean if (found := by_learner[name, task].val_score) else worst)
+                for task in tasks
+            ]
             for name in members
         ]
         best = members[int(np.argmin(mean_ranks(np.array(accs))))]
@@ -297,11 +314,11 @@ def _of_families(
 
 
 def learning_curves(placed: GroupedRuns, results: Sequence[LearnerOnTask]) -> list[LearningCurve]:
-    """Of every learner with test accuracies at two or more numbers of training rows."""
+    """Of every learner with test scores at two or more numbers of training rows."""
     series: dict[str, list[TaskFacts]] = {}
     for facts in placed.tasks:
         series.setdefault(facts.series, []).append(facts)
-    accs = {(r.learner, r.task): r.test_acc for r in results if r.test_acc is not None}
+    accs = {(r.learner, r.task): r.test_score for r in results if r.test_score is not None}
     found = []
     for group in series.values():
         for learner in placed.learners:
@@ -316,7 +333,7 @@ def learning_curves(placed: GroupedRuns, results: Sequence[LearnerOnTask]) -> li
                         dataset=group[0].series_name,
                         learner=learner,
                         num_train=tuple(rows for rows, _ in points),
-                        test_acc=tuple(acc for _, acc in points),
+                        test_score=tuple(acc for _, acc in points),
                     )
                 )
     return found

@@ -85,7 +85,7 @@ class _Runs:
             told = self._read(folder)
             self._known[folder] = (
                 _Run(told.predicted, told.labels, told.baselines)
-                if told is not None and len(told.labels)
+                if told is not None and len(told.labels) and told.labels.dtype.kind in "iu"
                 else None
             )
         return self._known[folder]

@@ -8,23 +8,25 @@ from itertools import combinations
 
 from nnexp.analysis.across_datasets import learning_curves, over_tasks
 from nnexp.analysis.by_class import by_class, read_quietly
-from nnexp.analysis.curves import Histories, cost, curves, expected_best, target_acc
+from nnexp.analysis.curves import Histories, cost, curves, expected_best, target_score
 from nnexp.analysis.differences import Error, Measures, adjusted
-from nnexp.analysis.grouping import GroupedRuns, group_runs
+from nnexp.analysis.grouping import GroupedRuns, group_runs, without_unrecorded
 from nnexp.analysis.held_out_predictions import ensemble, reliability
 from nnexp.analysis.learners import best_first
-from nnexp.analysis.protocol import (
+from nnexp.analysis.measure import RELATIVE_MARGIN, Measure
+from nnexp.analysis.protocol import protocol
+from nnexp.analysis.records import Entry, RunRecord, TaskFacts
+from nnexp.analysis.remarks import (
     budgets,
     edges,
     failed_splits,
     missing_splits,
     num_settings,
-    protocol,
     recipe,
+    selected_by_accuracy,
     single_splits,
     tried_settings,
 )
-from nnexp.analysis.records import Entry, RunRecord, TaskFacts
 from nnexp.analysis.selected_network import selected_network
 from nnexp.analysis.summaries import (
     best_by_validation,
@@ -57,26 +59,32 @@ def compare(records: Sequence[RunRecord], options: Options) -> Comparison:
     Metrics and predictions are read from the folders of chosen runs alone; a file that is not
     there leaves out what follows from it. No set of records is refused.
     """
-    placed = group_runs(records, options)
+    measure = options.measure
+    if not measure.is_bounded and options.relative_equivalence is None:
+        options = replace(options, relative_equivalence=RELATIVE_MARGIN)
+    known, unrecorded = without_unrecorded(records, measure)
+    placed = group_runs(known, options)
     reference, warnings = find_reference(placed, options)
     found = [_compare_on(facts, placed, reference, options) for facts in placed.tasks]
     results = [result for task in found for result in task.results]
-    across, ranks, about_ranks = over_tasks(placed, results, reference)
+    across, ranks, about_ranks = over_tasks(placed, results, reference, measure)
     return Comparison(
         title=options.title,
         reference=reference,
         equivalence=options.equivalence,
         relative_equivalence=options.relative_equivalence,
-        verdicts=tuple(_verdicts(found, across, reference)),
+        verdicts=tuple(_verdicts(found, across, reference, measure)),
         warnings=(
+            *unrecorded,
             *placed.warnings,
             *warnings,
             *single_splits(placed.tasks),
             *missing_splits(placed.tasks, placed.entries),
-            *failed_splits(placed.tasks, placed.entries),
+            *failed_splits(placed.tasks, placed.entries, measure),
             *(warning for task in found for warning in task.warnings),
             *(f"{r.learner} on {r.task}: {_lowered(edge)}" for r in results for edge in r.edges),
             *about_ranks,
+            *selected_by_accuracy(placed.entries, measure),
             *budgets(placed.tasks, placed.entries),
         ),
         tasks=tuple(task.task for task in found),
@@ -88,7 +96,7 @@ def compare(records: Sequence[RunRecord], options: Options) -> Comparison:
         learning_curves=tuple(learning_curves(placed, results)),
         failed=placed.failed,
         protocol=protocol(
-            records,
+            known,
             placed.tasks,
             placed.entries,
             options,
@@ -96,6 +104,7 @@ def compare(records: Sequence[RunRecord], options: Options) -> Comparison:
         ),
         num_runs=len(records),
         by_class=tuple(task.by_class for task in found if task.by_class is not None),
+        metric=measure,
     )
 
 
@@ -114,14 +123,15 @@ class _OnTask:
 def _compare_on(
     facts: TaskFacts, placed: GroupedRuns, reference: str | None, options: Options
 ) -> _OnTask:
+    measure = options.measure
     entries = placed.on(facts.task.name)
     base = next((entry for entry in entries if entry.learner == reference), None)
     networks = [entry for entry in entries if entry.is_network and entry.outcomes]
     # Where the reference is one of the networks, it is a candidate too.
     asked = base is not None and base.outcomes and not base.is_network
-    selected = selected_network(networks, facts) if asked else None
-    measures = Measures(facts, entries if selected is None else [*entries, selected])
-    target, target_of = target_acc(entries, reference)
+    selected = selected_network(networks, facts, measure) if asked else None
+    measures = Measures(facts, entries if selected is None else [*entries, selected], measure)
+    target, target_of = target_score(entries, reference, measure)
     equivalence = _equivalence(base, measures, options)
     histories = Histories()
     against: dict[str, Error] = {}
@@ -132,30 +142,39 @@ def _compare_on(
             family += adjusted([measures.difference(selected, base)])
         against = {difference.learner: (difference, error) for difference, error in family}
     results = [
-        _result(entry, facts, measures, histories, target, against.get(entry.learner), equivalence)
+        _result(
+            entry,
+            facts,
+            measures,
+            histories,
+            target,
+            against.get(entry.learner),
+            equivalence,
+            measure,
+        )
         for entry in (entries if selected is None else [*entries, selected])
     ]
     pairs = adjusted([measures.difference(a, b) for a, b in combinations(networks, 2)])
-    kinds = _kinds(pairs, equivalence)
-    accs = {result.learner: result.test_acc for result in results}
-    best = best_network(facts.task, networks, kinds, accs)
+    kinds = _kinds(pairs, equivalence, measure)
+    scores = {result.learner: result.test_score for result in results}
+    best = best_network(facts.task, networks, kinds, scores, measure)
     answer: Verdict | None
     if base is not None and base.is_network and best is not None:
         told = [kind for (learner, _), kind in kinds.items() if learner == best.learner]
         answer, best = which_network(best, told), None
     else:
-        answer = headline(facts.task, results, reference, equivalence)
+        answer = headline(facts.task, results, reference, equivalence, measure)
     if answer is not None:
         how = recipe(networks, base)
         answer = replace(answer, sentence=f"{answer.sentence} {how}")
-    summaries = [answer, chance(facts, entries, measures, equivalence), best]
+    summaries = [answer, chance(facts, entries, measures, equivalence, measure), best]
     return _OnTask(
-        task=replace(facts.task, target_acc=target, target_of=target_of, equivalence=equivalence),
+        task=replace(facts.task, target_score=target, target_of=target_of, equivalence=equivalence),
         results=results,
         pairwise=[difference for difference, _ in pairs],
         summaries=[summary for summary in summaries if summary is not None],
         warnings=measures.unread(),
-        by_class=_by_class(facts, networks, selected, base, measures),
+        by_class=_by_class(facts, networks, selected, base, measures, measure),
     )
 
 
@@ -165,25 +184,31 @@ def _by_class(
     selected: Entry | None,
     base: Entry | None,
     measures: Measures,
+    measure: Measure,
 ) -> ByClass | None:
     """Of the best network and the reference, where the page shows the task."""
     if not facts.task.is_whole:
         return None
-    favourite = best_by_validation(networks)
+    favourite = best_by_validation(networks, measure)
     best = selected or next((entry for entry in networks if entry.learner == favourite), None)
     shown = [entry for entry in (best, base if base is not best else None) if entry is not None]
     told = [measures.test_metrics(entry) for entry in networks]
     metrics = [name for values in told for name, value in values.items() if value is not None]
+    metrics += [measure.name]
     read = measures.held_out.predictions if facts.task.same_test_rows else read_quietly
     return by_class(facts, shown, metrics, read)
 
 
 def _equivalence(base: Entry | None, measures: Measures, options: Options) -> float:
-    """What does not matter on a task: so many points, or a share of the reference's error."""
-    acc = None if base is None else measures.test_acc(base)
-    if options.relative_equivalence is None or acc is None:
-        return options.equivalence
-    return options.relative_equivalence * (1 - acc.mean)
+    """What does not matter on a task: a part of the metric's range, or of the reference's error.
+
+    Nothing is negligible where a metric has no bounds and there is no reference.
+    """
+    measure = options.measure
+    score = None if base is None else measures.test_score(base)
+    if options.relative_equivalence is None or score is None:
+        return options.equivalence * measure.span if measure.is_bounded else 0.0
+    return options.relative_equivalence * measure.error(score.mean)
 
 
 def _lowered(sentence: str) -> str:
@@ -193,11 +218,13 @@ def _lowered(sentence: str) -> str:
 _TURNED: dict[VerdictKind, VerdictKind] = {"better": "worse", "worse": "better"}
 
 
-def _kinds(pairs: Sequence[Error], equivalence: float) -> dict[tuple[str, str], VerdictKind]:
+def _kinds(
+    pairs: Sequence[Error], equivalence: float, measure: Measure
+) -> dict[tuple[str, str], VerdictKind]:
     """What is said of each pair of networks, either way round."""
     kinds: dict[tuple[str, str], VerdictKind] = {}
     for difference, error in pairs:
-        kind = verdict(difference, error, equivalence).kind
+        kind = verdict(difference, error, equivalence, measure=measure).kind
         kinds[difference.learner, difference.other] = kind
         kinds[difference.other, difference.learner] = _TURNED.get(kind, kind)
     return kinds
@@ -211,6 +238,7 @@ def _result(
     target: float | None,
     against: Error | None,
     equivalence: float,
+    measure: Measure,
 ) -> LearnerOnTask:
     tried = tried_settings(entry, measures.over)
     chosen = [
@@ -228,23 +256,26 @@ def _result(
         tried=tried,
         choices=entry.choices,
         edges=() if entry.is_selection else edges(entry, tried, facts.task),
-        val_acc=measures.val_acc(entry),
-        test_acc=measures.test_acc(entry),
+        val_score=measures.val_score(entry),
+        test_score=measures.test_score(entry),
         test_clipped_loss=measures.test_clipped_loss(entry),
         test_brier=measures.test_brier(entry),
         reliability=reliability(entry),
         difference=against[0] if against else None,
-        verdict=verdict(*against, equivalence, facts.task.unit) if against else None,
-        cost=cost(entry, target, histories),
+        verdict=verdict(*against, equivalence, facts.task.unit, measure) if against else None,
+        cost=cost(entry, target, histories, measure),
         curves=None
         if entry.is_selection
         else curves(
             [histories.of(record.folder) for record in chosen],
             [record.result.group_size for record in chosen],
             facts.overlap,
+            measure,
         ),
-        expected_best=None if entry.is_selection else expected_best(entry.outcomes, measures.over),
-        ensemble=ensemble(entry, measures.held_out) if facts.task.same_test_rows else None,
+        expected_best=None
+        if entry.is_selection
+        else expected_best(entry.outcomes, measures.over, measure),
+        ensemble=ensemble(entry, measures.held_out, measure) if facts.task.same_test_rows else None,
         test_metrics=measures.test_metrics(entry),
         notes=entry.notes,
         is_selection=entry.is_selection,
@@ -252,7 +283,10 @@ def _result(
 
 
 def _verdicts(
-    found: Sequence[_OnTask], across: Sequence[AcrossTasks], reference: str | None
+    found: Sequence[_OnTask],
+    across: Sequence[AcrossTasks],
+    reference: str | None,
+    measure: Measure,
 ) -> list[Verdict]:
     """The most important first: over all data sets; then by task the answer, guessing, the best
     network, and every learner against the reference, best first."""
@@ -264,9 +298,10 @@ def _verdicts(
     ]
     selections = [r for task in found if task.task.is_whole for r in task.results if r.is_selection]
     if across and reference is not None and len(selections) == across[0].num_tasks:
-        told.insert(0, selection_over_all(selections, reference))
+        told.insert(0, selection_over_all(selections, reference, measure))
     told += untested(across) if told else []
     for task in found:
         told += task.summaries
-        told += [r.verdict for r in best_first(task.results, task.task) if r.verdict is not None]
+        ordered = best_first(task.results, task.task, measure)
+        told += [result.verdict for result in ordered if result.verdict is not None]
     return told

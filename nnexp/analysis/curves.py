@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, stdtrit
 
+from nnexp.analysis.measure import OF_ACCURACY, Measure
 from nnexp.analysis.records import Entry, Outcome, RunRecord
 from nnexp.analysis.statistics import LEVEL
 from nnexp.analysis.types import Band, Cost, Curves, Estimate, TargetStatus
@@ -24,6 +25,7 @@ from nnexp.runs.record import read_metrics
 # --------------------------------------------------------------------------------------------------
 
 TAGS = ("train/loss", "val/loss", "train/acc", "val/acc")
+"""Beside the primary metric on validation samples, where epochs have it."""
 _MOST_POINTS = 200
 
 Floats = NDArray[np.float64]
@@ -47,7 +49,10 @@ class Histories:
 
 
 def curves(
-    histories: Sequence[Epochs], group_sizes: Sequence[int], overlap: float
+    histories: Sequence[Epochs],
+    group_sizes: Sequence[int],
+    overlap: float,
+    measure: Measure = OF_ACCURACY,
 ) -> Curves | None:
     """Mean and interval over runs; None if no run has a history.
 
@@ -56,21 +61,26 @@ def curves(
     Args:
         group_sizes: how many runs trained together with each, itself included.
     """
-    by_epoch = _bands(histories, "epoch", [1] * len(histories), overlap)
-    by_second = _bands(histories, "seconds", group_sizes, overlap)
+    by_epoch = _bands(histories, "epoch", [1] * len(histories), overlap, measure)
+    by_second = _bands(histories, "seconds", group_sizes, overlap, measure)
     return Curves(by_epoch=by_epoch, by_second=by_second) if by_epoch or by_second else None
 
 
 def _bands(
-    histories: Sequence[Epochs], axis: str, divisors: Sequence[int], overlap: float
+    histories: Sequence[Epochs],
+    axis: str,
+    divisors: Sequence[int],
+    overlap: float,
+    measure: Measure,
 ) -> dict[str, Band]:
     found = {}
-    for tag in TAGS:
+    for tag in dict.fromkeys((*TAGS, measure.val_key)):
         measured = [_series(history, axis, tag) for history in histories]
         series = [(x / by, y) for (x, y), by in zip(measured, divisors, strict=True) if len(x)]
         if series:
-            most = 1.0 if tag.endswith("acc") else np.inf
-            found[tag] = _band(series, overlap, most, whole=axis == "epoch")
+            bounds = (0.0, 1.0 if tag.endswith("acc") else math.inf)
+            bounds = measure.bounds if tag == measure.val_key else bounds
+            found[tag] = _band(series, overlap, bounds, whole=axis == "epoch")
     return found
 
 
@@ -82,9 +92,13 @@ def _series(history: Epochs, axis: str, tag: str) -> tuple[Floats, Floats]:
 
 
 def _band(
-    series: Sequence[tuple[Floats, Floats]], overlap: float, most: float, *, whole: bool
+    series: Sequence[tuple[Floats, Floats]],
+    overlap: float,
+    bounds: tuple[float, float],
+    *,
+    whole: bool,
 ) -> Band:
-    """Of values from 0 to ``most``. A run that stopped earlier than others keeps its last value."""
+    """Of values within the bounds. A run that stopped earlier than others keeps its last value."""
     first, last = max(x[0] for x, _ in series), max(x[-1] for x, _ in series)
     first = min(first, last)
     num_points = max(1, min(_MOST_POINTS, round(last - first) + 1 if whole else _MOST_POINTS))
@@ -100,8 +114,8 @@ def _band(
     return Band(
         x=_numbers(grid),
         mean=_numbers(mean),
-        low=_numbers(np.maximum(mean - half, 0)),
-        high=_numbers(np.minimum(mean + half, most)),
+        low=_numbers(np.maximum(mean - half, bounds[0])),
+        high=_numbers(np.minimum(mean + half, bounds[1])),
     )
 
 
@@ -114,26 +128,32 @@ def _numbers(values: Floats) -> tuple[float, ...]:
 # --------------------------------------------------------------------------------------------------
 
 TARGET_SHARE = 0.98
+"""Of the best; of a metric of which less is better the best over it."""
 
 
-def target_acc(entries: Sequence[Entry], reference: str | None) -> tuple[float | None, str | None]:
-    """A task's target, and whose mean validation accuracy it is: the reference's, so that adding a
+def target_score(
+    entries: Sequence[Entry], reference: str | None, measure: Measure
+) -> tuple[float | None, str | None]:
+    """A task's target, and whose mean validation score it is: the reference's, so that adding a
     learner does not move it.
 
     Without a reference on the task it is ``TARGET_SHARE`` of the best mean of any learner, and
     nobody's.
     """
     means = {
-        entry.learner: sum(accs) / len(accs)
+        entry.learner: sum(scores) / len(scores)
         for entry in entries
-        if (accs := [c.val_acc for c in entry.choices if c.val_acc is not None])
+        if (scores := [c.val_score for c in entry.choices if c.val_score is not None])
     }
     if reference in means:
         return means[reference], reference
-    return (TARGET_SHARE * max(means.values()) if means else None), None
+    best = min(means.values(), key=measure.badness, default=None)
+    if best is None or (measure.greater_is_better and best <= 0):
+        return None, None
+    return best * TARGET_SHARE**measure.sign, None
 
 
-def cost(entry: Entry, target: float | None, histories: Histories) -> Cost:
+def cost(entry: Entry, target: float | None, histories: Histories, measure: Measure) -> Cost:
     """Of a network from its chosen runs; of a baseline from what runs recorded of it.
 
     Of the seconds of runs that trained together each run counts an equal share.
@@ -142,7 +162,7 @@ def cost(entry: Entry, target: float | None, histories: Histories) -> Cost:
     records = []
     if entry.is_network:
         records = [record for outcome in entry.outcomes for record in outcome.records]
-    status, reached = _target(entry, records, target, histories)
+    status, reached = _target(entry, records, target, histories, measure)
     return Cost(
         num_parameters=_whole(_median(record.result.num_parameters for record in records)),
         train_seconds=_median(outcome.train_seconds for outcome in entry.outcomes),
@@ -156,25 +176,34 @@ def cost(entry: Entry, target: float | None, histories: Histories) -> Cost:
 
 
 def _target(
-    entry: Entry, records: Sequence[RunRecord], target: float | None, histories: Histories
+    entry: Entry,
+    records: Sequence[RunRecord],
+    target: float | None,
+    histories: Histories,
+    measure: Measure,
 ) -> tuple[TargetStatus, float | None]:
     """Whether the chosen runs' median reaches the target, and after how many seconds."""
     if not entry.is_network:
         return "no epochs", None
     told = [record for record in records if histories.of(record.folder)]
+    if not measure.is_accuracy:  # which is of every record, if only as null
+        told = [r for r in told if any(measure.val_key in e for e in histories.of(r.folder))]
     if target is None or not told:
         return "unknown", None
     reached = median(
-        _reached(histories.of(record.folder), target) / record.result.group_size for record in told
+        _reached(histories.of(record.folder), target, measure) / record.result.group_size
+        for record in told
     )
     return ("reached", reached) if math.isfinite(reached) else ("not reached", None)
 
 
-def _reached(history: Epochs, target: float) -> float:
-    """When the validation accuracy first was the target; infinite if it never was."""
+def _reached(history: Epochs, target: float, measure: Measure) -> float:
+    """When the validation score first was the target or better; infinite if it never was."""
     for line in history:
-        acc, seconds = line.get("val/acc"), line.get("seconds")
-        if acc is not None and seconds is not None and acc >= target:
+        score, seconds = line.get(measure.val_key), line.get("seconds")
+        if score is None or seconds is None:
+            continue
+        if measure.badness(score) <= measure.badness(target):
             return seconds
     return math.inf
 
@@ -189,7 +218,7 @@ def _whole(value: float | None) -> int | None:
 
 
 # --------------------------------------------------------------------------------------------------
-# Expected best validation accuracy against the number of settings tried.
+# Expected best validation score against the number of settings tried.
 #
 # Axes: S settings, n splits.
 # --------------------------------------------------------------------------------------------------
@@ -215,16 +244,25 @@ def expected_maximum(values: Sequence[float]) -> Floats:
 def expected_best(
     outcomes: Sequence[Outcome],
     estimate: Callable[[Sequence[float]], Estimate | None],
+    measure: Measure,
 ) -> Band | None:
-    """Per split, then the mean over splits; None where fewer than two settings were tried. A
-    setting that failed counts as the majority class.
+    """Per split, then the mean over splits; None where fewer than two settings were tried, or the
+    metric is not known of one. A setting that failed counts as the majority class.
 
     Args:
         estimate: mean and interval of one value a split.
     """
+    tried = [one for outcome in outcomes for one in outcome.tried]
+    if any(one.val_score is None and not one.num_failed for one in tried):
+        return None
+    sign = measure.sign
     curves = [
-        expected_maximum(
-            [outcome.failed_val_acc if t.val_acc is None else t.val_acc for t in outcome.tried]
+        sign
+        * expected_maximum(
+            [
+                sign * (outcome.failed_val_score if t.val_score is None else t.val_score)
+                for t in outcome.tried
+            ]
         )
         for outcome in outcomes
         if outcome.tried

@@ -9,7 +9,8 @@ from statistics import fmean
 
 import numpy as np
 
-from nnexp.analysis.held_out_predictions import Floats, HeldOut, RowScores
+from nnexp.analysis.held_out_predictions import Floats, HeldOut, RowScores, mean_of
+from nnexp.analysis.measure import Measure, points
 from nnexp.analysis.records import Entry, Outcome, TaskFacts
 from nnexp.analysis.statistics import (
     Uncertainty,
@@ -20,7 +21,6 @@ from nnexp.analysis.statistics import (
     uncertainty,
 )
 from nnexp.analysis.types import Difference, Estimate
-from nnexp.analysis.verdicts import points
 from nnexp.metrics import metric_bounds
 
 Error = tuple[Difference, Uncertainty]
@@ -43,27 +43,28 @@ class Measures:
     no files, but for the labels of one split where nothing else tells what guessing gives.
     """
 
-    def __init__(self, facts: TaskFacts, entries: Sequence[Entry]) -> None:
+    def __init__(self, facts: TaskFacts, entries: Sequence[Entry], measure: Measure) -> None:
         self._facts = facts
-        self._step = 1 / facts.task.num_test if facts.task.num_test else 0.0
+        self._measure = measure
+        self._step = measure.step(facts.task.num_test)
         self._entries = entries
-        self.held_out = HeldOut()
+        self.held_out = HeldOut(measure)
         self._scores: dict[str, dict[str, RowScores]] = {}
         if facts.task.same_test_rows:
             # Networks first, so that baselines are looked up in what has been read.
             ordered = sorted(entries, key=lambda entry: not entry.is_network)
             self._scores = {entry.learner: self.held_out.scores(entry) for entry in ordered}
 
-    def test_acc(self, entry: Entry) -> Estimate | None:
-        """Mean test accuracy over the splits."""
-        by_row = self._by_row(entry, lambda scores: scores.correct)
-        values = [choice.test_acc for choice in entry.choices if choice.test_acc is not None]
-        return self._estimate(entry, values, 1.0, step=self._step, by_row=by_row)
+    def test_score(self, entry: Entry) -> Estimate | None:
+        """Mean test score over the splits."""
+        by_row = self._by_row(entry, lambda scores: scores.score)
+        values = [choice.test_score for choice in entry.choices if choice.test_score is not None]
+        return self._of_scores(entry, values, step=self._step, by_row=by_row)
 
-    def val_acc(self, entry: Entry) -> Estimate | None:
-        """Mean validation accuracy of what was chosen; it is what the choice was made by."""
-        values = [c.val_acc for c in entry.choices if c.val_acc is not None]
-        return self._estimate(entry, values, 1.0)
+    def val_score(self, entry: Entry) -> Estimate | None:
+        """Mean validation score of what was chosen; it is what the choice was made by."""
+        values = [c.val_score for c in entry.choices if c.val_score is not None]
+        return self._of_scores(entry, values)
 
     def test_clipped_loss(self, entry: Entry) -> Estimate | None:
         """Mean clipped log-loss; None unless all splits have it."""
@@ -76,14 +77,15 @@ class Measures:
         return self._of_rows(entry, [o.test_brier for o in entry.outcomes], 2.0, by_row)
 
     def test_metrics(self, entry: Entry) -> dict[str, Estimate | None]:
-        """The mean of each further metric by name; None unless all splits have it."""
+        """The mean of each other metric by name; None unless all splits have it."""
         names = dict.fromkeys(name for outcome in entry.outcomes for name in outcome.test_metrics)
         return {name: self._test_metric(entry, name) for name in names}
 
     def _test_metric(self, entry: Entry, name: str) -> Estimate | None:
         values = [outcome.test_metrics.get(name) for outcome in entry.outcomes]
         low, high = metric_bounds(name)
-        return self._of_rows(entry, values, high, None, low=low, step=self._step)
+        step = 1 / self._facts.task.num_test if self._facts.task.num_test else 0.0
+        return self._of_rows(entry, values, high, None, low=low, step=step)
 
     def unread(self) -> list[str]:
         """A warning for every learner whose predictions of test rows that stay lack."""
@@ -96,18 +98,37 @@ class Measures:
             if not self._scores[entry.learner]
             if (problem := self.held_out.problem(entry)) is not None
         }
+        problems |= {
+            entry.learner: f"{self._measure.label} cannot be computed of a part of them"
+            + ("" if entry.is_network else ", or no probabilities are recorded")
+            for entry in ran
+            if self._scores[entry.learner]
+            and self._by_row(entry, lambda scores: scores.score) is None
+        }
         rest = f"on {self._facts.task.name}: its intervals do not cover the choice of test samples"
         return [f"{learner} {rest}: {problem}" for learner, problem in problems.items()]
 
     def over(self, values: Sequence[float]) -> Estimate | None:
-        """Mean of accuracies that are given, one a split."""
-        return self._estimate(None, values, 1.0)
+        """Mean of scores that are given, one a split."""
+        return self._of_scores(None, values)
+
+    def _of_scores(
+        self,
+        entry: Entry | None,
+        values: Sequence[float],
+        *,
+        step: float = 0.0,
+        by_row: Floats | None = None,
+    ) -> Estimate | None:
+        low, high = self._measure.bounds
+        return self._estimate(
+            entry, values, high, low=low, step=step, by_row=by_row,
+            in_groups=not self._measure.is_accuracy,
+        )  # fmt: skip
 
     def _by_row(self, entry: Entry, column: Callable[[RowScores], Floats | None]) -> Floats | None:
         """Of each test row [N], the mean over the splits; None where it is not known."""
-        columns = [column(scores) for scores in self._scores.get(entry.learner, {}).values()]
-        known = [told for told in columns if told is not None]
-        return np.mean(known, axis=0) if known and len(known) == len(columns) else None
+        return mean_of([column(s) for s in self._scores.get(entry.learner, {}).values()])
 
     def _of_rows(
         self,
@@ -137,6 +158,7 @@ class Measures:
         low: float = 0.0,
         step: float = 0.0,
         by_row: Floats | None = None,
+        in_groups: bool = False,
     ) -> Estimate | None:
         """Of numbers from ``low`` to ``high``."""
         if not values:
@@ -146,6 +168,7 @@ class Measures:
             overlap=self._facts.overlap,
             step=step,
             by_row=by_row,
+            in_groups=in_groups,
             one_fit=entry is not None and entry.one_fit,
         )
         mean = fmean(values)
@@ -158,18 +181,18 @@ class Measures:
         """
         pairs = _pairs(entry, other)
         values = [
-            round((mine.choice.test_acc or 0) - (theirs.choice.test_acc or 0), 12)
+            round((mine.choice.test_score or 0) - (theirs.choice.test_score or 0), 12)
             for mine, theirs in pairs
         ]
         by_row = None
         own, its = self._scores.get(entry.learner), self._scores.get(other.learner)
         if own and its and pairs:
-            by_row = np.mean(
-                [
-                    own[mine.choice.split].correct - its[theirs.choice.split].correct
-                    for mine, theirs in pairs
-                ],
-                axis=0,
+            scores = [
+                (own[mine.choice.split].score, its[theirs.choice.split].score)
+                for mine, theirs in pairs
+            ]
+            by_row = mean_of(
+                [None if a is None or b is None else a - b for a, b in scores],
             )
         return self._difference(entry, other, values, by_row)
 
@@ -191,9 +214,9 @@ class Measures:
         return Guess(share, name, right)
 
     def over_guessing(self, entry: Entry, guess: Guess) -> Error:
-        """A learner's test accuracy minus that of guessing."""
-        values = [(choice.test_acc or 0) - guess.share for choice in entry.choices]
-        by_row = self._by_row(entry, lambda scores: scores.correct)
+        """A learner's test accuracy minus that of guessing; not for other metrics."""
+        values = [(choice.test_score or 0) - guess.share for choice in entry.choices]
+        by_row = self._by_row(entry, lambda scores: scores.score)
         if by_row is not None:
             by_row = by_row - (guess.share if guess.right is None else guess.right)
         return self._difference(entry, None, values, by_row)
@@ -209,17 +232,21 @@ class Measures:
             overlap=self._facts.overlap,
             step=self._step,
             by_row=by_row,
+            in_groups=not self._measure.is_accuracy,
             one_fit=len(once) == len(fits) and bool(values),
         )
+        span, sign = self._measure.span, self._measure.sign
         mean = fmean(values) if values else 0.0
         told = Difference(
             learner=entry.learner,
             other="guessing" if other is None else other.learner,
             task=self._facts.task.name,
             mean=mean,
-            interval=interval(mean, error, -1.0, 1.0),
+            interval=interval(mean, error, -span, span),
             num_pairs=len(values),
-            num_better=None if error.one_fit or not values else num_better(values),
+            num_better=None
+            if error.one_fit or not values
+            else num_better([sign * v for v in values]),
             p_value=error.p_value(mean) if error.is_known else None,
             p_adjusted=None,
             method=_method(error, once),

@@ -9,24 +9,28 @@ from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 
-from nnexp.analysis.learners import Learners, baseline_entry, find_learners
+from nnexp.analysis.learners import Learners, baseline_entry, beside, find_learners
 from nnexp.analysis.majority import MajorityClass, MajorityScores
+from nnexp.analysis.measure import OF_ACCURACY, Measure
 from nnexp.analysis.names import SEPARATOR, canonical, order
 from nnexp.analysis.records import Entry, Outcome, RunRecord, TaskFacts, Tried, find_tasks
 from nnexp.analysis.types import Choice, FailedRun, Options, Setting
 from nnexp.errors import did_you_mean
+from nnexp.metrics import metric_key
+from nnexp.runs.folder import short
 from nnexp.runs.record import RunResult, precedence
 
 # --------------------------------------------------------------------------------------------------
 # Settings chosen by the validation rows of each split; test numbers of the chosen runs alone.
 #
-# The choice is nested: on every split the setting with the best mean validation accuracy on that
-# very split is taken, then lower validation loss, then the smaller setting. A setting with a run
+# The choice is nested: on every split the setting with the best mean validation score on that very
+# split is taken, then lower validation loss, then the smaller setting. A setting with a run
 # that failed on the split ranks below all without. Only then are test numbers read (Cawley and
 # Talbot 2010 on what happens otherwise). What failed altogether scores what the
 # majority class does.
 # --------------------------------------------------------------------------------------------------
 
+_MOST_NAMED = 5  # folders in a warning
 NOT_RUN = "interrupted"  # says nothing against the learner: the setting counts as not tried
 
 
@@ -38,15 +42,12 @@ class PlacedRun:
     split: str
     draw: str  # the draw of rows; the same for many splits where seeds stand for splits
     setting: Setting
+    measure: Measure = OF_ACCURACY
 
     @property
     def completed(self) -> bool:
-        """Whether there is an accuracy to choose by and one to report."""
-        metrics = self.record.result.metrics
-        has_both = metrics.get("test/acc") is not None and (
-            metrics.get("val/acc") is not None or not self.record.has_validation
-        )
-        return self.record.result.status == "completed" and has_both
+        """Whether there is a score to choose by and one to report."""
+        return self.record.result.status == "completed" and has_scores(self.record, self.measure)
 
     @property
     def status(self) -> str:
@@ -55,17 +56,59 @@ class PlacedRun:
         return "failed" if status == "completed" and not self.completed else status
 
 
+def has_scores(record: RunRecord, measure: Measure) -> bool:
+    """Whether the metric is recorded of a run, on test samples and on those to validate, if any."""
+    metrics = record.result.metrics
+    keys = (measure.val_key, measure.test_key) if record.has_validation else (measure.test_key,)
+    return all(metrics.get(key) is not None for key in keys)
+
+
+def without_unrecorded(
+    records: Sequence[RunRecord], measure: Measure
+) -> tuple[list[RunRecord], list[str]]:
+    """The runs, but for those that were completed without recording the metric, and a warning that
+    names these.
+
+    Where ``error`` says why there are no test metrics it is no lack of the record, and accuracy is
+    of every record: such a run failed.
+    """
+    lacking = [
+        record
+        for record in records
+        if not measure.is_accuracy
+        and record.result.status == "completed"
+        and record.result.error is None
+        and not has_scores(record, measure)
+    ]
+    if not lacking:
+        return list(records), []
+    names = ", ".join(short(record.folder) for record in lacking[:_MOST_NAMED])
+    more = len(lacking) - _MOST_NAMED
+    count = len(lacking)
+    told = (
+        f"{_runs(count)} left out, without {measure.val_key} or {measure.test_key}, which "
+        f"{'was' if count == 1 else 'were'} not recorded or undefined: {names}"
+    )
+    left_out = set(map(id, lacking))
+    kept = [record for record in records if id(record) not in left_out]
+    return kept, [told + (f" and {more:,} more" if more > 0 else "")]
+
+
 def network_entry(
-    learner: str, facts: TaskFacts, runs: Sequence[PlacedRun], majority: MajorityClass
+    learner: str,
+    facts: TaskFacts,
+    runs: Sequence[PlacedRun],
+    majority: MajorityClass,
+    measure: Measure,
 ) -> Entry:
     """What a learner's runs on a task amount to; ``runs`` is not empty."""
     outcomes: dict[str, Outcome] = {}
     for draw in dict.fromkeys(run.draw for run in runs):
         peers = [run for run in runs if run.draw == draw and run.status != NOT_RUN]
-        chosen = choose(peers)
+        chosen = choose(peers, measure)
         for split in dict.fromkeys(run.split for run in peers):
             mine = [run for run in peers if run.split == split]
-            outcome = _outcome(split, mine, chosen, partial(majority.on, draw))
+            outcome = _outcome(split, mine, chosen, partial(majority.on, draw), measure)
             if outcome is not None:
                 outcomes[split] = outcome
     return Entry(
@@ -78,18 +121,19 @@ def network_entry(
     )
 
 
-def choose(runs: Iterable[PlacedRun]) -> Setting | None:
+def choose(runs: Iterable[PlacedRun], measure: Measure) -> Setting | None:
     """The setting that the validation rows choose among runs on one draw; None: all failed."""
     ranked = []
     for setting, members in _by_setting(runs):
         completed = [run.record.result.metrics for run in members if run.completed]
         if completed:
-            accs = [m["val/acc"] for m in completed if m["val/acc"] is not None]
+            values = [value for m in completed if (value := m[measure.val_key]) is not None]
             losses = [m.get("val/loss") for m in completed]
             loss = fmean(math.inf if value is None else value for value in losses)
             failed = len(completed) < len(members)
-            acc = fmean(accs) if accs else 0.0  # without validation rows there is one setting
-            ranked.append((failed, -acc, loss, order(setting), setting))
+            # Without validation rows there is one setting.
+            badness = measure.badness(fmean(values)) if values else 0.0
+            ranked.append((failed, badness, loss, order(setting), setting))
     return min(ranked, key=lambda r: r[:4])[4] if ranked else None
 
 
@@ -105,22 +149,23 @@ def _outcome(
     runs: Sequence[PlacedRun],
     chosen: Setting | None,
     majority: Callable[[], MajorityScores],
+    measure: Measure,
 ) -> Outcome | None:
     """Of one split; None if the chosen setting was not run on it."""
-    tried = tuple(sorted(map(_tried, _by_setting(runs)), key=lambda t: order(t.setting)))
+    settings = [_tried(*group, measure) for group in _by_setting(runs)]
+    tried = tuple(sorted(settings, key=lambda t: order(t.setting)))
     members = [run for run in runs if chosen is not None and run.setting == chosen]
     if chosen is not None and not members:
         return None
     results = [run.record.result for run in members if run.completed]
     num_failed = len(members) - len(results) if chosen is not None else 1
-    counted: dict[str, float] = {}
-    failed_val_acc, are_classes_known = 0.0, True
-    if num_failed or any(told.val_acc is None and told.num_failed for told in tried):
+    counted: dict[str, float | None] = {}
+    scores: MajorityScores | None = None
+    if num_failed or any(told.val_score is None and told.num_failed for told in tried):
         scores = majority()
-        failed_val_acc, are_classes_known = scores.val_acc, scores.is_recorded
         counted = {
-            "val/acc": scores.val_acc,
-            "test/acc": scores.test_acc,
+            measure.val_key: scores.val_score,
+            measure.test_key: scores.test_score,
             "test/clipped_loss": scores.test_clipped_loss,
             "test/brier": scores.test_brier,
         }
@@ -131,13 +176,13 @@ def _outcome(
         return fmean(known) if len(known) == len(values) else None
 
     metrics = [result.metrics for result in results]
-    further = dict.fromkeys(name for result in results for name in result.further)
+    further = dict.fromkeys(name for result in results for name in beside(result, measure))
     return Outcome(
         choice=Choice(
             split=split,
             setting=dict(chosen or {}),
-            val_acc=mean("val/acc", metrics) if results else None,
-            test_acc=mean("test/acc", metrics) or 0.0,
+            val_score=mean(measure.val_key, metrics) if results else None,
+            test_score=mean(measure.test_key, metrics) or 0.0,
             folders=tuple(str(run.record.folder) for run in members if run.completed),
             failed=not results,
         ),
@@ -145,26 +190,25 @@ def _outcome(
         tried=tried,
         test_clipped_loss=mean("test/clipped_loss", metrics),
         test_brier=mean("test/brier", metrics),
-        test_metrics={name: mean(f"test/{name}", metrics) for name in further},
+        test_metrics={name: mean(metric_key(name, "test"), metrics) for name in further},
         calibrations=tuple(r.calibration for r in results if r.calibration is not None),
         train_seconds=_mean_known(map(_train_seconds, results)),
         predict_seconds=_mean_known(result.seconds.get("predict") for result in results),
         tune_seconds=_tune_seconds(runs),
         val_loss=mean("val/loss", metrics),
         num_failed=num_failed,
-        failed_val_acc=failed_val_acc,
-        are_classes_known=are_classes_known,
+        failed_val_score=0.0 if scores is None else scores.val_score,
+        counted_as="majority" if scores is None else scores.counted_as,
     )
 
 
-def _tried(group: tuple[Setting, Sequence[PlacedRun]]) -> Tried:
-    setting, runs = group
-    accs = [run.record.result.metrics["val/acc"] for run in runs if run.completed]
+def _tried(setting: Setting, runs: Sequence[PlacedRun], measure: Measure) -> Tried:
+    values = [run.record.result.metrics[measure.val_key] for run in runs if run.completed]
     return Tried(
         setting=setting,
         num_runs=len(runs),
-        num_failed=len(runs) - len(accs),
-        val_acc=_mean_known(accs),
+        num_failed=len(runs) - len(values),
+        val_score=_mean_known(values),
     )
 
 
@@ -213,6 +257,7 @@ def group_runs(records: Sequence[RunRecord], options: Options) -> GroupedRuns:
     Of runs that repeat one another in all (learner, setting, data, split and seed) one counts: see
     ``precedence``.
     """
+    measure = options.measure
     tasks = find_tasks(records)
     task_of = {i: facts for facts in tasks for i in facts.splits}
     placed = sorted(task_of)
@@ -239,19 +284,19 @@ def group_runs(records: Sequence[RunRecord], options: Options) -> GroupedRuns:
     baseline_keys = {b.learner: b.name for of in learners.baselines.values() for b in of.values()}
     entries = []
     for facts in tasks:
-        majority = MajorityClass(facts, {i: records[i] for i in facts.splits})
+        majority = MajorityClass(facts, {i: records[i] for i in facts.splits}, measure)
         for learner in learners.network_names:
             mine = runs.get((facts.task.name, learner))
             if mine and (facts.task.name, learner) not in idle:
-                own = [_placed_run(i, records, facts, learners) for i in mine]
-                entry = network_entry(learner, facts, own, majority)
+                own = [_placed_run(i, records, facts, learners, measure) for i in mine]
+                entry = network_entry(learner, facts, own, majority, measure)
                 entries.append(_with_refused(entry, len(refused.get((entry.task, learner), ()))))
         for learner in learners.baseline_names:
             mine = told.get((facts.task.name, learner))
             if mine:
                 pairs = [(facts.splits[i], records[i]) for i in mine]
                 name = baseline_keys[learner]
-                entries.append(baseline_entry(learner, name, facts, pairs, majority))
+                entries.append(baseline_entry(learner, name, facts, pairs, majority, measure))
     compared = {entry.learner for entry in entries}
     return GroupedRuns(
         tasks=tuple(tasks),
@@ -311,9 +356,10 @@ def _without_repetitions(
 
 
 def _placed_run(
-    i: int, records: Sequence[RunRecord], facts: TaskFacts, learners: Learners
+    i: int, records: Sequence[RunRecord], facts: TaskFacts, learners: Learners, measure: Measure
 ) -> PlacedRun:
-    return PlacedRun(records[i], facts.splits[i], facts.draws[i], learners.settings[i])
+    setting = learners.settings[i]
+    return PlacedRun(records[i], facts.splits[i], facts.draws[i], setting, measure)
 
 
 def _refused(

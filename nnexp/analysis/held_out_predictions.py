@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nnexp.analysis.jackknife import pseudo_values
 from nnexp.analysis.majority import class_shares, prior_scores
+from nnexp.analysis.measure import Measure
 from nnexp.analysis.records import Entry, Outcome
 from nnexp.analysis.types import Ensemble, Reliability
 from nnexp.errors import DataError
@@ -20,7 +22,7 @@ from nnexp.scoring_rules import clipped_losses
 # --------------------------------------------------------------------------------------------------
 # Predictions of the test rows, read for chosen runs alone, where all splits have the same rows.
 #
-# Axes: n splits, N test rows, C classes.
+# Axes: n splits, N test rows, C classes, G groups of them.
 # --------------------------------------------------------------------------------------------------
 
 Floats = NDArray[np.float64]
@@ -29,17 +31,21 @@ _RUNS_ASKED = 3  # of those that tell of a baseline, before it counts as not rec
 
 @dataclass(frozen=True, eq=False)
 class RowScores:
-    """Of each test row [N], the mean over a learner's runs on one split."""
+    """The mean over a learner's runs on one split."""
 
-    correct: Floats
-    clipped_loss: Floats | None  # None for a baseline, of which classes alone are recorded
+    score: Floats | None
+    """Of accuracy, whether each test row is right [N]; of another metric its pseudo-values [G], see
+    ``jackknife``. None where it cannot be computed."""
+    clipped_loss: Floats | None  # of each row [N]; None for a baseline
     brier: Floats | None
 
 
 class HeldOut:
     """What learners said of a task's test rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, measure: Measure) -> None:
+        self._measure = measure
+        self._pseudo_values: dict[Path, Floats | None] = {}
         self._known: dict[Path, Predictions | None] = {}
         self._problems: dict[Path, str] = {}
         self._rows: NDArray[np.int32] | None = None
@@ -100,33 +106,62 @@ class HeldOut:
         folders = [record.folder for record in outcome.records]
         if entry.baseline is None:
             read = [self.predictions(folder) for folder in folders]
-            known = [_of_network(told) for told in read if told is not None]
+            known = [
+                self._of_network(folder, told)
+                for folder, told in zip(folders, read, strict=True)
+                if told is not None
+            ]
             return _mean(known) if known and len(known) == len(read) else None
         # Those that were read for networks first.
         folders.sort(key=lambda folder: folder not in self._known)
         for folder in folders[:_RUNS_ASKED]:
             told = self.predictions(folder)
             if told is not None and entry.baseline in told.baselines:
-                right = told.baselines[entry.baseline] == told.labels
-                return RowScores(right.astype(np.float64), None, None)
+                return RowScores(self._of_baseline(told, entry.baseline), None, None)
         return None
+
+    def _of_network(self, folder: Path, told: Predictions) -> RowScores:
+        if self._measure.is_accuracy:
+            return _of_network(told, (told.predicted == told.labels).astype(np.float64))
+        if folder not in self._pseudo_values:
+            found = pseudo_values(self._measure, told.probabilities, told.labels)
+            self._pseudo_values[folder] = found
+        return _of_network(told, self._pseudo_values[folder])
+
+    def _of_baseline(self, told: Predictions, name: str) -> Floats | None:
+        """Older files have no probabilities of baselines; of numbers there are none."""
+        if self._measure.is_accuracy:
+            right: Floats = (told.baselines[name] == told.labels).astype(np.float64)
+            return right
+        outputs = told.baseline_probabilities.get(name)
+        if told.labels.dtype.kind == "f":
+            outputs = told.baselines[name].astype(np.float32)[:, None]
+        return None if outputs is None else pseudo_values(self._measure, outputs, told.labels)
 
     def _majority(self) -> RowScores:
         """As a failed run counts: the majority class, with the frequencies of the classes."""
         assert self._labels is not None  # a file was read
-        shares = class_shares(self._labels)
+        labels = self._labels
+        if labels.dtype.kind not in "iu":
+            return RowScores(None, None, None)
+        shares = class_shares(labels)
         losses, briers = prior_scores(shares)
-        right = (self._labels == shares.argmax()).astype(np.float64)
-        return RowScores(right, losses[self._labels], briers[self._labels])
+        if self._measure.is_accuracy:
+            score: Floats | None = (labels == shares.argmax()).astype(np.float64)
+        else:
+            score = pseudo_values(self._measure, np.tile(shares, (len(labels), 1)), labels)
+        return RowScores(score, losses[labels], briers[labels])
 
 
-def _of_network(told: Predictions) -> RowScores:
-    """As :mod:`nnexp.scoring_rules` has them, row by row."""
+def _of_network(told: Predictions, score: Floats | None) -> RowScores:
+    """As :mod:`nnexp.scoring_rules` has them, row by row; numbers have none of these scores."""
+    if told.labels.dtype.kind not in "iu":
+        return RowScores(score, None, None)
     rows = np.arange(len(told.labels))
     differences = told.probabilities.astype(np.float64)
     differences[rows, told.labels] -= 1
     return RowScores(
-        correct=(told.predicted == told.labels).astype(np.float64),
+        score=score,
         clipped_loss=clipped_losses(told.probabilities[rows, told.labels]),
         brier=(differences**2).sum(1),
     )
@@ -135,10 +170,16 @@ def _of_network(told: Predictions) -> RowScores:
 def _mean(runs: Sequence[RowScores]) -> RowScores:
     """Of one run or more of a network."""
     return RowScores(
-        correct=np.mean([run.correct for run in runs], axis=0),
-        clipped_loss=np.mean([r.clipped_loss for r in runs if r.clipped_loss is not None], axis=0),
-        brier=np.mean([run.brier for run in runs if run.brier is not None], axis=0),
+        score=mean_of([run.score for run in runs]),
+        clipped_loss=mean_of([run.clipped_loss for run in runs]),
+        brier=mean_of([run.brier for run in runs]),
     )
+
+
+def mean_of(columns: Sequence[Floats | None]) -> Floats | None:
+    """The mean of columns; None where one is not known, and of none."""
+    known = [column for column in columns if column is not None]
+    return np.mean(known, axis=0) if known and len(known) == len(columns) else None
 
 
 # --------------------------------------------------------------------------------------------------
@@ -148,10 +189,11 @@ def _mean(runs: Sequence[RowScores]) -> RowScores:
 # --------------------------------------------------------------------------------------------------
 
 
-def ensemble(entry: Entry, held_out: HeldOut) -> Ensemble | None:
+def ensemble(entry: Entry, held_out: HeldOut, measure: Measure) -> Ensemble | None:
     """The mean of the members' probabilities, on test rows that all of them have.
 
-    None for a baseline, fewer than two members, or where a member's predictions are not there.
+    None for a baseline, fewer than two members, where a member's predictions are not there, or the
+    metric is undefined on them.
     """
     records = [record for outcome in entry.outcomes for record in outcome.records]
     if not entry.is_network or len(records) < 2:
@@ -162,15 +204,21 @@ def ensemble(entry: Entry, held_out: HeldOut) -> Ensemble | None:
         return None
     labels = known[0].labels
     mean = np.stack([told.probabilities for told in known]).mean(0, dtype=np.float64)  # [N, C]
-    accs = [float((told.predicted == labels).mean()) for told in known]
-    val_accs = [record.result.metrics["val/acc"] or 0.0 for record in records]
-    right = mean[np.arange(len(labels)), labels]
+    found = [measure.of_rows(told.probabilities, told.labels) for told in known]
+    scores = [score for score in found if score is not None]
+    test_score = measure.of_rows(mean, labels)
+    if test_score is None or len(scores) < len(found):
+        return None
+    badness = [measure.badness(record.result.metrics.get(measure.val_key)) for record in records]
+    loss = None
+    if labels.dtype.kind in "iu":
+        loss = float(clipped_losses(mean[np.arange(len(labels)), labels]).mean())
     return Ensemble(
         num_members=len(known),
-        test_acc=float((mean.argmax(1) == labels).mean()),
-        test_clipped_loss=float(clipped_losses(right).mean()),
-        best_member_acc=accs[int(np.argmax(val_accs))],
-        mean_member_acc=float(np.mean(accs)),
+        test_score=test_score,
+        test_clipped_loss=loss,
+        best_member_score=scores[int(np.argmin(badness))],
+        mean_member_score=float(np.mean(scores)),
     )
 
 

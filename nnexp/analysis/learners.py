@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nnexp.analysis.majority import MajorityClass, MajorityScores
+from nnexp.analysis.measure import OF_ACCURACY, Measure
 from nnexp.analysis.names import (
     NAMING,
     NOT_THE_LEARNER,
@@ -20,6 +21,8 @@ from nnexp.analysis.names import (
 from nnexp.analysis.records import Entry, Outcome, RunRecord, TaskFacts, Tried
 from nnexp.analysis.types import Choice, LearnerOnTask, Setting, Task
 from nnexp.baselines.base import labels
+from nnexp.metrics import ACCURACY, metric_key
+from nnexp.runs.record import RunResult
 
 # --------------------------------------------------------------------------------------------------
 # Which learner a run is of, and with which setting.
@@ -178,6 +181,7 @@ def baseline_entry(
     facts: TaskFacts,
     runs: Sequence[tuple[str, RunRecord]],
     majority: MajorityClass,
+    measure: Measure,
 ) -> Entry:
     """A baseline on a task, from the runs (split, record) that tell of it; there is at least one.
 
@@ -195,9 +199,11 @@ def baseline_entry(
         told = record.result.baselines[name]
         place = facts.only_draw or split
         draws[place] = split if facts.only_draw is None else next(iter(facts.draws.values()))
-        has_val = told.get("val/acc") is not None or not record.has_validation
-        if has_val and told.get("test/acc") is not None:
+        keys = (measure.val_key, measure.test_key) if record.has_validation else (measure.test_key,)
+        if all(told.get(key) is not None for key in keys):
             by_split.setdefault(place, []).append(record)
+        elif told.get("test/acc") is not None:
+            notes.append(f"{measure.label} was not recorded or undefined")
         reason = told.get("skipped")
         if reason:
             failed[place] = failed.get(place, False) or bool(told.get("failed"))
@@ -207,7 +213,7 @@ def baseline_entry(
     outcomes = []
     for split in splits:
         if split in by_split:
-            outcomes.append(_outcome(name, split, by_split[split]))
+            outcomes.append(_outcome(name, split, by_split[split], measure))
         elif split in failed and (failed[split] or by_split):
             outcomes.append(_failed(split, majority.on(draws[split])))
     return Entry(
@@ -221,24 +227,31 @@ def baseline_entry(
     )
 
 
-def _outcome(name: str, split: str, records: Sequence[RunRecord]) -> Outcome:
+def _outcome(name: str, split: str, records: Sequence[RunRecord], measure: Measure) -> Outcome:
     told = records[0].result.baselines[name]
-    tried = _tried(told, has_validation=records[0].has_validation)
+    tried = _tried(told, measure, has_validation=records[0].has_validation)
+    chosen = _setting(told, tried[0].setting if tried else {})
+    tried = tuple(
+        replace(one, val_score=told[measure.val_key])
+        if one.val_score is None and one.setting == chosen
+        else one
+        for one in tried
+    )
     calibration = told.get("calibration")
     seconds = told.get("seconds")
     return Outcome(
         choice=Choice(
             split=split,
-            setting=_setting(told, tried[0].setting if tried else {}),
-            val_acc=told["val/acc"],
-            test_acc=told["test/acc"],
+            setting=chosen,
+            val_score=told[measure.val_key],
+            test_score=told[measure.test_key],
             folders=(),
         ),
         records=tuple(records),
         tried=tried,
         test_clipped_loss=told.get("test/clipped_loss"),
         test_brier=told.get("test/brier"),
-        test_metrics=_further(name, records),
+        test_metrics=_further(name, records, measure),
         calibrations=() if calibration is None else (calibration,),
         train_seconds=told.get("seconds/train"),
         predict_seconds=told.get("seconds/predict"),
@@ -251,8 +264,8 @@ def _failed(split: str, scores: MajorityScores) -> Outcome:
         choice=Choice(
             split=split,
             setting={},
-            val_acc=None,
-            test_acc=scores.test_acc,
+            val_score=None,
+            test_score=scores.test_score,
             folders=(),
             failed=True,
         ),
@@ -261,37 +274,53 @@ def _failed(split: str, scores: MajorityScores) -> Outcome:
         test_clipped_loss=scores.test_clipped_loss,
         test_brier=scores.test_brier,
         num_failed=1,
-        failed_val_acc=scores.val_acc,
-        are_classes_known=scores.is_recorded,
+        failed_val_score=scores.val_score,
+        counted_as=scores.counted_as,
     )
 
 
-def _further(name: str, records: Sequence[RunRecord]) -> dict[str, float | None]:
-    """Further metrics by name, each from the first run that has it: not all need ask for it."""
+def beside(result: RunResult, measure: Measure) -> list[str]:
+    """The metrics that a run records beside the primary one: of another than accuracy, that too."""
+    names = [*([] if measure.is_accuracy else [ACCURACY]), *result.further]
+    return [name for name in names if name != measure.name]
+
+
+def _further(name: str, records: Sequence[RunRecord], measure: Measure) -> dict[str, float | None]:
+    """Metrics beside the primary one by name, each from the first run that has it: not all need ask
+    for it."""
     found: dict[str, float | None] = {}
     for result in (record.result for record in records):
-        for metric in result.further:
+        for metric in beside(result, measure):
             if found.get(metric) is None:
-                found[metric] = result.baselines[name].get(f"test/{metric}")
+                found[metric] = result.baselines[name].get(metric_key(metric, "test"))
     return found
 
 
-def _tried(told: Mapping[str, Any], *, has_validation: bool) -> tuple[Tried, ...]:
-    """What was tried (the first results have accuracies by k); without a list what was chosen."""
+def _tried(told: Mapping[str, Any], measure: Measure, *, has_validation: bool) -> tuple[Tried, ...]:
+    """What was tried (the first results have accuracies by k); without a list what was chosen.
+
+    A setting failed that has no score; one that lacks the primary metric alone was selected by
+    another.
+    """
     by_k = told.get("val/acc by k") or {}
     listed = told.get("tried") or [{"k": int(k), "val/acc": acc} for k, acc in by_k.items()]
     if not listed:
-        listed = [{**_setting(told, None), "val/acc": told["val/acc"]}]
+        keys = ("val/acc", measure.val_key)
+        listed = [{**_setting(told, None), **{key: told.get(key) for key in keys}}]
     tried = [
         Tried(
             setting={key: value for key, value in item.items() if not _is_measured(key)},
             num_runs=1,
-            num_failed=int(has_validation and item.get("val/acc") is None),
-            val_acc=item.get("val/acc"),
+            num_failed=int(has_validation and _has_no_score(item, measure)),
+            val_score=item.get(measure.val_key),
         )
         for item in listed
     ]
     return tuple(sorted(tried, key=lambda t: order(t.setting)))
+
+
+def _has_no_score(item: Mapping[str, Any], measure: Measure) -> bool:
+    return item.get("val/acc") is None and item.get(measure.val_key) is None
 
 
 def _setting(told: Mapping[str, Any], like: Setting | None) -> Setting:
@@ -310,12 +339,14 @@ def _is_measured(key: str) -> bool:
 # --------------------------------------------------------------------------------------------------
 
 
-def best_first(results: Iterable[LearnerOnTask], task: Task) -> list[LearnerOnTask]:
-    """Highest mean test accuracy first: learners with all splits of the task, then the others.
+def best_first(
+    results: Iterable[LearnerOnTask], task: Task, measure: Measure = OF_ACCURACY
+) -> list[LearnerOnTask]:
+    """Best mean test score first: learners with all splits of the task, then the others.
 
     Means over different splits are not to be ranked: an easy split would make a learner better.
     """
-    return sorted(results, key=lambda r: (*_place(r, task), r.learner))
+    return sorted(results, key=lambda r: (*_place(r, task, measure), r.learner))
 
 
 def lacking(result: LearnerOnTask, task: Task) -> int:
@@ -335,7 +366,7 @@ def splits_in_order(result: LearnerOnTask, task: Task) -> str:
     return f"{total - missing} of {total} {task.unit}s" if missing and result.choices else ""
 
 
-def _place(result: LearnerOnTask, task: Task) -> tuple[bool, bool, float]:
-    if result.test_acc is None:
+def _place(result: LearnerOnTask, task: Task, measure: Measure) -> tuple[bool, bool, float]:
+    if result.test_score is None:
         return True, True, 0.0
-    return False, lacking(result, task) > 0, -result.test_acc.mean
+    return False, lacking(result, task) > 0, measure.badness(result.test_score.mean)

@@ -1,20 +1,23 @@
-"""What the majority class scores on a split: what a model that failed there counts as."""
+"""What a model that failed on a split counts as: what the majority class scores there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nnexp.analysis.measure import Measure
 from nnexp.analysis.records import RunRecord, TaskFacts
 from nnexp.errors import DataError
 from nnexp.runs.predictions import read_predictions
 from nnexp.scoring_rules import clipped_losses
 
 MAJORITY = "majority"  # the baseline's name in result.json
+CONSTANTS = {MAJORITY: "the most frequent class", "constant": "a constant"}
+"""Baselines that look at no feature, by name in result.json, and what they predict."""
 _RUNS_ASKED = 3  # for labels, before they count as not recorded
 
 
@@ -22,12 +25,12 @@ _RUNS_ASKED = 3  # for labels, before they count as not recorded
 class MajorityScores:
     """Scores of a model that gives every sample the frequencies of the classes."""
 
-    val_acc: float
-    test_acc: float
-    test_clipped_loss: float
-    test_brier: float
-    is_recorded: bool = True
-    """False: no run records class frequencies, and all classes are taken to be as frequent."""
+    val_score: float
+    test_score: float
+    test_clipped_loss: float | None
+    test_brier: float | None
+    counted_as: Literal["majority", "equally frequent", "worst"] = "majority"
+    """Whose scores they are: see ``Outcome.counted_as``."""
 
 
 class MajorityClass:
@@ -35,10 +38,14 @@ class MajorityClass:
 
     As the majority-class baseline measured it on that draw, else by the labels of its test
     samples, else by those of another draw: draws are stratified. Of the predictions of a run that
-    is read for this, the labels alone are looked at.
+    is read for this, the labels alone are looked at. A metric that cannot be computed of class
+    frequencies is the worst of what any model of the task came to.
     """
 
-    def __init__(self, facts: TaskFacts, records: Mapping[int, RunRecord]) -> None:
+    def __init__(
+        self, facts: TaskFacts, records: Mapping[int, RunRecord], measure: Measure
+    ) -> None:
+        self._measure = measure
         self._num_classes = facts.task.num_classes
         self._by_draw: dict[str, list[RunRecord]] = {}
         for i, record in records.items():
@@ -48,8 +55,39 @@ class MajorityClass:
     def on(self, draw: str) -> MajorityScores:
         """Its scores on one draw."""
         if draw not in self._known:
-            self._known[draw] = self._scores(draw)
+            scores = self._scores(draw)
+            self._known[draw] = (
+                scores if self._measure.is_accuracy else self._in_metric(draw, scores)
+            )
         return self._known[draw]
+
+    def _in_metric(self, draw: str, scores: MajorityScores) -> MajorityScores:
+        """The same in a metric other than accuracy: as measured, of labels, or the worst."""
+        keys = self._measure.val_key, self._measure.test_key
+        own = [r for r in self._by_draw.get(draw, []) if r.result.status == "completed"]
+        for told in (r.result.baselines.get(name, {}) for name in CONSTANTS for r in own):
+            val, test = (told.get(key) for key in keys)
+            if val is not None and test is not None:
+                return replace(scores, val_score=val, test_score=test, counted_as="majority")
+        for other in (draw, *self._by_draw):
+            labels = self._labels(other)
+            if labels is not None:
+                told_all = np.tile(class_shares(labels), (len(labels), 1))
+                value = self._measure.of_rows(told_all, labels)
+                if value is not None:
+                    return replace(scores, val_score=value, test_score=value, counted_as="majority")
+                break
+        val, test = (self._worst(key) for key in keys)
+        return replace(scores, val_score=val, test_score=test, counted_as="worst")
+
+    def _worst(self, key: str) -> float:
+        """Of all runs that were completed, and of their baselines."""
+        results = [r.result for of_draw in self._by_draw.values() for r in of_draw]
+        told = [result.metrics for result in results if result.status == "completed"]
+        told += [baseline for result in results for baseline in result.baselines.values()]
+        known = [value for values in told if (value := values.get(key)) is not None]
+        worst = self._measure.worst if self._measure.is_bounded else 0.0
+        return max(known, key=self._measure.badness, default=worst)
 
     def _scores(self, draw: str) -> MajorityScores:
         ordered = [draw, *(other for other in self._by_draw if other != draw)]
@@ -60,17 +98,22 @@ class MajorityClass:
             if scores is not None:
                 return scores
         uniform = np.full(self._num_classes, 1 / self._num_classes)
-        return _of_shares(uniform, is_recorded=False)
+        return replace(_of_shares(uniform), counted_as="equally frequent")
 
     def _by_labels(self, draw: str) -> MajorityScores | None:
+        labels = self._labels(draw)
+        return None if labels is None else _of_shares(class_shares(labels))
+
+    def _labels(self, draw: str) -> NDArray[np.integer[Any]] | None:
+        """The classes of the test samples of a draw, where a run recorded them."""
         completed = [r for r in self._by_draw.get(draw, ()) if r.result.status == "completed"]
         for record in completed[:_RUNS_ASKED]:
             try:
                 labels = read_predictions(record.folder).labels
             except DataError:
                 continue
-            if len(labels):
-                return _of_shares(class_shares(labels))
+            if len(labels) and labels.dtype.kind in "iu":
+                return labels
         return None
 
 
@@ -90,20 +133,19 @@ def _measured(told: Mapping[str, Any]) -> MajorityScores | None:
     known = [value for value in values if value is not None]
     if len(known) < len(keys):
         return None
-    val_acc, test_acc, loss, brier = known
+    val_score, test_score, loss, brier = known
     return MajorityScores(
-        val_acc=val_acc, test_acc=test_acc, test_clipped_loss=loss, test_brier=brier
+        val_score=val_score, test_score=test_score, test_clipped_loss=loss, test_brier=brier
     )
 
 
-def _of_shares(shares: NDArray[np.float64], *, is_recorded: bool = True) -> MajorityScores:
+def _of_shares(shares: NDArray[np.float64]) -> MajorityScores:
     kept = shares[shares > 0]
     losses, briers = prior_scores(kept)
     most = float(shares.max())
     return MajorityScores(
-        val_acc=most,
-        test_acc=most,
+        val_score=most,
+        test_score=most,
         test_clipped_loss=float(kept @ losses),
         test_brier=float(kept @ briers),
-        is_recorded=is_recorded,
     )

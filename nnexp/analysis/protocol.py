@@ -1,242 +1,31 @@
-"""How the numbers came about, and what a reader must know beside them."""
+"""How the numbers came about, in lines."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from nnexp.analysis.names import canonical, order, short_names, shown
-from nnexp.analysis.records import Entry, RunRecord, TaskFacts, Tried
-from nnexp.analysis.types import Estimate, Options, Protocol, Task, TriedSetting
-from nnexp.analysis.verdicts import margin
+from nnexp.analysis.jackknife import NUM_GROUPS
+from nnexp.analysis.measure import RELATIVE_MARGIN, Measure
+from nnexp.analysis.records import Entry, RunRecord, TaskFacts
+from nnexp.analysis.remarks import counted, num_settings, selected_by_accuracy
+from nnexp.analysis.types import Options, Protocol, Task
 from nnexp.config.selections import recorded_selection
 from nnexp.runs.record import with_selection
 
-# --------------------------------------------------------------------------------------------------
-# What a reader must know beside the numbers: edges of ranges, budgets, splits that lack.
-# --------------------------------------------------------------------------------------------------
-
-
-def tried_settings(entry: Entry, estimate: Any) -> tuple[TriedSetting, ...]:
-    """Every setting over all splits, in order of its values.
-
-    Args:
-        estimate: from accuracies, one a split, to an Estimate or None.
-    """
-    groups: dict[str, list[Tried]] = {}
-    for outcome in entry.outcomes:
-        for tried in outcome.tried:
-            groups.setdefault(canonical(tried.setting), []).append(tried)
-    chosen = Counter(canonical(c.setting) for c in entry.choices if not c.failed)
-    found = []
-    for key, members in groups.items():
-        accs = [tried.val_acc for tried in members if tried.val_acc is not None]
-        val_acc: Estimate | None = estimate(accs)
-        found.append(
-            TriedSetting(
-                setting=members[0].setting,
-                num_runs=sum(tried.num_runs for tried in members),
-                num_failed=sum(tried.num_failed for tried in members),
-                val_acc=val_acc,
-                times_chosen=chosen[key],
-            )
-        )
-    return tuple(sorted(found, key=lambda t: order(t.setting)))
-
-
-def edges(entry: Entry, tried: Sequence[TriedSetting], task: Task) -> tuple[str, ...]:
-    """Numeric keys of which an end of the range was chosen on more than half of the splits.
-
-    Where one split stays, there is one choice for all seeds. Ends that no range could go beyond (0,
-    and 1 of whole numbers) are no edges.
-    """
-    told = []
-    choices = [choice for choice in entry.choices if not choice.failed]
-    keys = sorted({key for setting in tried for key in setting.setting})
-    names = short_names(keys)
-    for key in keys:
-        values = sorted(
-            {s.setting[key] for s in tried if key in s.setting and _is_number(s.setting[key])}
-        )
-        if len(values) < 2:
-            continue
-        for end in (values[-1], values[0]):
-            smallest = end == values[0]
-            if smallest and (end == 0 or (end == 1 and isinstance(end, int))):
-                continue
-            times = sum(choice.setting.get(key) == end for choice in choices)
-            if 2 * times > len(choices):
-                often = f", in {times} of {len(choices)} splits" if task.unit == "split" else ""
-                told.append(
-                    f"The best {names[key]} is at the edge of the grid ({shown(end)}{often}): "
-                    "widen the range"
-                )
-    return tuple(told)
-
-
-def budgets(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
-    """A remark for every group of tasks on which models tried different numbers of
-    configurations."""
-    texts: dict[str, list[str]] = {}
-    for facts in tasks:
-        mine = [
-            entry
-            for entry in entries
-            if entry.task == facts.task.name and entry.outcomes and entry.baseline != "majority"
-        ]
-        counts = {entry.learner: num_settings(entry) for entry in mine}
-        if len(set(counts.values())) > 1:
-            networks = [entry.learner for entry in mine if entry.is_network]
-            if len(networks) > 1 and len({counts[name] for name in networks}) == 1:
-                each = counts[networks[0]]
-                counts = {
-                    "networks": each,
-                    **{n: c for n, c in counts.items() if n not in networks},
-                }
-            by_count: dict[int, list[str]] = {}
-            for learner, count in counts.items():
-                by_count.setdefault(count, []).append(learner)
-            (most, names), *fewer = sorted(by_count.items(), reverse=True)
-            unit = "configuration" if most == 1 else "configurations"
-            told = ", ".join(
-                [
-                    f"{listed(names)} {most} {unit}",
-                    *(f"{listed(names)} {count}" for count, names in fewer),
-                ]
-            )
-            texts.setdefault(told, []).append(facts.task.name)
-    return [f"Unequal tuning budgets on {listed(names)}: {told}" for told, names in texts.items()]
-
-
-def recipe(networks: Sequence[Entry], base: Entry | None) -> str:
-    """How the networks of a task were trained and tuned, and how much the reference was:
-    ``(networks: 50 epochs, lr tuned over 3 values; KNN: 24 configurations)``.
-
-    Epochs are those of the config, which early stopping may have cut short.
-    """
-    records = [r for entry in networks for outcome in entry.outcomes for r in outcome.records]
-    epochs = _range({_epochs_asked(record) for record in records})
-    parts = [f"{epochs} epoch{'' if epochs == '1' else 's'}"] if epochs else []
-    tried = [t.setting for e in networks for outcome in e.outcomes for t in outcome.tried]
-    values: dict[str, set[str]] = {}
-    for setting in tried:
-        for key, value in setting.items():
-            values.setdefault(key, set()).add(canonical({"": value}))
-    keys = sorted(key for key, seen in values.items() if len(seen) > 1)
-    counts = {num_settings(entry) for entry in networks}
-    if keys and max(counts, default=1) > 1:
-        names = short_names(keys)
-        unit = "values" if len(keys) == 1 else "configurations"
-        told = f"{listed([names[key] for key in keys])} tuned over {_range(counts)} {unit}"
-        parts.append(told)
-    else:
-        parts.append("nothing tuned")
-    told = f"network{'' if len(networks) == 1 else 's'}: {', '.join(parts)}"
-    if base is not None and not base.is_network and base.baseline != "majority":
-        told += f"; {base.learner}: {_counted(num_settings(base), 'configuration')}"
-    return f"({told})"
-
-
-def _epochs_asked(record: RunRecord) -> int:
-    trainer = record.result.config.get("trainer")
-    asked = trainer.get("epochs") if isinstance(trainer, dict) else None
-    return asked if isinstance(asked, int) else record.result.epochs
-
-
-def _range(numbers: Iterable[int]) -> str:
-    """``3``, or ``3 to 12``; nothing of none."""
-    ordered = sorted(numbers)
-    ends = dict.fromkeys(f"{number:,}" for number in (*ordered[:1], *ordered[-1:]))
-    return " to ".join(ends)
-
-
-def listed(names: Sequence[str]) -> str:
-    """``KNN, SVM and boosting``."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
-def num_settings(entry: Entry) -> int:
-    """Different settings tried, on any split."""
-    return len({canonical(t.setting) for outcome in entry.outcomes for t in outcome.tried})
-
-
-def missing_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
-    """A warning of the models that lack as many splits of a task, for the same reason."""
-    lines: dict[tuple[str, str], list[str]] = {}
-    for facts in tasks:
-        total = len(facts.task.splits)
-        for entry in entries:
-            lacking = 0 if entry.one_fit else total - len(entry.outcomes)
-            if entry.task == facts.task.name and entry.outcomes and lacking:
-                stopped = bool(entry.num_failed.get("interrupted"))
-                why = "not run to completion" if stopped else "no run"
-                where = f"{lacking} of {total} {facts.task.unit}s of {entry.task}"
-                lines.setdefault((why, where), []).append(entry.learner)
-    told = []
-    for (why, where), names in lines.items():
-        verb = "was" if why.startswith("not") else "has"
-        if len(names) > 1:
-            verb = "were" if verb == "was" else "have"
-        them = "it is" if len(names) == 1 else "they are"
-        each = "it has" if len(names) == 1 else "they have"
-        told.append(
-            f"{', '.join(names)} {verb} {why} on {where}: {them} compared on the ones that {each}, "
-            "and ranked below the others"
-        )
-    return told
-
-
-def failed_splits(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> list[str]:
-    """A warning for each model that failed on a split, and as what it counts there."""
-    told = []
-    for facts in tasks:
-        for entry in entries:
-            failed = [outcome for outcome in entry.outcomes if outcome.num_failed]
-            if entry.task != facts.task.name or not failed:
-                continue
-            total, unit = len(entry.outcomes), "fit" if entry.one_fit else facts.task.unit
-            where = f"{len(failed)} of {_counted(total, unit)}"
-            accs = {f"{100 * outcome.choice.test_acc:.1f} %" for outcome in failed}
-            unknown = not all(outcome.are_classes_known for outcome in failed)
-            taken = ", taken as one of equally frequent ones, as no run records frequencies"
-            partly = [outcome for outcome in failed if not outcome.choice.failed]
-            told.append(
-                f"{entry.learner} on {entry.task}: failed on {where}"
-                + (", on some of them only in part" if partly else "")
-                + f"; what failed counts as the majority class{taken if unknown else ''}"
-                + (f" ({', '.join(sorted(accs))})" if len(accs) == 1 and not partly else "")
-            )
-    return told
-
-
-def single_splits(tasks: Iterable[TaskFacts]) -> list[str]:
-    """A warning of tasks with one split: nothing can be said of chance."""
-    names = [facts.task.name for facts in tasks if len(facts.task.splits) == 1]
-    if not names:
-        return []
-    return [
-        f"Only one split of {', '.join(names)}: no interval and no verdict; run more seeds "
-        "('seed=range(10)')"
-    ]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-# --------------------------------------------------------------------------------------------------
-# How the numbers came about, in lines.
-# --------------------------------------------------------------------------------------------------
-
-
 _BEST_NETWORK = (
-    "on each split the network with the best validation accuracy there (ties: the lower validation "
+    "on each split the network with the best validation {metric} there (ties: the lower validation "
     "loss, then the first name), each with its selected hyperparameters: what selecting among "
     "these networks gives, at the cost of training all. Its difference to the reference is the "
     "headline: one planned comparison, not corrected for the comparisons of single models. It is "
     "no further network: ranks, tests over data sets and the networks against each other leave it "
     "out"
+)
+_FIXED_TEST_SET = "t over seeds with the variance over test samples added (Owen)"
+_IN_GROUPS = (
+    "t over seeds with the variance over test samples added (Owen), which a delete-a-group "
+    "jackknife over up to {groups} groups of them estimates"
 )
 
 
@@ -260,34 +49,37 @@ def protocol(
             (
                 f"samples of {task.name}",
                 f"{task.num_train:,} training, {task.num_val:,} validation and {task.num_test:,} "
-                f"test samples; {_counted(task.num_features, 'feature')}, "
-                f"{_counted(task.num_classes, 'class', 'classes')}; {_splits(facts)}",
+                f"test samples; {counted(task.num_features, 'feature')}{_classes(task)}; "
+                f"{_splits(facts)}",
             )
         )
     tuned = ", ".join(options.tuned) or "nothing"
     if not any(facts.task.num_val for facts in tasks):
         tuned = "nothing, for there are no validation samples"
+    measure = options.measure
+    fixed = _FIXED_TEST_SET if measure.is_accuracy else _IN_GROUPS.format(groups=NUM_GROUPS)
     lines += [
+        *([] if measure.is_accuracy else [("primary metric", _metric(measure))]),
         (
             "model selection",
-            "on each split, hyperparameters are selected on the validation set by accuracy (tuned: "
-            f"{tuned}; baselines: their own grids); every run leaves its test metrics in its own "
+            "on each split, hyperparameters are selected on the validation set by "
+            f"{measure.label} (tuned: {tuned}; baselines: {_grids(entries, measure)}); every run "
+            "leaves its test metrics in its own "
             "folder, here are those of the selected runs only; "
             "a configuration with a failed run ranks below all without; where nothing else is "
-            "left, and where a baseline fails, the model scores what the majority class does",
+            f"left, and where a baseline fails, the model scores {_failures(entries, measure)}",
         ),
         ("epoch of a run", _epochs(records)),
-        *([("best network", _BEST_NETWORK)] if selects else []),
+        *([("best network", _BEST_NETWORK.format(metric=measure.label))] if selects else []),
         ("configurations tried", _budgets(tasks, entries)),
         (
             "intervals",
             "95 %: where splits are drawn anew, t over splits with Nadeau and Bengio's correction "
             "for samples that splits share (of K folds n_test / n_other is 1 / (K - 1): Bouckaert "
             "and Frank 2004), so that they hold for other samples of the kind, in "
-            "training and in testing; where the test set is fixed, t over seeds with the variance "
-            "over test samples added (Owen), which holds for other test samples and other seeds, "
-            "but for this training set alone; between baselines that were fitted once on this "
-            "training set, over test samples alone",
+            f"training and in testing; where the test set is fixed, {fixed}, which holds for other "
+            "test samples and other seeds, but for this training set alone; between baselines that "
+            "were fitted once on this training set, over test samples alone",
         ),
         (
             "verdicts",
@@ -299,12 +91,7 @@ def protocol(
             "these pairs, ties counted half; a count and not a probability: pairs share samples, "
             "so a binomial interval would not hold (Bengio and Grandvalet 2004)",
         ),
-        (
-            "guessing",
-            "the most frequent class; that no model is shown to beat it is said unless one does "
-            "after Holm's correction over the models, by the paired test or by the number of test "
-            "samples classified correctly",
-        ),
+        *([("guessing", _GUESSING)] if measure.is_accuracy else []),
         ("seeds", _numbers(record.result.seed for record in records)),
         ("versions", _versions(records)),
         ("machine", _machine(records)),
@@ -313,11 +100,51 @@ def protocol(
     return Protocol(lines=tuple(lines))
 
 
+_GUESSING = (
+    "the most frequent class; that no model is shown to beat it is said unless one does after "
+    "Holm's correction over the models, by the paired test or by the number of test samples "
+    "classified correctly"
+)
+
+
+def _metric(measure: Measure) -> str:
+    """What scores are, which way is better, and from where to where they go."""
+    low, high = (f"{end:g}" if math.isfinite(end) else None for end in measure.bounds)
+    way = "higher" if measure.greater_is_better else "lower"
+    within = ""
+    if low is not None and high is not None:
+        within = f", from {low} to {high}"
+    elif low is not None or high is not None:
+        within = f", at least {low}" if high is None else f", at most {high}"
+    shown = ", shown in per cent" if measure.is_share else ""
+    return f"{measure.label} ({way} is better{within}{shown}): it selects, and it is compared"
+
+
+def _grids(entries: Sequence[Entry], measure: Measure) -> str:
+    """Baselines select among their settings by what they record of each."""
+    by_accuracy = selected_by_accuracy(entries, measure)
+    return "their own grids" + (", by accuracy" if by_accuracy else "")
+
+
+def _failures(entries: Sequence[Entry], measure: Measure) -> str:
+    worst = any(outcome.counted_as == "worst" for e in entries for outcome in e.outcomes)
+    if worst:
+        return (
+            f"the worst {measure.label} of those that were completed, as it cannot be computed of "
+            "class frequencies"
+        )
+    return "what the majority class does"
+
+
 def _margin(options: Options) -> str:
+    measure = options.measure
     if options.relative_equivalence is None:
-        return margin(options.equivalence)
+        return measure.margin(options.equivalence * measure.span)
     share = 100 * options.relative_equivalence
-    return f"{share:g} % of the reference's mean test error on the task, either way"
+    told = f"{share:g} % of the reference's mean {measure.error_name} on the task, either way"
+    if not measure.is_bounded and options.relative_equivalence == RELATIVE_MARGIN:
+        told += f" (the default for {measure.label}, which has no bounds)"
+    return told
 
 
 def _runs(records: Sequence[RunRecord]) -> str:
@@ -332,7 +159,7 @@ def _epochs(records: Sequence[RunRecord]) -> str:
     if not counts:
         return "none"
     told = [
-        f"{_chosen_epoch(select)} (select={select}, {_counted(count, 'run')})"
+        f"{_chosen_epoch(select)} (select={select}, {counted(count, 'run')})"
         for select, count in sorted(counts.items())
     ]
     if len(counts) == 1:
@@ -353,15 +180,20 @@ def _selection(record: RunRecord) -> str:
     return str(trainer.get("select", "loss"))
 
 
+def _classes(task: Task) -> str:
+    """Nothing of a target that is a number."""
+    return f", {counted(task.num_classes, 'class', 'classes')}" if task.num_classes > 1 else ""
+
+
 def _splits(facts: TaskFacts) -> str:
     num = len(facts.task.splits)
     if facts.are_folds and not facts.task.same_test_rows:
-        return f"{_counted(num, 'split')}, each a fold of K-fold cross-validation"
+        return f"{counted(num, 'split')}, each a fold of K-fold cross-validation"
     if not facts.task.same_test_rows:
-        return f"{_counted(num, 'split')} drawn anew, stratified"
+        return f"{counted(num, 'split')} drawn anew, stratified"
     if facts.task.unit == "seed" or num == 1:
-        return f"one split, {_counted(num, 'seed')}"
-    return f"the same test set for {_counted(num, 'draw')} of training and validation sets"
+        return f"one split, {counted(num, 'seed')}"
+    return f"the same test set for {counted(num, 'draw')} of training and validation sets"
 
 
 def _budgets(tasks: Sequence[TaskFacts], entries: Sequence[Entry]) -> str:
@@ -389,12 +221,12 @@ def _versions(records: Iterable[RunRecord]) -> str:
 
 def _machine(records: Iterable[RunRecord]) -> str:
     counts = Counter(
-        f"{record.result.device}, {_counted(record.result.threads or 1, 'thread')}"
+        f"{record.result.device}, {counted(record.result.threads or 1, 'thread')}"
         + (f", matrix products by {record.result.matmul}" if record.result.matmul else "")
         for record in records
         if record.result.device is not None
     )
-    return "; ".join(f"{told} ({_counted(n, 'run')})" for told, n in counts.most_common())
+    return "; ".join(f"{told} ({counted(n, 'run')})" for told, n in counts.most_common())
 
 
 def _times(records: Sequence[RunRecord]) -> str:
@@ -414,7 +246,3 @@ def _numbers(values: Iterable[int]) -> str:
         return f"{seen[0]} to {seen[-1]}"
     more = f" and {len(seen) - 20} more" if len(seen) > 20 else ""
     return ", ".join(map(str, seen[:20])) + more
-
-
-def _counted(number: int, one: str, many: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

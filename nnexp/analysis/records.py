@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nnexp.analysis.names import PLACES, SEPARATOR, canonical, flatten, is_under, labels
 from nnexp.analysis.types import Choice, Setting, Task
@@ -120,7 +120,7 @@ def _facts(
             unit="seed" if by_seed else "split",
             same_test_rows=same_test_rows,
             is_whole=True,
-            target_acc=None,
+            target_score=None,
         ),
         source=canonical({"name": data.name, "fingerprint": data.fingerprint}),
         series=canonical(_identity(first)),
@@ -262,7 +262,9 @@ class Tried:
     setting: Setting
     num_runs: int
     num_failed: int
-    val_acc: float | None  # mean of the runs that were completed; None: none was
+    val_score: float | None
+    """Mean of the runs that were completed. None: none was, or, where none failed, a baseline
+    recorded other metrics of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,17 +278,19 @@ class Outcome:
     test_clipped_loss: float | None
     test_brier: float | None
     test_metrics: Mapping[str, float | None] = field(default_factory=dict)
-    """Further metrics by name."""
+    """Metrics beside the primary one by name."""
     calibrations: tuple[Mapping[str, Sequence[Any]], ...] = ()
     train_seconds: float | None = None
     predict_seconds: float | None = None
     tune_seconds: float | None = None
     val_loss: float | None = None  # None too for a baseline
-    num_failed: int = 0  # of the selected runs; each counts as the majority class
-    failed_val_acc: float = 0.0
+    num_failed: int = 0  # of the selected runs; each counts as ``majority`` says
+    failed_val_score: float = 0.0
     """What a setting that failed counts as, on the validation samples."""
-    are_classes_known: bool = True
-    """False: it failed, and no run records the frequencies of the classes."""
+    counted_as: Literal["majority", "equally frequent", "worst"] = "majority"
+    """What failed scores: what the majority class does; what it would if classes were as frequent,
+    where no run records their frequencies; or, in a metric that cannot be computed of frequencies,
+    the worst of what was completed."""
 
 
 @dataclass(frozen=True, kw_only=True)

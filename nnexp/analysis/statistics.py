@@ -35,6 +35,9 @@ to 5 %.
 Where both sides were fitted once, as baselines are where the split stays, there is the variance
 over test rows alone: of a difference it is that of McNemar's test. Nothing is said of other fits.
 
+A metric that is no mean over rows takes the pseudo-values of G groups of rows where an accuracy has
+its N rows: see ``jackknife``.
+
 An accuracy moves in steps of a test row: values that agree by chance must not pass for certainty,
 so s, or without seeds the standard error over rows, is taken to be a step at least.
 
@@ -70,7 +73,8 @@ class Uncertainty:
     spread: float  # standard deviation between splits, s
     overlap: float = 0.0  # n_test / n_other where splits are drawn anew
     row_variance: float | None = None  # v; None: not known, or rows are drawn anew
-    num_rows: int = 0  # N
+    num_rows: int = 0  # N, or G
+    in_groups: bool = False  # rows are pseudo-values of groups of rows
     one_fit: bool = False  # nothing was fitted twice: test rows alone
     num_ties: int = 0  # splits without a difference
 
@@ -152,10 +156,7 @@ class Uncertainty:
         if not self.is_known:
             return "no interval from a single pair"
         if self.one_fit:
-            return (
-                f"t interval over {self.num_rows:,} test samples, one fit of each; for this "
-                "training set"
-            )
+            return f"t interval over {self._rows}, one fit of each; for this training set"
         if self.overlap:
             return (
                 f"t interval over {self.num} splits, variance corrected for samples that "
@@ -163,13 +164,19 @@ class Uncertainty:
             )
         if self.row_variance is not None:
             return (
-                f"t interval over {self.num} seeds and {self.num_rows:,} test samples, the "
-                "same for all; for this training set"
+                f"t interval over {self.num} seeds and {self._rows}, the same for all; for this "
+                "training set"
             )
         return (
             f"t interval over {self.num} seeds alone, for this training and test set: the variance "
             "over test samples is not known without predictions.npz"
         )
+
+    @property
+    def _rows(self) -> str:
+        if self.in_groups:
+            return f"{self.num_rows:,} groups of test samples (delete-a-group jackknife)"
+        return f"{self.num_rows:,} test samples"
 
     @property
     def _parts(self) -> list[tuple[float, float]]:
@@ -189,6 +196,7 @@ def uncertainty(
     overlap: float = 0.0,
     step: float = 0.0,
     by_row: Floats | None = None,
+    in_groups: bool = False,
     one_fit: bool = False,
 ) -> Uncertainty:
     """Of the mean of ``values`` [n].
@@ -197,6 +205,7 @@ def uncertainty(
         overlap: n_test / n_other where splits are drawn anew, else 0.
         step: the smallest difference there can be between two values, 1/N for accuracies.
         by_row: [N], of a fixed set of test rows, each row's mean over the splits.
+        in_groups: ``by_row`` are pseudo-values of groups of rows [G].
         one_fit: the value, or the difference, is of what was fitted once.
     """
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
@@ -209,6 +218,7 @@ def uncertainty(
         overlap=overlap,
         row_variance=row_variance,
         num_rows=0 if by_row is None else len(by_row),
+        in_groups=in_groups,
         one_fit=one_fit,
         num_ties=sum(value == 0 for value in values),
     )

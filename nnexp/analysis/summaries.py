@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from scipy.special import ndtr
 
 from nnexp.analysis.differences import Measures
 from nnexp.analysis.grouping import GroupedRuns
-from nnexp.analysis.protocol import listed
+from nnexp.analysis.majority import CONSTANTS
+from nnexp.analysis.measure import Measure, signed_points
 from nnexp.analysis.records import Entry, TaskFacts
+from nnexp.analysis.remarks import listed
 from nnexp.analysis.statistics import ALPHA, LEVEL, holm
 from nnexp.analysis.types import (
     AcrossTasks,
     Difference,
     Estimate,
+    Interval,
     LearnerOnTask,
     Options,
     Task,
     Verdict,
     VerdictKind,
 )
-from nnexp.analysis.verdicts import GIVEN, margin, points, selected_by, signed
+from nnexp.analysis.verdicts import GIVEN, selected_by
 from nnexp.baselines.base import labels
 from nnexp.errors import did_you_mean
 
@@ -43,15 +47,24 @@ _PHRASES: dict[VerdictKind, str] = {
 }
 
 
-def best_by_validation(entries: Sequence[Entry]) -> str | None:
-    """The learner with the best mean validation accuracy on common splits; the first of equals."""
+def best_by_validation(entries: Sequence[Entry], measure: Measure) -> str | None:
+    """The learner with the best mean validation score on common splits; the first of equals.
+
+    What failed on a split counts there as the worst that there can be.
+    """
     splits = common_splits(entries)
-    means = {
-        entry.learner: fmean(entry.by_split[split].choice.val_acc or 0.0 for split in splits)
+    badness = {
+        entry.learner: measure.badness(
+            fmean(_or_worst(entry.by_split[split].choice.val_score, measure) for split in splits)
+        )
         for entry in _candidates(entries)
-        if splits and any(choice.val_acc is not None for choice in entry.choices)
+        if splits and any(choice.val_score is not None for choice in entry.choices)
     }
-    return max(means, key=lambda name: means[name]) if means else None
+    return min(badness, key=lambda name: badness[name]) if badness else None
+
+
+def _or_worst(score: float | None, measure: Measure) -> float:
+    return measure.worst if score is None else score
 
 
 def common_splits(entries: Sequence[Entry]) -> set[str]:
@@ -73,7 +86,8 @@ def best_network(
     task: Task,
     networks: Sequence[Entry],
     pairwise: Mapping[tuple[str, str], VerdictKind],
-    test_accs: Mapping[str, Estimate | None],
+    test_scores: Mapping[str, Estimate | None],
+    measure: Measure,
 ) -> Verdict | None:
     """Which network the validation rows favour, and what the test rows say of it.
 
@@ -84,7 +98,7 @@ def best_network(
 
     None for fewer than two networks.
     """
-    best = best_by_validation(networks)
+    best = best_by_validation(networks, measure)
     if best is None or len(networks) < 2:
         return None
     groups: dict[VerdictKind, list[str]] = {}
@@ -95,7 +109,8 @@ def best_network(
     told = "; ".join(
         f"{phrase} {_listed(groups[kind])}" for kind, phrase in _PHRASES.items() if kind in groups
     )
-    acc = test_accs.get(best)
+    score = test_scores.get(best)
+    reached = f"no {measure.label}" if score is None else measure.value(score.mean)
     splits = common_splits(networks)
     over = ""
     if any(set(entry.by_split) != splits for entry in networks):
@@ -103,12 +118,12 @@ def best_network(
     sentence = f"Of {len(networks)} networks on {task.name}, {best} has the best "
     if task.same_test_rows:
         sentence += (
-            f"validation accuracy{over}; on the test set, which had no part in this, it reaches "
-            f"{_percent(acc)} and, {GIVEN}, is {told}"
+            f"validation {measure.label}{over}; on the test set, which had no part in this, it "
+            f"reaches {reached} and, {GIVEN}, is {told}"
         )
     else:
         sentence += (
-            f"mean validation accuracy{over}; on the test sets it reaches {_percent(acc)} and is "
+            f"mean validation {measure.label}{over}; on the test sets it reaches {reached} and is "
             f"{told} (biased in its favour: test sets share samples with the validation sets of "
             "other splits)"
         )
@@ -116,7 +131,11 @@ def best_network(
 
 
 def chance(
-    facts: TaskFacts, entries: Sequence[Entry], measures: Measures, equivalence: float
+    facts: TaskFacts,
+    entries: Sequence[Entry],
+    measures: Measures,
+    equivalence: float,
+    measure: Measure,
 ) -> Verdict | None:
     """How learners compare with guessing, where none is shown to lie above it.
 
@@ -124,15 +143,16 @@ def chance(
     95 % interval of the difference ends within the equivalence (each of these holds at its level,
     so all do: Berger 1982). Else it is said that none is shown to. There is no verdict where
     ``beats_guessing``, nor where a learner has no interval. Guessing is the majority-class
-    baseline, else as ``Measures.guess``.
+    baseline, else as ``Measures.guess``; of another metric than accuracy there is no verdict
+    without such a baseline.
     """
-    majority = next((e for e in entries if e.baseline == "majority" and e.outcomes), None)
-    learners = [entry for entry in entries if entry.outcomes and entry.baseline != "majority"]
-    if not learners:
+    majority = next((e for e in entries if e.baseline in CONSTANTS and e.outcomes), None)
+    learners = [entry for entry in entries if entry.outcomes and entry.baseline not in CONSTANTS]
+    if not learners or (majority is None and not measure.is_accuracy):
         return None
     if majority is not None:
-        name = "the most frequent class"
-        share = fmean(choice.test_acc for choice in majority.choices)
+        name = CONSTANTS[majority.baseline or ""]
+        share = fmean(choice.test_score for choice in majority.choices)
         found = [measures.difference(entry, majority) for entry in learners]
     else:
         guess = measures.guess()
@@ -140,17 +160,23 @@ def chance(
         found = [measures.over_guessing(entry, guess) for entry in learners]
     told = [difference for difference, _ in found]
     intervals = [difference.interval for difference in told if difference.interval is not None]
-    if len(intervals) < len(told) or beats_guessing(told, share, facts.task.num_test):
+    num_rows = facts.task.num_test if measure.is_accuracy else 0
+    better = [_in_direction(difference, measure) for difference in told]
+    if len(intervals) < len(told) or beats_guessing(better, share, num_rows):
         return None
-    best, error = max(found, key=lambda pair: pair[0].mean)
+    best, error = min(found, key=lambda pair: measure.badness(pair[0].mean))
     # Simultaneous over the learners (Bonferroni): the best of many is picked out.
     half = error.half_width_at((1 - LEVEL) / len(found))
-    ends = max(best.mean - half, -1.0), min(best.mean + half, 1.0)
+    ends = max(best.mean - half, -measure.span), min(best.mean + half, measure.span)
     over = f", simultaneous over {len(found)} models" if len(found) > 1 else ""
-    gap = f"{signed(best.mean)} pp (95 % CI{over} {signed(ends[0])} to {signed(ends[1])})"
+    gap = measure.gap(best.mean, *ends, over)
+    if measure.is_accuracy:
+        mean, low, high = map(signed_points, (best.mean, *ends))
+        gap = f"{mean} pp (95 % CI{over} {low} to {high})"
     gap += f", {GIVEN}" if facts.task.same_test_rows else ""
     most, task = f"the best, {best.learner}: {gap}", facts.task.name
-    limit = margin(equivalence)
+    limit = measure.margin(equivalence)
+    intervals = [difference.interval for difference in better if difference.interval is not None]
     if any(interval.high > equivalence for interval in intervals):
         sentence = f"No evidence that any model beats guessing {name} on {task}; {most}"
     elif any(interval.low < -equivalence for interval in intervals):
@@ -160,6 +186,15 @@ def chance(
     else:
         sentence = f"All models are equivalent to guessing {name} on {task} within {limit}; {most}"
     return Verdict(kind="chance", sentence=sentence, task=task)
+
+
+def _in_direction(difference: Difference, measure: Measure) -> Difference:
+    """The same with values of which more is better."""
+    found = difference.interval
+    if measure.greater_is_better or found is None:
+        return difference
+    turned = Interval(low=-found.high, high=-found.low)
+    return replace(difference, mean=-difference.mean, interval=turned)
 
 
 def beats_guessing(differences: Sequence[Difference], share: float, num_test: int) -> bool:
@@ -198,11 +233,13 @@ def over_all(line: AcrossTasks, reference: str) -> Verdict:
     )
 
 
-def selection_over_all(selections: Sequence[LearnerOnTask], reference: str) -> Verdict:
+def selection_over_all(
+    selections: Sequence[LearnerOnTask], reference: str, measure: Measure
+) -> Verdict:
     """The best network per split against the reference, on each data set once; not tested."""
     kinds = [result.verdict.kind for result in selections if result.verdict is not None]
     won, lost = kinds.count("better"), kinds.count("worse")
-    how = selected_by(selections[0].learner.rpartition(" ")[2])
+    how = selected_by(selections[0].learner.rpartition(" ")[2], measure)
     return Verdict(
         kind="summary",
         sentence=(
@@ -222,10 +259,6 @@ def untested(across: Sequence[AcrossTasks]) -> list[Verdict]:
     ]
 
 
-def _percent(acc: Estimate | None) -> str:
-    return f"{points(acc.mean)} %" if acc else "no accuracy"
-
-
 def _listed(names: Sequence[str]) -> str:
     if len(names) > _MOST_NAMED:
         return f"{', '.join(names[:_MOST_NAMED])} and {len(names) - _MOST_NAMED} more"
@@ -241,7 +274,7 @@ def find_reference(placed: GroupedRuns, options: Options) -> tuple[str | None, l
     """The reference, and warnings about it.
 
     It is a baseline by its name in a config (``knn``) or a learner by its name in the comparison.
-    If no run has it, the network with the best validation accuracy takes its place: validation
+    If no run has it, the network with the best validation score takes its place: validation
     rows may choose it, as no test row does.
     """
     alive = {entry.learner: entry for entry in placed.entries if entry.outcomes}
@@ -270,7 +303,7 @@ def find_reference(placed: GroupedRuns, options: Options) -> tuple[str | None, l
             )
         return named[0], told
     networks = [entry for entry in alive.values() if entry.is_network]
-    best = _best_over_tasks(placed)
+    best = _best_over_tasks(placed, options.measure)
     told_name = labels().get(asked, asked)
     hint = did_you_mean(asked, [*alive, *labels()])
     hint = "" if asked in labels() else hint
@@ -278,15 +311,15 @@ def find_reference(placed: GroupedRuns, options: Options) -> tuple[str | None, l
         return None, [f"no run was compared with {told_name}{hint}: there are no verdicts"]
     return best, [
         f"no run was compared with {told_name}{hint}: the reference is {best}, the network with "
-        "the best validation accuracy"
+        f"the best validation {options.measure.label}"
     ]
 
 
-def _best_over_tasks(placed: GroupedRuns) -> str | None:
-    """The network that is best by validation accuracy on most tasks; the first of equals."""
+def _best_over_tasks(placed: GroupedRuns, measure: Measure) -> str | None:
+    """The network that is best by validation score on most tasks; the first of equals."""
     wins: dict[str, int] = {}
     for facts in placed.tasks:
-        best = best_by_validation([e for e in placed.on(facts.task.name) if e.is_network])
+        best = best_by_validation([e for e in placed.on(facts.task.name) if e.is_network], measure)
         if best is not None:
             wins[best] = wins.get(best, 0) + 1
     return max(wins, key=lambda name: wins[name]) if wins else None

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from nnexp.analysis.measure import OF_ACCURACY, Measure
+
 # --------------------------------------------------------------------------------------------------
 # What a comparison is asked for.
 # --------------------------------------------------------------------------------------------------
@@ -19,20 +21,24 @@ class Options:
     """Keys of a config that a learner chooses on the validation rows. A key stands for all under
     it: ``optimizer`` for ``optimizer.lr`` and the rest."""
     reference: str = "knn"  # a baseline's name, or a learner's as the comparison calls it
-    equivalence: float = 0.005  # a share of the test rows: less than this does not matter
+    measure: Measure = OF_ACCURACY  # what selects and judges
+    equivalence: float = 0.005
+    """A share of all that there can be between two values of the metric: less than this does not
+    matter. Where a metric has no bounds, ``relative_equivalence`` takes its place."""
     relative_equivalence: float | None = None
-    """A share of the reference's mean test error on a task, which takes the place of
-    ``equivalence`` there; None, or a task without the reference: that holds."""
+    """A share of the reference's mean test error on a task (``Measure.error``), which takes the
+    place of ``equivalence`` there; None, or a task without the reference: that holds."""
     title: str = "Comparison"
 
 
 # --------------------------------------------------------------------------------------------------
 # What a comparison says: the numbers that the page, ``summary.json`` and the terminal all show.
 #
-# Accuracies and differences are shares (0.973), never points of per cent; times are in seconds. A
-# *task* is a data set with a number of training rows and a preprocessing. A *learner* is a family
-# of networks (all of a config but seed, data and what is tuned) or a baseline. A *setting* is one
-# choice of the tuned hyperparameters. A *split* is one draw of train, validation and test rows.
+# Scores are values of the primary metric (``Comparison.metric``), and differences are in its unit;
+# accuracies are shares (0.973), never points of per cent; times are in seconds. A *task* is a data
+# set with a number of training rows and a preprocessing. A *learner* is a family of networks (all
+# of a config but seed, data and what is tuned) or a baseline. A *setting* is one choice of the
+# tuned hyperparameters. A *split* is one draw of train, validation and test rows.
 # --------------------------------------------------------------------------------------------------
 
 Setting = dict[str, Any]
@@ -110,10 +116,10 @@ class Choice:
 
     split: str
     setting: Setting
-    val_acc: float | None
-    test_acc: float
+    val_score: float | None
+    test_score: float
     folders: tuple[str, ...]  # of the chosen runs; () for a baseline
-    failed: bool = False  # no setting was completed; test_acc is that of the majority class
+    failed: bool = False  # no setting was completed; test_score is what a failure counts as
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +133,8 @@ class Reliability:
 
 
 TargetStatus = Literal["reached", "not reached", "no epochs", "unknown"]
-"""Of the chosen runs' median; "unknown" where there is no target, or no record of the epochs."""
+"""Of the chosen runs' median; "unknown" where there is no target, or no record of the metric by
+epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +144,7 @@ class Cost:
     num_parameters: int | None
     train_seconds: float | None  # of runs that trained together, each run's share, as below
     target_seconds: float | None
-    """Until the task's target accuracy on the validation rows; None unless it is reached."""
+    """Until the task's target score on the validation rows; None unless it is reached."""
     predict_seconds: float | None  # for the test rows
     tune_seconds: float | None  # of all settings tried, a split
     shared: bool  # times of runs that trained together with others
@@ -152,7 +159,7 @@ class TriedSetting:
     setting: Setting
     num_runs: int
     num_failed: int
-    val_acc: Estimate | None  # over splits on which it was completed
+    val_score: Estimate | None  # over splits on which it was completed
     times_chosen: int
 
 
@@ -168,7 +175,8 @@ class Band:
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """Training of the chosen runs, by tag: train/loss, val/loss, train/acc, val/acc."""
+    """Training of the chosen runs, by tag: train/loss, val/loss, train/acc, val/acc, and the
+    primary metric on the validation samples where epochs have it."""
 
     by_epoch: dict[str, Band]
     by_second: dict[str, Band]  # of runs that trained together, each run's share
@@ -179,11 +187,11 @@ class Ensemble:
     """The mean of the probabilities of a learner's chosen runs, all with the same test rows."""
 
     num_members: int
-    test_acc: float
-    test_clipped_loss: float
-    best_member_acc: float
-    """Test accuracy of the member with the best validation accuracy."""
-    mean_member_acc: float
+    test_score: float
+    test_clipped_loss: float | None  # None of numbers, which have no probabilities
+    best_member_score: float
+    """Test score of the member with the best validation score."""
+    mean_member_score: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,8 +208,8 @@ class LearnerOnTask:
     choices: tuple[Choice, ...]
     """One a split; of a baseline where the split stays and seeds vary one, as it is fitted once."""
     edges: tuple[str, ...]  # sentences: "The best lr is at the edge of the grid (0.1, ...)"
-    val_acc: Estimate | None
-    test_acc: Estimate | None
+    val_score: Estimate | None
+    test_score: Estimate | None
     test_clipped_loss: Estimate | None  # log-loss in nats; see nnexp.scoring_rules
     test_brier: Estimate | None
     reliability: Reliability | None
@@ -210,14 +218,14 @@ class LearnerOnTask:
     cost: Cost
     curves: Curves | None
     expected_best: Band | None
-    """Expected best validation accuracy (y) against the number of settings tried (x)."""
+    """Expected best validation score (y) against the number of settings tried (x)."""
     ensemble: Ensemble | None
     test_metrics: Mapping[str, Estimate | None] = field(default_factory=dict)
-    """Further metrics by name; None where a split has no value. Left out of ``summary.json`` if
-    there are none."""
+    """Metrics beside the primary one by name, ``accuracy`` among them; None where a split has no
+    value. Left out of ``summary.json`` if there are none."""
     notes: tuple[str, ...] = ()  # "trained on 20,000 of 60,000 rows"; why it was left out
     is_selection: bool = False
-    """The best network, selected on each split by its validation accuracy there: no network of its
+    """The best network, selected on each split by its validation score there: no network of its
     own, and none of ``Comparison.learners``. ``Choice.setting["network"]`` names the selected."""
 
 
@@ -237,9 +245,10 @@ class Task:
     """What one of the splits is: where a split stays, its seeds stand for splits."""
     same_test_rows: bool  # an official test set, or one split_seed
     is_whole: bool  # as many training rows as any task of this data set
-    target_acc: float | None  # for Cost.target_seconds
+    target_score: float | None  # for Cost.target_seconds
     target_of: str | None = None
-    """Whose mean validation accuracy the target is: the reference's. None: 98 % of the best."""
+    """Whose mean validation score the target is: the reference's. None: a little less than the
+    best."""
     equivalence: float = 0.005  # a difference of less than this does not matter here
 
 
@@ -290,7 +299,7 @@ class AcrossTasks:
     losses: int
     mean_rank: float  # 1 is best, ties share
     normalised_error: Estimate | None
-    """Mean over data sets of the test error scaled so that on each the best learner has 0 and the
+    """Mean over data sets of the test score scaled so that on each the best learner has 0 and the
     median learner 1, at most 2; bootstrap over data sets. None for fewer than three."""
     p_value: float | None  # Wilcoxon signed-rank against the reference, over task means
     p_adjusted: float | None  # Holm
@@ -310,12 +319,12 @@ class CriticalDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class LearningCurve:
-    """Test accuracy against training rows, of one learner on one data set."""
+    """Test score against training rows, of one learner on one data set."""
 
     dataset: str
     learner: str
     num_train: tuple[int, ...]
-    test_acc: tuple[Estimate, ...]
+    test_score: tuple[Estimate, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,7 +352,9 @@ class Comparison:
 
     title: str
     reference: str | None  # the learner that the others are compared with
-    equivalence: float  # a difference of less than this does not matter, unless it is relative
+    equivalence: float
+    """A difference of less than this share of the metric's range does not matter, unless
+    ``relative_equivalence`` says otherwise."""
     verdicts: tuple[Verdict, ...]  # the most important first
     warnings: tuple[str, ...]  # budgets that differ, edges of ranges, one seed only
     tasks: tuple[Task, ...]
@@ -358,3 +369,4 @@ class Comparison:
     num_runs: int = 0
     by_class: tuple[ByClass, ...] = ()  # of tasks whose predictions are there
     relative_equivalence: float | None = None  # a share of the reference's error: Task.equivalence
+    metric: Measure = OF_ACCURACY  # whose values scores are

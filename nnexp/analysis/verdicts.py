@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from nnexp.analysis.measure import OF_ACCURACY, Measure
 from nnexp.analysis.statistics import ALPHA, POWER, Uncertainty
 from nnexp.analysis.types import Difference, LearnerOnTask, Task, Verdict, VerdictKind
 
@@ -24,40 +24,47 @@ FEWEST_PAIRS = 5  # of fewer the spread is too little known for advice
 
 
 def verdict(
-    difference: Difference, error: Uncertainty, equivalence: float, unit: str = "split"
+    difference: Difference,
+    error: Uncertainty,
+    equivalence: float,
+    unit: str = "split",
+    measure: Measure = OF_ACCURACY,
 ) -> Verdict:
     """In this order: too few pairs; better or worse; equivalent; not significant; inconclusive.
 
     Args:
         error: of the difference; it says what more splits would decide.
-        equivalence: a share; a difference of less does not matter.
+        equivalence: in the metric's unit; a difference of less does not matter.
         unit: what a pair is one of, ``split`` or ``seed``.
+        measure: what the difference is of.
     """
-    made = _verdict(difference, error, equivalence, unit)
+    made = _verdict(difference, error, equivalence, unit, measure)
     return replace(made, task=difference.task, learner=difference.learner)
 
 
-def _verdict(difference: Difference, error: Uncertainty, equivalence: float, unit: str) -> Verdict:
+def _verdict(
+    difference: Difference, error: Uncertainty, equivalence: float, unit: str, measure: Measure
+) -> Verdict:
     a, b, task = difference.learner, difference.other, difference.task
     found = difference.interval
     if found is None:
         if not difference.num_pairs:
             return Verdict(kind="too few", sentence=f"{a} and {b} share no split on {task}")
-        gap, pair = signed(difference.mean), "one pair"
+        gap, pair = measure.signed(difference.mean), "one pair"
         if error.one_fit:
             pair = "one fit of each, without predictions on the test set"
         return Verdict(
             kind="too few",
-            sentence=f"{a} vs {b} on {task}: {gap} pp from {pair}, too few to compare",
+            sentence=f"{a} vs {b} on {task}: {gap} from {pair}, too few to compare",
         )
     within = max(abs(found.low), abs(found.high)) <= equivalence
     excludes = found.low > 0 or found.high < 0
-    limit = margin(equivalence)
+    limit = measure.margin(equivalence)
     pairs = _of_pairs(difference, error, unit)
-    gap = gap_text(difference.mean, found.low, found.high)
+    gap = measure.gap(difference.mean, found.low, found.high)
     if excludes and (difference.p_adjusted or 0) < ALPHA:
         small = f"; negligible: within {limit}" if within else ""
-        kind: VerdictKind = "better" if difference.mean > 0 else "worse"
+        kind: VerdictKind = "better" if measure.sign * difference.mean > 0 else "worse"
         verb = "beats" if kind == "better" else "is worse than"
         return Verdict(kind=kind, sentence=f"{a} {verb} {b} on {task}: {gap}, {pairs}{small}")
     if within:
@@ -76,8 +83,8 @@ def _verdict(difference: Difference, error: Uncertainty, equivalence: float, uni
         )
     more, advice = _advice(difference, error, equivalence)
     least = error.detectable(difference.level)
-    detectable = least if least <= 1 else None
-    power = "" if detectable is None else f"; {power_text(detectable)}"
+    detectable = least if least <= (1 if measure.is_accuracy else measure.span) else None
+    power = "" if detectable is None else f"; {power_text(detectable, measure)}"
     return Verdict(
         kind="undecided",
         sentence=f"{a} vs {b} on {task}: {gap}, {pairs}{power}; inconclusive: {advice}",
@@ -86,15 +93,10 @@ def _verdict(difference: Difference, error: Uncertainty, equivalence: float, uni
     )
 
 
-def margin(equivalence: float) -> str:
-    """What a difference lies within that does not matter: ``±0.5 pp``."""
-    return f"±{100 * equivalence:.3g} pp"
-
-
-def power_text(detectable: float) -> str:
+def power_text(detectable: float, measure: Measure = OF_ACCURACY) -> str:
     """``a difference of 1.3 pp would have been found with 80 % power``."""
-    shown = points(detectable, 1 if detectable >= 0.002 else 2)
-    return f"a difference of {shown} pp would have been found with {100 * POWER:g} % power"
+    shown = measure.amount(detectable)
+    return f"a difference of {shown} would have been found with {100 * POWER:g} % power"
 
 
 def _of_pairs(difference: Difference, error: Uncertainty, unit: str) -> str:
@@ -178,30 +180,6 @@ def _advice(
     return None, f"{assumed}no number of seeds would settle it{level}{why}"
 
 
-def gap_text(mean: float, low: float, high: float) -> str:
-    """``+0.8 pp (95 % CI +0.3 to +1.2)``, with the decimals that show that an end is not 0."""
-    decimals = 1
-    if low * high > 0:
-        nearest = 100 * min(abs(low), abs(high))
-        decimals = min(max(1, math.ceil(-math.log10(2 * nearest))), 3)
-    elif high - low < 0.002:
-        decimals = 2
-    told = [signed(value, decimals) for value in (mean, low, high)]
-    return f"{told[0]} pp (95 % CI {told[1]} to {told[2]})"
-
-
-def signed(share: float, decimals: int = 1) -> str:
-    """A difference of shares in percentage points, with its sign: ``+0.8``."""
-    text = points(share, decimals)
-    return text if text.startswith("−") or float(text) == 0 else f"+{text}"
-
-
-def points(share: float, decimals: int = 1) -> str:
-    """A share in per cent, without a sign of nothing."""
-    text = f"{100 * share:.{decimals}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
-
-
 def _p(value: float | None) -> str:
     if value is None:
         return "unknown"
@@ -228,16 +206,18 @@ def headline(
     results: Sequence[LearnerOnTask],
     reference: str | None,
     equivalence: float,
+    measure: Measure = OF_ACCURACY,
 ) -> Verdict | None:
     """Return whether a network beats the reference on a task, in a sentence.
 
-    Of several networks the best is meant, selected on each split by validation accuracy; it is one
+    Of several networks the best is meant, selected on each split by validation score; it is one
     comparison, and what becomes of the networks one by one is counted behind it. None if no
     network was compared with the reference.
 
     Args:
         results: of all learners on the task, with their verdicts.
-        equivalence: a share; a difference of less is negligible.
+        equivalence: in the metric's unit; a difference of less is negligible.
+        measure: what scores are of.
     """
     compared = [r for r in results if r.is_network and r.verdict and r.difference]
     networks = [r for r in compared if not r.is_selection]
@@ -245,7 +225,7 @@ def headline(
         return None
     base = next((r for r in results if r.learner == reference), None)
     given = f", {GIVEN}" if task.same_test_rows else ""
-    its = f" ({points(base.test_acc.mean)} %)" if base and base.test_acc else ""
+    its = f" ({measure.value(base.test_score.mean)})" if base and base.test_score else ""
     where = f"{reference} on {task.name}{its}"
     told, name, counts = networks[0], networks[0].learner, ""
     if len(networks) > 1:
@@ -253,14 +233,14 @@ def headline(
         if selected is None:
             return _without_selection(networks, where, task)
         told = selected
-        name = f"the best of {len(networks)} networks, {selected_by(task.unit)},"
+        name = f"the best of {len(networks)} networks, {selected_by(task.unit, measure)},"
         kinds = Counter(r.verdict.kind for r in networks if r.verdict)
         if kinds["too few"] < len(networks):
             counts = f"; one by one, {_counts(kinds)}"
     assert told.verdict is not None  # compared are those that have one
     return Verdict(
         kind="summary",
-        sentence=_answer(told, name, where, given, equivalence) + counts,
+        sentence=_answer(told, name, where, given, equivalence, measure) + counts,
         seeds_needed=told.verdict.seeds_needed,
         task=task.name,
         learner=told.learner,
@@ -280,16 +260,17 @@ def _without_selection(networks: Sequence[LearnerOnTask], where: str, task: Task
     )
 
 
-def selected_by(unit: str) -> str:
+def selected_by(unit: str, measure: Measure = OF_ACCURACY) -> str:
     """How the best network is selected, for splits or for seeds on one split."""
-    return f"selected {'on' if unit == 'split' else 'for'} each {unit} by validation accuracy"
+    where = "on" if unit == "split" else "for"
+    return f"selected {where} each {unit} by validation {measure.label}"
 
 
 def which_network(summary: Verdict, kinds: Sequence[VerdictKind]) -> Verdict:
     """The answer where networks are compared with a network, before what is said of the best.
 
     Args:
-        summary: of the network with the best validation accuracy.
+        summary: of the network with the best validation score.
         kinds: the verdicts on it against each of the others.
     """
     told = set(kinds)
@@ -317,9 +298,17 @@ def _counts(kinds: Counter[VerdictKind]) -> str:
     return ", ".join([*parts, *(f"{count} {words}" for count, words in rest)])
 
 
-def _answer(result: LearnerOnTask, name: str, where: str, given: str, equivalence: float) -> str:
+def _answer(
+    result: LearnerOnTask,
+    name: str,
+    where: str,
+    given: str,
+    equivalence: float,
+    measure: Measure,
+) -> str:
     assert result.verdict is not None  # headline keeps those that have one
-    kind, lead, limit = result.verdict.kind, _lead(result) + given, margin(equivalence)
+    kind, limit = result.verdict.kind, measure.margin(equivalence)
+    lead = _lead(result, measure) + given
     if kind == "better":
         small = f", by a negligible margin (within {limit})"
         yes = f"Yes{small if _is_within(result, equivalence) else ''}"
@@ -331,17 +320,17 @@ def _answer(result: LearnerOnTask, name: str, where: str, given: str, equivalenc
     if kind == "too few":
         return f"Unknown: too few pairs to compare {name} with {where}"
     least = result.verdict.detectable
-    power = "" if least is None else f"; {power_text(least)}"
+    power = "" if least is None else f"; {power_text(least, measure)}"
     return f"No evidence that {name} beats {where}: {lead}, inconclusive{power}"
 
 
-def _lead(result: LearnerOnTask) -> str:
+def _lead(result: LearnerOnTask, measure: Measure) -> str:
     """``−1.2 pp (95 % CI −2.0 to −0.4)``."""
     found = result.difference
     assert found is not None  # headline keeps those that have one
     if found.interval is None:
-        return f"{signed(found.mean)} pp" if found.num_pairs else "no difference is known"
-    return gap_text(found.mean, found.interval.low, found.interval.high)
+        return measure.signed(found.mean) if found.num_pairs else "no difference is known"
+    return measure.gap(found.mean, found.interval.low, found.interval.high)
 
 
 def _is_within(result: LearnerOnTask, equivalence: float) -> bool:

@@ -102,6 +102,7 @@ def report_of(
     equivalence: float | None = None,
     relative_equivalence: float | None = None,
     title: str | None = None,
+    metric: str | None = None,
 ) -> Report:
     """Return the report in ``folder``; it is written if it is absent, older than one of the runs,
     or if an option is given.
@@ -111,16 +112,17 @@ def report_of(
         runs: the folders of the runs.
         tuned: options that a network chooses on the validation rows, such as ``optimizer.lr``.
         reference: what the others are compared with: a baseline such as ``knn``, or a network.
-        equivalence: difference of accuracy, in percentage points, that does not matter.
+        equivalence: difference, in percentage points, that does not matter.
         relative_equivalence: the same as a share of the reference's test error.
         title: of the page.
+        metric: that selects and judges: ``accuracy``, or one that the runs recorded.
 
     Raises:
         NnexpError: none of the runs can be read, an option that cannot be, or files that cannot be
             written.
     """
     out = folder / _FOLDER
-    options = (tuned, reference, equivalence, relative_equivalence, title)
+    options = (tuned, reference, equivalence, relative_equivalence, title, metric)
     plain = all(option is None for option in options)
     if plain and _is_current(out, runs):
         return Report(out / _PAGE)
@@ -133,6 +135,7 @@ def report_of(
         equivalence=equivalence,
         relative_equivalence=relative_equivalence,
         title=title,
+        metric=metric,
     )
     with one_line_errors(), logged_to(None):
         return Report(report_on(read_runs([folder]), asked, out).page)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from nnexp.api.reports import Report, report_of
 from nnexp.api.run_object import Run, frame_of, row_of
 from nnexp.errors import DataError
+from nnexp.metrics import metric_key
 from nnexp.runs.folder import METRICS_FILE, RESULT_FILE, run_folders, short
-from nnexp.runs.selection import greater_is_better, is_test_metric, validation_rank
+from nnexp.runs.selection import greater_is_better, is_test_metric, primary_of, validation_rank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,11 +55,12 @@ class Sweep:
         """The runs that failed, diverged or were interrupted; ``error`` of each says why."""
         return tuple(run for run in self.runs if run.status != "completed")
 
-    def best(self, metric: str = "val/acc") -> Run:
+    def best(self, metric: str | None = None) -> Run:
         """Return the completed run with the best value; of equals that of lower validation loss.
 
         Args:
-            metric: ``val/loss``, ``val/acc``, ``train/loss``, or a further metric that the runs
+            metric: by default that of reports, ``val/acc`` or what ``report.metric`` says. Else
+                ``val/loss``, ``val/acc``, ``train/loss``, or a further metric that the runs
                 recorded: ``val/macro_f1``. Its registration says which way is better. Test rows
                 choose nothing.
 
@@ -67,9 +69,11 @@ class Sweep:
             DataError: no run has the metric.
         """
         configs = [run.config for run in self.runs]
+        primary = primary_of(configs)
+        metric = metric or metric_key(primary, "val")
         sign = -1 if greater_is_better(metric, configs, f"best({metric!r})") else 1
         known = [
-            (value * sign, *validation_rank(run.metrics), place)
+            (value * sign, *validation_rank(run.metrics, primary), place)
             for place, run in enumerate(self.runs)
             if run.status == "completed" and (value := run.metrics.get(metric)) is not None
         ]
@@ -100,6 +104,7 @@ class Sweep:
         equivalence: float | None = None,
         relative_equivalence: float | None = None,
         title: str | None = None,
+        metric: str | None = None,
     ) -> Report:
         """Return the sweep's report; it is written anew where an option is given.
 
@@ -107,9 +112,10 @@ class Sweep:
             tuned: options that a network chooses on the validation rows, such as
                 ``["optimizer.lr"]``.
             reference: what the others are compared with: a baseline such as ``knn``, or a network.
-            equivalence: difference of accuracy, in percentage points, that does not matter.
+            equivalence: difference, in percentage points, that does not matter.
             relative_equivalence: the same as a share of the reference's test error.
             title: of the page.
+            metric: that selects and judges: ``accuracy``, or one that the runs recorded.
 
         Raises:
             NnexpError: an option that cannot be, or files that cannot be written.
@@ -122,12 +128,14 @@ class Sweep:
             equivalence=equivalence,
             relative_equivalence=relative_equivalence,
             title=title,
+            metric=metric,
         )
 
     def __repr__(self) -> str:
         lines = [f"Sweep of {self._counted}"]
         if (best := self._best) is not None:
-            shown = f"val/acc {best.metrics['val/acc']:.4f}, {best.arm}, seed {best.seed}"
+            key = metric_key(primary_of(run.config for run in self.runs), "val")
+            shown = f"{key} {best.metrics[key]:.4f}, {best.arm}, seed {best.seed}"
             lines.append(f"  best     {shown}")
         lines += [f"  {run.folder.name}: {run.status}: {run.error}" for run in self.failures[:3]]
         return "\n".join([*lines, f"  folder   {short(self.folder)}"])

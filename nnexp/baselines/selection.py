@@ -256,13 +256,14 @@ def found_record(
     metrics: Mapping[str, float | None],
     edges: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """For ``result.json``, but for ``predicted``, which goes into a file of their own.
+    """For ``result.json``, but for ``predicted`` and ``probabilities``, which go into a file of
+    their own; the latter only where further metrics are asked for, as only these need them.
 
     Args:
         edges: see :mod:`nnexp.baselines.edges`.
         metrics: further ones by key, ``test/macro_f1``.
     """
-    val, test = found.val, found.test
+    val, test, tested = found.val, found.test, found.probabilities.get("test")
     return {
         **found.settings,
         **found.learned,
@@ -282,6 +283,7 @@ def found_record(
         "settings": len(found.tried) if found.num_settings is None else found.num_settings,
         "tried": found.tried,
         "predicted": found.predictions,
+        **({"probabilities": tested.cpu().numpy()} if metrics and tested is not None else {}),
     }
 
 

@@ -16,9 +16,9 @@ from nnexp.baselines.base import labels
 from nnexp.cli.compare_rows import SEEDS, Row, Spread, differing, read_rows, warnings
 from nnexp.cli.exit_codes import Parser, errors_in_one_line
 from nnexp.cli.table import Column, lines_of, terminal_width
-from nnexp.metrics import metric_keys
+from nnexp.metrics import metric_key, metric_keys
 from nnexp.runs.folder import short
-from nnexp.runs.selection import greater_is_better
+from nnexp.runs.selection import greater_is_better, primary_of
 
 _METRICS = ("val/loss", "val/acc", "test/loss", "test/acc")
 _SORTS = ("val/loss", "val/acc", "train/loss", "epochs", "num_parameters", "seconds", "given")
@@ -47,11 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--sort",
         type=_sort_key,
-        default="val/acc",
         metavar="KEY",
         help=f"one of {', '.join(_SORTS)}, or a further metric that was recorded, such as "
-        "val/macro_f1 (default val/acc). The best comes first. Not by test metrics: they are not "
-        "to choose by",
+        "val/macro_f1 (default val/acc, or what report.metric of the runs says). The best comes "
+        "first. Not by test metrics: they are not to choose by",
     )
     parser.add_argument(
         "--all-settings",
@@ -75,8 +74,12 @@ def _sort_key(text: str) -> str:
     )
 
 
-def _compare(folders: Sequence[Path], sort: str, all_settings: bool, *, as_json: bool) -> None:
+def _compare(
+    folders: Sequence[Path], asked: str | None, all_settings: bool, *, as_json: bool
+) -> None:
     rows, problems = read_rows(folders, all_settings=all_settings)
+    primary = primary_of(run.config for row in rows for run in row.runs)
+    sort = asked or metric_key(primary, "val")
     keys = differing(rows, all_settings=all_settings)
     notes = [*warnings(rows), *problems]
     if sort != "given":

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import math
 import os
 import re
 import statistics
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from nnexp.errors import DataError
+from nnexp.metrics import ACCURACY, metric_key
 from nnexp.runs.folder import METRICS_FILE, RESULT_FILE, may_hold_runs
 from nnexp.runs.folder_lock import LOCK_FILE, is_held
 from nnexp.runs.record import read_metrics, read_result
+from nnexp.runs.selection import badness, primary_of
 
 # --------------------------------------------------------------------------------------------------
 # Runs and sweeps below a folder, found by the names of their files; nothing is read.
@@ -133,11 +136,13 @@ class Run:
     val_acc: float | None = None
     test_acc: float | None = None
     note: str | None = None
+    badness: float = math.inf
+    """By the primary metric on the validation samples; the least is the best."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row. For a sweep accuracies are means of its best arm by validation accuracy."""
+    """A row. For a sweep accuracies are means of its best arm by the primary metric."""
 
     found: Found
     what: str
@@ -200,6 +205,7 @@ def _run(folder: Path) -> Run:
         result.metrics["val/acc"],
         result.metrics["test/acc"],
         result.error,
+        badness(result.metrics, primary_of([result.config])),
     )
 
 
@@ -286,10 +292,14 @@ def _written(folder: Path) -> float | None:
 
 def _rows(sweep: Path, table: Path) -> Iterator[Run]:
     """Raises LookupError, ValueError or csv.Error for another kind of table."""
+    metric = ""
     with table.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if row["status"] not in _ENDED:
                 raise ValueError(row["status"])
+            metric = metric or _primary(sweep / row["folder"], row)
+            key = metric_key(metric, "val")
+            value = _number(row.get(f"metrics.{key}") or "")
             yield Run(
                 sweep / row["folder"],
                 row["status"],
@@ -299,7 +309,19 @@ def _rows(sweep: Path, table: Path) -> Iterator[Run]:
                 _number(row["metrics.val/acc"]),
                 _number(row.get("metrics.test/acc") or ""),
                 row["error"] or None,
+                badness({key: value}, metric),
             )
+
+
+def _primary(folder: Path, row: Mapping[str, str]) -> str:
+    """The primary metric of a sweep, of which a run's record tells, if its table has any metric
+    beside accuracy."""
+    of_all = {"metrics.val/acc", "metrics.val/loss"}
+    if not any(name.startswith("metrics.val/") and name not in of_all for name in row):
+        return ACCURACY
+    with contextlib.suppress(DataError):
+        return primary_of([read_result(folder).config])
+    return ACCURACY
 
 
 def _test_acc(run: Run) -> float | None:
@@ -316,14 +338,19 @@ def _number(text: str) -> float | None:
 
 
 def _best_arm(runs: Sequence[Run]) -> list[Run]:
-    """The completed runs of the arm of greatest mean validation accuracy, of one data set."""
+    """The completed runs of the arm that is the best in the mean, by validation accuracy or what
+    ``report.metric`` says, of one data set."""
     arms: dict[Any, list[Run]] = {}
     for run in runs:
-        if run.val_acc is not None and (run.status == "completed" or len(runs) == 1):
+        if math.isfinite(run.badness) and (run.status == "completed" or len(runs) == 1):
             arms.setdefault((run.dataset, run.arm), []).append(run)
     if len({dataset for dataset, _ in arms}) > 1:
         return []  # accuracies on several data sets have no order
-    return max(arms.values(), key=lambda arm: _mean(run.val_acc for run in arm) or 0.0, default=[])
+    return min(arms.values(), key=_mean_badness, default=[])
+
+
+def _mean_badness(arm: Sequence[Run]) -> float:
+    return statistics.fmean(run.badness for run in arm)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -34,8 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="nnexp list",
         description="Lists runs and sweeps, the newest first: when each began, what it trained, "
         "how it ended. Of a sweep the accuracies are means over the runs of its best arm by "
-        "validation accuracy. A run without a result is 'running' while its program lives, else "
-        "'died'; 'unfinished' where that cannot be known from this machine.",
+        "validation accuracy, or by what report.metric says. A run without a result is 'running' "
+        "while its program lives, else 'died'; 'unfinished' where that cannot be known from this "
+        "machine.",
     )
     parser.add_argument(
         "folders",

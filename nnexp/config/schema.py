@@ -46,7 +46,7 @@ from nnexp.config.dataset_schema import (
 from nnexp.config.fields import Problems, choice, options_of, ranged
 from nnexp.config.selections import PRIMARY, selection, selections
 from nnexp.errors import did_you_mean
-from nnexp.metrics import METRICS
+from nnexp.metrics import ACCURACY, METRICS, is_known, recorded_metrics, task_of_metric
 from nnexp.models.activations import ACTIVATIONS
 from nnexp.models.base import Model
 from nnexp.models.losses import CrossEntropy, Loss, LossOfTask
@@ -286,15 +286,16 @@ def _tunable_keys(_: int) -> frozenset[str]:
 
 @dataclass
 class ReportConfig:
-    """What a sweep ends in, and what its tables show. Nothing of it touches training.
-
-    ``budget`` is what baselines take as theirs, unless ``baseline.<name>.budget`` says otherwise.
+    """What a sweep ends in, and what its tables show. Nothing of it touches the steps of training;
+    the metric selects, and ``budget`` is what baselines take as theirs, unless
+    ``baseline.<name>.budget`` says otherwise.
     """
 
     enabled: bool = True  # write report/ after a sweep
+    metric: str | None = None  # that selects and judges; null: accuracy
     tuned: list[str] = field(default_factory=lambda: ["optimizer.lr"])  # chosen on validation rows
     reference: str = "knn"  # the learner that the others are compared with
-    equivalence: float = ranged(0.5, ge=0, le=100)  # points of accuracy that do not matter
+    equivalence: float = ranged(0.5, ge=0, le=100)  # points of per cent that do not matter
     relative_equivalence: float | None = ranged(None, ge=0, le=1)  # share of the reference's error
     tensorboard: bool = False  # mean curves of every arm, as TensorBoard runs of their own
     budget: int | None = ranged(None, ge=1)  # settings a baseline tries at most; null: its grid
@@ -346,14 +347,22 @@ class Config:
         name = self.task if self.task != "auto" else own or CLASSIFICATION
         return TASK_BY_NAME[name]
 
+    @property
+    def recorded_metrics(self) -> list[str]:
+        """The names of the metrics that the run records beside loss and accuracy, or RMSE."""
+        return recorded_metrics(self.metrics, self.report.metric)
+
     def resolve(self) -> None:
         """Put what follows from the task in the place of what was left to it."""
         task = self.kind_of_task
         if type(self.loss) is LossOfTask:
             self.loss = registry.component("loss", task.loss)(name=task.loss)
+        if self.report.metric is None and task.name != CLASSIFICATION:
+            self.report.metric = task.metric
         if self.trainer.select == PRIMARY:
-            self.trainer.select = task.metric
-        self.metrics = list(dict.fromkeys([*self.metrics, *task.further]))
+            self.trainer.select = self.report.metric or task.metric
+        chosen_by = [self.trainer.select] if self.trainer.select in METRICS else []
+        self.metrics = recorded_metrics([*self.metrics, *chosen_by, *task.further], None)
 
     def check_rules(self) -> Problems:
         """Rules across the groups."""
@@ -368,6 +377,14 @@ class Config:
                 yield (
                     "metrics",
                     f"{name} is a metric of {METRICS[name].task}, the task is {task.name}",
+                )
+        if (primary := self.report.metric) is not None:
+            if not is_known(primary):
+                yield "report.metric", _unregistered(primary, ACCURACY)
+            elif task_of_metric(primary) != task.name:
+                yield (
+                    "report.metric",
+                    f"is a metric of {task_of_metric(primary)}, the task is {task.name}",
                 )
         if (asked := getattr(self.dataset, "task", self.task)) != self.task:
             yield "dataset.task", f"follows the task of the run: say task={asked} instead"
@@ -428,8 +445,9 @@ class Config:
                     yield name, f"{why} to choose by; give one value"
 
 
-def _unregistered(metric: str) -> str:
+def _unregistered(metric: str, *others: str) -> str:
+    known = [*others, *METRICS]
     return (
-        f"{metric} is no registered metric{did_you_mean(metric, METRICS)}; registered are "
-        f"{', '.join(METRICS)}. If a package of yours has it: imports=[<package>]"
+        f"{metric} is no registered metric{did_you_mean(metric, known)}; registered are "
+        f"{', '.join(known)}. If a package of yours has it: imports=[<package>]"
     )

@@ -20,13 +20,13 @@ from torch import Tensor
 from nnexp.data.source import Doubles
 from nnexp.data.table import Table
 from nnexp.errors import DataError
-from nnexp.metrics import METRICS
+from nnexp.metrics import METRICS, greater_is_better, metric_key, metric_label
 from nnexp.prediction.array_columns import with_columns
 from nnexp.registry import import_components
 from nnexp.runs.checkpoints import load_network
 from nnexp.runs.folder import CHECKPOINTS, METRICS_FILE, RESULT_FILE, run_folders, short
 from nnexp.runs.record import RunResult, read_result
-from nnexp.runs.selection import validation_rank
+from nnexp.runs.selection import primary_of, validation_rank
 from nnexp.runs.trained_network import TrainedNetwork, Treatment
 
 _SWEEP = "multirun.yaml"  # what Hydra writes into a sweep's folder
@@ -111,16 +111,26 @@ class Chosen:
 class _Finished:
     folder: Path
     result: RunResult
+    metric: str  # that they are ranked by
     rank: tuple[float, float]  # the least is the best
+
+    @property
+    def by(self) -> str:
+        """What the rank is by, in words."""
+        return f"validation {metric_label(self.metric)}"
+
+    def value(self, badness: float) -> float:
+        """Of the metric, from the first part of a rank."""
+        return -badness if greater_is_better(self.metric) else badness
 
 
 def choose(folder: Path, *, ensemble: bool = False, each: bool = False) -> Chosen:
     """Return what predicts for a run's or a sweep's folder.
 
-    Of a sweep it is the completed run of highest validation accuracy, of equals that of lowest
-    validation loss, as in ``Sweep.best``. With ``ensemble`` it is the mean of the probabilities of
-    the runs of one arm, which differ in their seed alone: of the arm with the highest mean
-    validation accuracy. With ``each``, every completed run.
+    Of a sweep it is the completed run of best validation accuracy, or of what ``report.metric``
+    says, of equals that of lowest validation loss, as in ``Sweep.best``. With ``ensemble`` it is
+    the mean of the probabilities of the runs of one arm, which differ in their seed alone: of the
+    arm that is the best in the mean. With ``each``, every completed run.
     A run that diverged predicts with the network of its best epoch where it is asked for itself,
     and is none of a sweep's.
 
@@ -175,7 +185,7 @@ def _best(runs: Sequence[_Finished]) -> tuple[_Finished, str]:
     best = min(runs, key=lambda run: run.rank)
     return best, (
         f"{short(best.folder)}: {best.result.arm}, seed {best.result.seed}, the best of "
-        f"{len(runs)} by validation accuracy ({-best.rank[0]:.4g})"
+        f"{len(runs)} by {best.by} ({best.value(best.rank[0]):.4g})"
     )
 
 
@@ -191,10 +201,11 @@ def _ensemble(folder: Path, runs: Sequence[_Finished]) -> Chosen:
     best = min(arms.values(), key=_mean_rank)
     members = tuple(_predictor(run.folder, run.result) for run in best)
     _require_alike(folder, members)
-    acc = -_mean_rank(best)[0]
+    mean = best[0].value(_mean_rank(best)[0])
+    way = "highest" if greater_is_better(best[0].metric) else "lowest"
     how = (
         f"the mean probabilities of {len(best)} run{'s' * (len(best) != 1)} of "
-        f"{best[0].result.arm}, the arm of highest mean validation accuracy ({acc:.4g})"
+        f"{best[0].result.arm}, the arm of {way} mean {best[0].by} ({mean:.4g})"
     )
     networks = tuple(network for member in members for network in member.networks)
     whole = dataclasses.replace(members[0], name="ensemble", networks=networks)
@@ -205,7 +216,7 @@ def _predictor(folder: Path, result: RunResult) -> Predictor:
     best, last = (folder / name for name in CHECKPOINTS)
     network = load_network(best if best.exists() or not last.exists() else last)
     network = with_columns(network, result.config, folder)
-    metrics = tuple(map(str, result.config.get("metrics") or ()))
+    metrics = result.further
     if any(name not in METRICS for name in metrics):
         import_components(result.config.get("imports") or ())  # as the run did
     return Predictor(folder.absolute().name, (network,), metrics)
@@ -218,14 +229,16 @@ def _finished(folder: Path) -> list[_Finished]:
         if below is None:
             raise DataError(f"{folder}: holds no run and no sweep")
         raise DataError(f"{folder}: is no run and no sweep, but holds some, such as {below}")
+    results = {place: read_result(place) for place in run_folders(folder)}
+    metric = primary_of(result.config for result in results.values())
     found = []
-    for place in run_folders(folder):
-        result = read_result(place)
-        rank = validation_rank(result.metrics)
+    for place, result in results.items():
+        rank = validation_rank(result.metrics, metric)
         if result.status == "completed" and all(map(math.isfinite, rank)):
-            found.append(_Finished(place, result, rank))
+            found.append(_Finished(place, result, metric, rank))
     if not found:
-        raise DataError(f"{folder}: no run was completed with a val/acc and a val/loss")
+        key = metric_key(metric, "val")
+        raise DataError(f"{folder}: no run was completed with a {key} and a val/loss")
     return found
 
 

@@ -30,6 +30,7 @@ def _report(arguments: argparse.Namespace) -> None:
     folders: list[Path] = arguments.folders
     asked = Asked(
         tuned=listed(arguments.tuned),
+        metric=arguments.metric,
         reference=named_reference(arguments.reference),
         equivalence=arguments.equivalence,
         relative_equivalence=arguments.relative_equivalence,
@@ -93,6 +94,12 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
         "several with commas or repeated; none: nothing is tuned",
     )
     parser.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="what selects and judges: accuracy, or a metric that the runs recorded, such as "
+        "roc_auc",
+    )
+    parser.add_argument(
         "--reference",
         metavar="NAME",
         help="what the others are compared with: a baseline such as KNN, or a network such as "
@@ -102,7 +109,8 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
         "--equivalence",
         type=float,
         metavar="POINTS",
-        help="difference of accuracy, in pp, that is negligible",
+        help="difference, in pp, that is negligible; of a metric without bounds see "
+        "--relative-equivalence",
     )
     parser.add_argument(
         "--relative-equivalence",

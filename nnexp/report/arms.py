@@ -15,8 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nnexp.metrics import ACCURACY, metric_key, metric_label
 from nnexp.runs.folder import short
 from nnexp.runs.record import RunResult
+from nnexp.runs.selection import badness, primary_of
 
 _MOST_ROWS = 40
 _ERROR = 60  # letters of one, at most
@@ -35,13 +37,14 @@ def print_arms(results: Mapping[int, RunResult]) -> None:
         return
     console = _console()
     common, arms = _arms(list(results.values()))
+    metric = primary_of(run.config for run in results.values())
     print()
     if common:
         console.print(Text(f"all arms: {_SEPARATOR.join(common)}"), soft_wrap=True)
-    console.print(_table_of(arms, console.width))
+    console.print(_table_of(arms, console.width, metric))
     console.print(
-        "mean ± standard deviation over the completed runs of an arm; best validation accuracy "
-        "first"
+        "mean ± standard deviation over the completed runs of an arm; best validation "
+        f"{metric_label(metric)} first"
     )
 
 
@@ -110,28 +113,30 @@ def _arms(results: Sequence[RunResult]) -> tuple[list[str], dict[str, list[RunRe
     return common, arms
 
 
-def _table_of(arms: Mapping[str, Sequence[RunResult]], width: int) -> Table:
+def _table_of(arms: Mapping[str, Sequence[RunResult]], width: int, metric: str) -> Table:
     """A row an arm. Where there is little room KNN's spread goes, then KNN, and the spread on
     validation rows."""
     table = Table(box=SIMPLE_HEAD)
     table.add_column("arm", overflow="fold")
-    names = ["runs", "val acc", "test acc", "KNN test", "difference"]
+    short_name = "acc" if metric == ACCURACY else metric_label(metric)
+    val_key, test_key = metric_key(metric, "val"), metric_key(metric, "test")
+    names = ["runs", f"val {short_name}", f"test {short_name}", "KNN test", "difference"]
     if width < _WIDE:
         names[-2:] = ["KNN", "vs KNN"]
     if width < _MEDIUM:
         names.remove("KNN")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-    ordered = sorted(arms.items(), key=lambda arm: _rank(arm[1]))
+    ordered = sorted(arms.items(), key=lambda arm: _rank(arm[1], metric))
     for name, runs in ordered[:_MOST_ROWS]:
         good = [run for run in runs if run.status == "completed"]
-        nets = [run.metrics["test/acc"] for run in good]
-        neighbours = [_knn(run) for run in good]
+        nets = [run.metrics.get(test_key) for run in good]
+        neighbours = [_knn(run, test_key) for run in good]
         pairs = zip(nets, neighbours, strict=True)
         differences = [a - b for a, b in pairs if a is not None and b is not None]
         cells = [
             str(len(runs)) if len(good) == len(runs) else f"{len(good)} of {len(runs)}",
-            _spread([run.metrics["val/acc"] for run in good], briefly=width < _MEDIUM),
+            _spread([run.metrics.get(val_key) for run in good], briefly=width < _MEDIUM),
             _spread(nets),
             _spread(neighbours, briefly=width < _WIDE),
             f"{statistics.fmean(differences):+.4f}" if differences else "-",
@@ -163,14 +168,14 @@ def _failed(results: Mapping[int, RunResult], width: int) -> Table:
     return table
 
 
-def _rank(runs: Sequence[RunResult]) -> tuple[float, str]:
-    values = [run.metrics["val/acc"] for run in runs if run.status == "completed"]
-    known = [value for value in values if value is not None]
-    return (-statistics.fmean(known) if known else math.inf, runs[0].arm)
+def _rank(runs: Sequence[RunResult], metric: str) -> tuple[float, str]:
+    values = [badness(run.metrics, metric) for run in runs if run.status == "completed"]
+    known = [value for value in values if math.isfinite(value)]
+    return (statistics.fmean(known) if known else math.inf, runs[0].arm)
 
 
-def _knn(run: RunResult) -> float | None:
-    found = run.baselines.get("knn", {}).get("test/acc")
+def _knn(run: RunResult, key: str) -> float | None:
+    found = run.baselines.get("knn", {}).get(key)
     return found if isinstance(found, float) else None
 
 

@@ -15,7 +15,8 @@ from typing import Any
 from nnexp.analysis.records import RunRecord
 from nnexp.baselines.base import labels
 from nnexp.config.schema import ReportConfig
-from nnexp.errors import ConfigError, DataError
+from nnexp.errors import ConfigError, DataError, did_you_mean
+from nnexp.metrics import ACCURACY, METRICS, is_known
 from nnexp.runs.folder import METRICS_FILE, RESULT_FILE, may_hold_runs, short
 from nnexp.runs.record import precedence, read_result
 
@@ -218,6 +219,7 @@ class Asked:
     """What the command line said; None: what the runs' own configs say."""
 
     tuned: tuple[str, ...] | None = None
+    metric: str | None = None  # accuracy, or a registered one
     reference: str | None = None
     equivalence: float | None = None  # points of per cent
     relative_equivalence: float | None = None  # a share; without it, ``equivalence`` alone holds
@@ -259,7 +261,9 @@ def settled(asked: Asked, records: Sequence[RunRecord]) -> tuple[ReportConfig, l
     Raises:
         ConfigError: an option of the command line that cannot be.
     """
-    names = ("reference", "equivalence", "relative_equivalence", "tensorboard", "test_metrics")
+    names = (
+        "metric", "reference", "equivalence", "relative_equivalence", "tensorboard", "test_metrics",
+    )  # fmt: skip
     given = {name: getattr(asked, name) for name in names}
     if asked.tuned is not None:
         given["tuned"] = list(asked.tuned)
@@ -267,11 +271,14 @@ def settled(asked: Asked, records: Sequence[RunRecord]) -> tuple[ReportConfig, l
     if "equivalence" in given:
         given.setdefault("relative_equivalence", None)
     _check(given)
+    _check_recorded(asked.metric, records)
     recorded = [_recorded(record) for record in records]
     values = {}
     disagreements = []
     for option in fields(ReportConfig):
         said = [config[option.name] for config in recorded if option.name in config]
+        if option.name == "metric":  # results of earlier versions are of accuracy
+            said = [_not_accuracy(config.get("metric")) for config in recorded if config]
         if option.name in given:
             values[option.name] = given[option.name]
         elif option.name == "tuned" and said:
@@ -286,7 +293,27 @@ def settled(asked: Asked, records: Sequence[RunRecord]) -> tuple[ReportConfig, l
                     f"the runs' configs differ in report.{option.name} ({kinds}): {shown} holds, "
                     f"as most say; --{option.name.replace('_', '-')} sets another"
                 )
+    if not is_known(values.get("metric") or ACCURACY):
+        disagreements.append(
+            f"no module registers the metric {values['metric']} any more, by which the runs were "
+            "to be compared: accuracy takes its place"
+        )
+        values["metric"] = None
     return ReportConfig(**values), disagreements
+
+
+def _check_recorded(metric: str | None, records: Sequence[RunRecord]) -> None:
+    """Somebody who types a metric wants that one."""
+    known = dict.fromkeys([ACCURACY, *(name for r in records for name in r.result.further)])
+    if metric is not None and metric not in known:
+        raise ConfigError(
+            f"--metric {metric}: no run recorded it{did_you_mean(metric, known)}; recorded are "
+            f"{', '.join(known)}"
+        )
+
+
+def _not_accuracy(metric: str | None) -> str | None:
+    return None if metric == ACCURACY else metric
 
 
 def default_title(records: Sequence[RunRecord], commands: Iterable[str]) -> str:
@@ -317,6 +344,12 @@ def _check(given: dict[str, Any]) -> None:
     share = config.relative_equivalence
     if share is not None and not 0 <= share <= 1:
         raise ConfigError(f"--relative-equivalence {share:g}: must be from 0 to 1")
+    if config.metric is not None and not is_known(config.metric):
+        known = [ACCURACY, *METRICS]
+        raise ConfigError(
+            f"--metric {config.metric}: is no registered metric"
+            f"{did_you_mean(config.metric, known)}; registered are {', '.join(known)}"
+        )
     for name, problem in config.check_rules():
         if name == "reference":
             continue  # whoever compares knows which learners there are

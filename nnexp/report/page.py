@@ -139,7 +139,7 @@ def _said(verdict: Verdict) -> _Said:
 
 def _summary(comparison: Comparison) -> str:
     """``1,000 runs · 8 models · 2 data sets · compared with KNN``."""
-    found = {result.task for result in comparison.results if result.test_acc is not None}
+    found = {result.task for result in comparison.results if result.test_score is not None}
     datasets = len({task.dataset for task in comparison.tasks if task.name in found})
     none = 0 < comparison.num_runs <= len(comparison.failed)
     parts = [
@@ -148,10 +148,14 @@ def _summary(comparison: Comparison) -> str:
         counted(datasets, "data set") + ("" if datasets else " with results"),
     ]
     if comparison.reference:
-        parts.append(f"compared with {comparison.reference}")
+        by = "" if comparison.metric.is_accuracy else f" by {comparison.metric.label}"
+        parts.append(f"compared with {comparison.reference}{by}")
     if comparison.relative_equivalence is not None:
-        share = f"{100 * comparison.relative_equivalence:g} % of {comparison.reference}'s error"
+        of = "error" if comparison.metric.is_accuracy else comparison.metric.error_name
+        share = f"{100 * comparison.relative_equivalence:g} % of {comparison.reference}'s {of}"
         parts += [f"differences within {share} are negligible"] if comparison.reference else []
     elif comparison.equivalence:
-        parts.append(f"differences within ±{100 * comparison.equivalence:g} pp are negligible")
+        limit = comparison.equivalence * comparison.metric.span
+        within = f"±{100 * limit:g} pp" if comparison.metric.is_share else f"±{limit:g}"
+        parts.append(f"differences within {within} are negligible")
     return " · ".join(parts)

@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from nnexp.analysis.learners import best_first, splits_in_order
+from nnexp.analysis.measure import Measure
 from nnexp.analysis.types import Comparison, Difference, LearnerOnTask, Task, Verdict, VerdictKind
 from nnexp.analysis.verdicts import GIVEN
 from nnexp.report import blocks as blocks_module
-from nnexp.report.blocks import points, points_interval
 from nnexp.runs.folder import short
 
 # --------------------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ def bullets(comparison: Comparison, most: int) -> tuple[list[str], int]:
     for verdicts in by_task.values():
         told += [
             (i == 0, sentence, count)
-            for i, (sentence, count) in enumerate(_of_task(verdicts, found))
+            for i, (sentence, count) in enumerate(_of_task(verdicts, found, comparison.metric))
         ]
     room = most - sum(first for first, _, _ in told)
     kept = []
@@ -68,7 +68,7 @@ def bullets(comparison: Comparison, most: int) -> tuple[list[str], int]:
 
 
 def _of_task(
-    verdicts: Sequence[Verdict], found: dict[tuple[str, str], Difference]
+    verdicts: Sequence[Verdict], found: dict[tuple[str, str], Difference], measure: Measure
 ) -> list[tuple[str, int]]:
     """Sentences with the number of verdicts in each, in order of the first of each kind."""
     answers = [(v.sentence, 1) for v in verdicts if v.kind in _ANSWERS]
@@ -81,22 +81,26 @@ def _of_task(
         if difference is not None:
             by_kind.setdefault(verdict.kind, []).append((verdict, difference))
     folded = [
-        (_folded(kind, [d for _, d in mine]) if len(mine) > 1 else mine[0][0].sentence, len(mine))
+        (
+            _folded(kind, [d for _, d in mine], measure) if len(mine) > 1 else mine[0][0].sentence,
+            len(mine),
+        )
         for kind, mine in by_kind.items()
     ]
     return [*answers, *folded]
 
 
-def _folded(kind: VerdictKind, differences: Sequence[Difference]) -> str:
+def _folded(kind: VerdictKind, differences: Sequence[Difference], measure: Measure) -> str:
     """``worse than KNN on digits, in pp [95 % CI]: a −1.20 [−2.00, −0.40], b ...``."""
     first = differences[0]
     named = ", ".join(
-        f"{d.learner} {points(d.mean)} {points_interval(d.interval)}".strip()
+        " ".join([d.learner, *measure.lead_cell(d.mean, d.interval)]).strip()
         for d in differences[:_NAMED]
     )
     more = len(differences) - _NAMED
     rest = f" and {more} more" if more > 0 else ""
-    return f"{_HEADS[kind]} {first.other} on {first.task}, in pp [95 % CI]: {named}{rest}"
+    unit = f"{measure.lead}in pp" if measure.is_share else measure.label
+    return f"{_HEADS[kind]} {first.other} on {first.task}, {unit} [95 % CI]: {named}{rest}"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -135,7 +139,7 @@ def print_report(comparison: Comparison, problems: Collection[str] = ()) -> None
         _bulleted(first, len(rest[most:]), width, head="warnings"),
     ]
     print("\n\n".join("\n".join(block) for block in blocks if block))
-    shown = [result for result in comparison.results if result.test_acc is not None]
+    shown = [result for result in comparison.results if result.test_score is not None]
     if shown:
         _print_tables(comparison, shown, width)
         print("\n".join(_wrapped(_legend(comparison, shown), width)))
@@ -203,17 +207,20 @@ def _clean(text: str) -> str:
 
 def _print_tables(comparison: Comparison, shown: Sequence[LearnerOnTask], width: int) -> None:
     """A table for each task, all with columns of the same widths, the best model first."""
-    head = ["model", "runs", "val acc, %", "test acc, %"]
+    measure = comparison.metric
+    name, unit = measure.short, measure.unit
+    head = ["model", "runs", f"val {name}{unit}", f"test {name}{unit}"]
     if comparison.reference is not None:
-        head += [f"− {_clean(comparison.reference)}, pp", "better in"]
+        of_lead = ", pp" if measure.is_share else ""
+        head += [f"− {_clean(comparison.reference)}{of_lead}", "better in"]
     tasks = [task for task in comparison.tasks if any(r.task == task.name for r in shown)]
     most = max(_FEWEST_ROWS, _MOST_ROWS // max(1, len(tasks)))
     rows = {}
     hidden = {}
     for task in tasks:
-        own = best_first((r for r in shown if r.task == task.name), task)
+        own = best_first((r for r in shown if r.task == task.name), task, measure)
         best = _best(own, most, comparison.reference)
-        rows[task.name] = [_cells(r, task, comparison.reference is not None) for r in best]
+        rows[task.name] = [_cells(r, task, comparison.reference is not None, measure) for r in best]
         hidden[task.name] = len(own) - len(best)
     every = [head, *(row for block in rows.values() for row in block)]
     widths = [max(cell_len(row[i]) for row in every) for i in range(len(head))]
@@ -253,20 +260,19 @@ def _best(ordered: Sequence[LearnerOnTask], most: int, name: str | None) -> list
     return best
 
 
-def _cells(result: LearnerOnTask, task: Task, compared: bool) -> list[str]:
-    assert result.test_acc is not None
+def _cells(result: LearnerOnTask, task: Task, compared: bool, measure: Measure) -> list[str]:
+    assert result.test_score is not None
     some = splits_in_order(result, task)
-    interval = blocks_module.percent_interval(result.test_acc.interval)
+    val, test = result.val_score, result.test_score
     cells = [
         _clean(f"{result.learner} ({some})" if some else result.learner),
         _runs(result),
-        blocks_module.percent(None if result.val_acc is None else result.val_acc.mean),
-        f"{blocks_module.percent(result.test_acc.mean)} {interval}".strip(),
+        blocks_module.NOTHING if val is None else measure.cell(val.mean)[0],
+        " ".join(measure.cell(test.mean, test.interval)).strip(),
     ]
     difference = result.difference
     if compared and difference is not None:
-        interval = blocks_module.points_interval(difference.interval)
-        cells.append(f"{blocks_module.points(difference.mean)} {interval}".strip())
+        cells.append(" ".join(measure.lead_cell(difference.mean, difference.interval)).strip())
         cells.append(blocks_module.better_in(difference) or blocks_module.NOTHING)
     elif compared:
         cells += ["", ""]
@@ -286,7 +292,9 @@ def _legend(comparison: Comparison, shown: Sequence[LearnerOnTask]) -> str:
     counts = sorted({len(tasks[result.task].splits) for result in shown})
     number = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     units = blocks_module.either(f"{tasks[result.task].unit}s" for result in shown)
-    has_interval = any(r.test_acc is not None and r.test_acc.interval is not None for r in shown)
+    has_interval = any(
+        r.test_score is not None and r.test_score.interval is not None for r in shown
+    )
     fixed = {tasks[result.task].same_test_rows for result in shown}
     given = f", {GIVEN}" if fixed == {True} else f", {GIVEN} where the test set is fixed"
     interval = f" [95 % CI{given if any(fixed) else ''}]" if has_interval else ""

@@ -21,6 +21,7 @@ from nnexp.analysis.records import RunRecord
 from nnexp.analysis.types import Comparison, Options, Protocol
 from nnexp.config.schema import ReportConfig
 from nnexp.errors import ConfigError, DataError
+from nnexp.metrics import ACCURACY
 from nnexp.report.inputs import Asked, Runs, default_title, nearest, settled
 from nnexp.runs.files import to_object, to_readable_json
 from nnexp.runs.selection import is_test_metric
@@ -260,6 +261,7 @@ def _compared(
 ) -> Comparison:
     """The comparison, with what the reader of files knows beside it."""
     from nnexp.analysis.compare import compare  # scipy takes its time
+    from nnexp.analysis.measure import measure_of
 
     commands = command_lines(runs.records)
     comparison = compare(
@@ -267,6 +269,7 @@ def _compared(
         Options(
             tuned=tuple(options.tuned),
             reference=options.reference,
+            measure=measure_of(options.metric or ACCURACY),
             equivalence=options.equivalence / 100,
             relative_equivalence=options.relative_equivalence,
             title=asked.title or default_title(runs.records, commands),

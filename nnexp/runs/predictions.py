@@ -20,6 +20,7 @@ from nnexp.runs.files import write_atomically
 from nnexp.runs.folder import PREDICTIONS_FILE
 
 _BASELINE = "baseline:"
+_OF_BASELINE = "baseline probabilities:"
 _OWN = ("probabilities", "labels", "rows")
 
 Classes = NDArray[np.int32]
@@ -28,12 +29,18 @@ Answers = NDArray[Any]  # classes, or of a regression quantities in float64
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Of the network at its best epoch, and of the baselines, on the same rows in one order."""
+    """Of the network at its best epoch, and of the baselines, on the same rows in one order.
+
+    Where the target is a number, ``labels`` are floats, ``probabilities`` [N, 1] are what was
+    predicted, and so are those of ``baselines`` [N].
+    """
 
     probabilities: NDArray[Any]  # [N, C] float32; of a regression predictions [N, 1] float64
     labels: Answers  # [N], the right classes, or the quantity
     rows: Classes  # [N], their indices in the data set's table
     baselines: Mapping[str, Answers] = field(default_factory=dict)  # classes [N] by name
+    baseline_probabilities: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """By name [N, C]: of runs that record further metrics, for the intervals of these."""
 
     @property
     def is_regression(self) -> bool:
@@ -58,6 +65,8 @@ def write_predictions(folder: Path, predictions: Predictions) -> None:
     buffer = io.BytesIO()
     arrays = {name: getattr(predictions, name) for name in _OWN}
     arrays |= {_BASELINE + name: classes for name, classes in predictions.baselines.items()}
+    of_baselines = predictions.baseline_probabilities
+    arrays |= {_OF_BASELINE + name: values for name, values in of_baselines.items()}
     np.savez(buffer, **arrays)
     write_atomically(folder / PREDICTIONS_FILE, buffer.getbuffer())
 
@@ -92,17 +101,27 @@ def _checked(path: Path, arrays: dict[str, NDArray[Any]]) -> Predictions:
         for name, array in arrays.items()
         if name.startswith(_BASELINE)
     }
+    of_baselines = {
+        name.removeprefix(_OF_BASELINE): array
+        for name, array in arrays.items()
+        if name.startswith(_OF_BASELINE)
+    }
     num_rows = len(own["labels"]) if own["labels"].ndim == 1 else -1
-    if own["probabilities"].ndim != 2 or own["probabilities"].dtype.kind != "f":
-        raise DataError(f"{path}: probabilities are {_form(own['probabilities'])}")
-    kinds = "f" if own["labels"].dtype.kind == "f" else "iu"
-    for name, array in (own | baselines).items():
-        allowed = kinds if name != "rows" else "iu"
-        if name != "probabilities" and (array.ndim != 1 or array.dtype.kind not in allowed):
+    every = {**own, **baselines, **{_OF_BASELINE + n: a for n, a in of_baselines.items()}}
+    for name, array in every.items():
+        if name == "probabilities" or name.startswith(_OF_BASELINE):
+            if array.ndim != 2 or array.dtype.kind != "f":
+                raise DataError(f"{path}: {name} are {_form(array)}")
+        elif array.ndim != 1 or array.dtype.kind not in _kinds(name, own["labels"]):
             raise DataError(f"{path}: {name} is {_form(array)}")
         if len(array) != num_rows:
             raise DataError(f"{path}: {name} has {len(array)} rows, labels have {num_rows}")
-    return Predictions(**own, baselines=baselines)
+    return Predictions(**own, baselines=baselines, baseline_probabilities=of_baselines)
+
+
+def _kinds(name: str, labels: NDArray[Any]) -> str:
+    """Of which kind an array may be: of classes, or of numbers where the labels are."""
+    return "f" if labels.dtype.kind == "f" and name != "rows" else "iu"
 
 
 def _form(array: NDArray[Any]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnexp.errors import DataError
+from nnexp.metrics import recorded_metrics
 from nnexp.runs.files import Journal, to_json, to_object, to_readable_json, write_atomically
 from nnexp.runs.folder import (
     METRICS_FILE,
@@ -276,8 +277,9 @@ class RunResult:
 
     @property
     def further(self) -> tuple[str, ...]:
-        """The names of further metrics that were asked for, each once."""
-        return tuple(dict.fromkeys(self.config.get("metrics") or ()))
+        """The names of the metrics that the run records beside loss and accuracy, each once."""
+        report = self.config.get("report") or {}
+        return tuple(recorded_metrics(self.config.get("metrics"), report.get("metric")))
 
 
 def write_result(folder: Path, result: RunResult) -> None:

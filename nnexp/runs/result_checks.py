@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nnexp.config.schema import ReportConfig
-from nnexp.metrics import metric_keys
+from nnexp.metrics import metric_keys, recorded_metrics
 
 # --------------------------------------------------------------------------------------------------
 # Dataclasses from what was read, with a line on what is wrong.
@@ -189,13 +189,14 @@ def check_values(fields: Mapping[str, Any]) -> None:
     check_calibration("calibration", fields.get("calibration"))
     metrics = fields.get("config", {}).get("metrics")
     check("config.metrics", metrics, list[str] | None)
-    for name, baseline in fields["baselines"].items():
-        _check_baseline(f"baselines.{name}", baseline)
-        for key in metric_keys(metrics or ()):
-            check(f"baselines.{name}.{key}", baseline.get(key), float | None)
     report = fields.get("config", {}).get("report")
     if report is not None:
         check_present(ReportConfig, report, "config.report")
+    further = metric_keys(recorded_metrics(metrics, (report or {}).get("metric")))
+    for name, baseline in fields["baselines"].items():
+        _check_baseline(f"baselines.{name}", baseline)
+        for key in further:
+            check(f"baselines.{name}.{key}", baseline.get(key), float | None)
 
 
 def check_calibration(place: str, calibration: Any) -> None:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nnexp.errors import ConfigError, did_you_mean
-from nnexp.metrics import METRICS, metric_keys
+from nnexp.metrics import (
+    ACCURACY,
+    METRICS,
+    is_known,
+    metric_key,
+    metric_keys,
+    primary_metric,
+    recorded_metrics,
+)
+from nnexp.metrics import greater_is_better as more_is_better
 from nnexp.registry import import_components
 
 _RECORDED_ANYWAY = {"val/loss": False, "val/acc": True, "train/loss": False}
@@ -22,7 +32,7 @@ Config = Mapping[str, Any]  # of a run, as its ``result.json`` has it
 
 def selectable(configs: Iterable[Config]) -> list[str]:
     """Return what runs may be selected by: loss, accuracy, and the further metrics of the
-    validation rows that one of their configs asks for. Test rows select nothing."""
+    validation rows that one of them records. Test rows select nothing."""
     return [*_RECORDED_ANYWAY, *metric_keys((n for c in configs for n in _further(c)), "val")]
 
 
@@ -56,13 +66,32 @@ def greater_is_better(key: str, configs: Iterable[Config], asked: str) -> bool:
     return found
 
 
-def validation_rank(metrics: Mapping[str, float | None]) -> tuple[float, float]:
-    """How a run ranks by its validation samples, the least first: by accuracy, then by loss.
+def primary_of(configs: Iterable[Config]) -> str:
+    """Return the metric that runs are judged by unless somebody asks for another: what most of
+    their configs say (``report.metric``), if its direction is known here; else accuracy."""
+    counts = Counter(map(primary_metric, configs))
+    known = [name for name, _ in counts.most_common() if is_known(name)]
+    return known[0] if known else ACCURACY
+
+
+def badness(metrics: Mapping[str, float | None], metric: str) -> float:
+    """How a run ranks by a metric of its validation samples, the least first; what is not known
+    ranks last."""
+    value = metrics.get(metric_key(metric, "val"))
+    if value is None:
+        return math.inf
+    return -value if more_is_better(metric) else value
+
+
+def validation_rank(
+    metrics: Mapping[str, float | None], metric: str = ACCURACY
+) -> tuple[float, float]:
+    """How a run ranks by its validation samples, the least first: by the metric, then by loss.
 
     What is not known ranks last.
     """
-    acc, loss = metrics.get("val/acc"), metrics.get("val/loss")
-    return (math.inf if acc is None else -acc), (math.inf if loss is None else loss)
+    loss = metrics.get("val/loss")
+    return badness(metrics, metric), (math.inf if loss is None else loss)
 
 
 def is_test_metric(column: str) -> bool:
@@ -72,4 +101,4 @@ def is_test_metric(column: str) -> bool:
 
 
 def _further(config: Config) -> Sequence[str]:
-    return config.get("metrics") or ()
+    return recorded_metrics(config.get("metrics"), primary_metric(config))

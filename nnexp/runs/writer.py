@@ -43,6 +43,8 @@ from nnexp.tasks import REGRESSION
 
 log = logging.getLogger(__name__)
 
+_OF_ROWS = ("predicted", "probabilities")  # of a baseline, by test rows
+
 
 class Job:
     """A run on its way to ``result.json``. Whether others train beside it is not its concern.
@@ -70,7 +72,9 @@ class Job:
             optimizer=config.optimizer.name,
             dataset=DatasetSummary(name=config.dataset.name),
             task=self._task.name,
-            metrics=dict.fromkeys((*result_metrics(self._task.name), *metric_keys(config.metrics))),
+            metrics=dict.fromkeys(
+                (*result_metrics(self._task.name), *metric_keys(config.recorded_metrics))
+            ),
             config=self._options,
         )
 
@@ -220,7 +224,7 @@ class Job:
     def _measured(self, split: str, said: NDArray[Any], labels: Tensor) -> dict[str, float | None]:
         """Further metrics by key, of what is said of N rows and what is right."""
         words = {"val": "validation", "test": "test"}[split]
-        names, of = self.config.metrics, f"the network on {words} rows"
+        names, of = self.config.recorded_metrics, f"the network on {words} rows"
         found = measured(names, said, labels.numpy(), of)
         return {f"{split}/{name}": value for name, value in found.items()}
 
@@ -228,8 +232,9 @@ class Job:
         """Write the predictions, if there are any, and the result.
 
         Args:
-            baselines: by name. What one ``predicted``, classes [N] of the test rows, goes to the
-                predictions, the rest to the result.
+            baselines: by name. What one ``predicted``, classes [N] of the test rows, and its
+                ``probabilities`` [N, C], where it has any, go to the predictions, the rest to the
+                result.
 
         Raises:
             OSError: ``result.json`` cannot be written.
@@ -240,10 +245,15 @@ class Job:
             for name, found in baselines.items()
             if found.get("predicted") is not None
         }
-        problem = self._save_predictions(predicted)
+        probabilities = {
+            name: np.asarray(found["probabilities"], np.float32)
+            for name, found in baselines.items()
+            if found.get("probabilities") is not None
+        }
+        problem = self._save_predictions(predicted, probabilities)
         self._note(
             baselines={
-                name: {key: value for key, value in found.items() if key != "predicted"}
+                name: {key: value for key, value in found.items() if key not in _OF_ROWS}
                 for name, found in baselines.items()
             },
             error=self.result.error or problem,
@@ -287,12 +297,16 @@ class Job:
             return problem
         return None
 
-    def _save_predictions(self, baselines: dict[str, Answers]) -> str | None:
+    def _save_predictions(
+        self, baselines: dict[str, Answers], probabilities: dict[str, NDArray[np.float32]]
+    ) -> str | None:
         """If that fails the run is none the worse; returns what is wrong."""
         if self._predictions is None:
             return None
         try:
-            whole = dataclasses.replace(self._predictions, baselines=baselines)
+            whole = dataclasses.replace(
+                self._predictions, baselines=baselines, baseline_probabilities=probabilities
+            )
             write_predictions(self.folder, whole)
         except OSError as error:
             problem = f"no predictions: {error.filename or self.folder}: {error.strerror}"

@@ -117,12 +117,8 @@ def wanted_baselines(config: Config) -> Iterator[Wanted]:
         others = dict.fromkeys(other for other in _names(config.baseline) if other != name)
         options = dataclasses.replace(config.baseline, **others)
         alone = dataclasses.replace(config, baseline=options)
-        key = repr((config.dataset, options, *_distinct(config.metrics)))
+        key = repr((config.dataset, options, *config.recorded_metrics))
         yield Wanted(key, name, alone)
-
-
-def _distinct(names: list[str]) -> list[str]:
-    return list(dict.fromkeys(names))
 
 
 def _names(options: BaselinesConfig) -> list[str]:

@@ -247,12 +247,11 @@ def _predictions(folder: Path) -> dict[str, Any]:
     """By name of the array; empty for a run that was never tested."""
     if not (folder / PREDICTIONS_FILE).exists():
         return {}
-    found = vars(read_predictions(folder))
-    return {
-        name: torch.from_numpy(value)
-        for name, value in {**found, **found["baselines"]}.items()
-        if name != "baselines"
-    }
+    found = read_predictions(folder)
+    own = {name: getattr(found, name) for name in ("probabilities", "labels", "rows")}
+    shares = {f"{name} probabilities": p for name, p in found.baseline_probabilities.items()}
+    every = {**own, **found.baselines, **shares}
+    return {name: torch.from_numpy(value) for name, value in every.items()}
 
 
 def _trained(config: Config, folder: Path, arm: str, cwd: Path | None) -> _Files:

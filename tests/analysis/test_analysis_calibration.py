@@ -270,8 +270,8 @@ def test_choosing_among_noise_gains_nothing_on_test_rows() -> None:
         deep, shallow = found["deep · adam"], found["shallow · adam"]
         assert deep.num_settings == 20
         assert deep.verdict is not None
-        val_gains.append(mean_of(deep.val_acc) - mean_of(shallow.val_acc))
-        test_gains.append(mean_of(deep.test_acc) - mean_of(shallow.test_acc))
+        val_gains.append(mean_of(deep.val_score) - mean_of(shallow.val_score))
+        test_gains.append(mean_of(deep.test_score) - mean_of(shallow.test_score))
         called += deep.verdict.kind in ("better", "worse")
     assert np.mean(val_gains) > 0.025
     # The standard error of the mean gain over 20 sweeps of 6 splits is 0.0020.
@@ -287,7 +287,7 @@ def test_shuffled_labels_give_chance_and_a_verdict_that_says_so() -> None:
         vals = rng.binomial(288, 0.1, (2, 10)) / 288
         found = compared(accs.tolist(), vals.tolist())
         for result in found.results:
-            assert mean_of(result.test_acc) == pytest.approx(0.1, abs=0.025)
+            assert mean_of(result.test_score) == pytest.approx(0.1, abs=0.025)
         said += any(
             v.kind == "chance"
             and v.sentence.startswith("No evidence that any model beats guessing one of 10 classes")

@@ -129,8 +129,8 @@ def test_seeds_that_share_a_split_are_one_value() -> None:
     ]
     result = only(records)
     assert [choice.split for choice in result.choices] == ["0", "1"]
-    assert result.test_acc is not None
-    assert result.test_acc.values == pytest.approx((0.905, 0.935))
+    assert result.test_score is not None
+    assert result.test_score.values == pytest.approx((0.905, 0.935))
 
 
 # ── the choice ────────────────────────────────────────────────────────────────────────────────
@@ -145,7 +145,7 @@ def test_every_split_chooses_by_its_own_validation_rows() -> None:
     ]
     result = only(records)
     assert [c.setting for c in result.choices] == [{"optimizer.lr": 0.01}, {"optimizer.lr": 0.1}]
-    assert [c.test_acc for c in result.choices] == [0.1, 0.2]
+    assert [c.test_score for c in result.choices] == [0.1, 0.2]
     assert [c.folders for c in result.choices] == [
         (str(records[0].folder),),
         (str(records[3].folder),),
@@ -176,12 +176,12 @@ def test_a_setting_with_a_failed_run_ranks_below_all_without() -> None:
     assert {c.setting["optimizer.lr"] for c in result.choices} == {0.01}
     assert result.num_failed == {"diverged": 1}
     partly = only(records[:2])  # nothing else: a seed failed
-    assert [(c.test_acc, c.failed) for c in partly.choices] == [(0.94, False), (0.1, True)]
+    assert [(c.test_score, c.failed) for c in partly.choices] == [(0.94, False), (0.1, True)]
 
 
 def test_a_learner_of_which_all_failed_without_class_frequencies() -> None:
     result = only([run(seed=s, status="diverged", val_acc=None) for s in (0, 1)] + [run(seed=2)])
-    assert [(c.test_acc, c.failed) for c in result.choices] == [
+    assert [(c.test_score, c.failed) for c in result.choices] == [
         (0.1, True),
         (0.1, True),
         (0.94, False),
@@ -200,7 +200,7 @@ def test_a_failed_network_scores_what_the_majority_class_does(tmp_path: Path) ->
     whole = [run(seed=s, data=two, model="shallow", baselines=majority) for s in (0, 1)]
     comparison = compare([*broken, *whole], Options())
     result = found(comparison, "deep · adam")
-    assert [(c.test_acc, c.failed) for c in result.choices] == [(0.63, True)] * 2
+    assert [(c.test_score, c.failed) for c in result.choices] == [(0.63, True)] * 2
     assert result.test_brier is not None
     assert result.test_brier.values == pytest.approx((0.74, 0.74))  # as the baseline has it
     assert (
@@ -213,7 +213,7 @@ def test_a_failed_network_scores_what_the_majority_class_does(tmp_path: Path) ->
     broken = [run(seed=s, data=two, status="diverged") for s in (0, 1)]
     whole = [run(seed=1, data=two, model="shallow", folder=tmp_path)]
     result = found(compare([*broken, *whole], Options()), "deep · adam")
-    assert [c.test_acc for c in result.choices] == pytest.approx([0.63, 0.63])
+    assert [c.test_score for c in result.choices] == pytest.approx([0.63, 0.63])
     assert result.test_clipped_loss is not None
     entropy = -(0.63 * math.log(0.63) + 0.37 * math.log(0.37))
     assert result.test_clipped_loss.values == pytest.approx((entropy, entropy))
@@ -240,7 +240,7 @@ def test_a_failed_baseline_scores_what_the_majority_class_does(told: dict[str, b
     records = [run(seed=s, baselines={"svm": svm[s], **majority}) for s in (0, 1)]
     comparison = compare(records, Options())
     result = found(comparison, "SVM (RBF)")
-    assert [(c.test_acc, c.failed) for c in result.choices] == [(0.91, False), (0.63, True)]
+    assert [(c.test_score, c.failed) for c in result.choices] == [(0.91, False), (0.63, True)]
     assert (
         "SVM (RBF) on digits: failed on 1 of 2 splits; what failed counts as the majority class "
         "(63.0 %)"
@@ -252,7 +252,7 @@ def test_a_baseline_that_failed_on_every_split_is_compared() -> None:
     svm = cases.skipped_baseline("it broke") | {"failed": True}
     records = [run(seed=s, baselines={"svm": svm}) for s in (0, 1)]
     result = found(compare(records, Options()), "SVM (RBF)")
-    assert [c.test_acc for c in result.choices] == [0.1, 0.1]
+    assert [c.test_score for c in result.choices] == [0.1, 0.1]
     assert (
         "SVM (RBF) on digits: failed on 2 of 2 splits; what failed counts as the majority class, "
         "taken as one of equally frequent ones, as no run records frequencies (10.0 %)"
@@ -287,7 +287,7 @@ def test_a_run_that_repeats_another_counts_once() -> None:
     first, other = run(test_acc=0.9), run(test_acc=0.8)
     comparison = compare([first, replace(other, folder=first.folder / "again")], Options())
     assert comparison.results[0].num_runs == 1
-    assert comparison.results[0].choices[0].test_acc == 0.9
+    assert comparison.results[0].choices[0].test_score == 0.9
     assert any("a repetition" in warning for warning in comparison.warnings)
 
 
@@ -296,7 +296,7 @@ def test_a_run_that_was_completed_counts_before_one_that_was_not(status: str) ->
     broken, whole = run(status=status), run(test_acc=0.8)
     comparison = compare([broken, replace(whole, folder=broken.folder / "again")], Options())
     assert comparison.results[0].num_failed == {}
-    assert comparison.results[0].choices[0].test_acc == 0.8
+    assert comparison.results[0].choices[0].test_score == 0.8
 
 
 # ── what was never trained ────────────────────────────────────────────────────────────────────
@@ -400,7 +400,7 @@ def test_a_baseline_is_read_once_a_split() -> None:
     told = {"svm": baseline(0.91, 0.93, {"C": 1.0, "gamma": 1.0}, tried, note="on 500 rows")}
     records = [run(seed=s, lr=lr, baselines=told) for s in (0, 1) for lr in (0.1, 0.01)]
     result = found(compare(records, Options()), "SVM (RBF)")
-    assert [(c.setting, c.test_acc) for c in result.choices] == [
+    assert [(c.setting, c.test_score) for c in result.choices] == [
         ({"C": 1.0, "gamma": 1.0}, 0.93)
     ] * 2
     assert result.num_settings == 2
@@ -416,7 +416,7 @@ def test_a_baseline_that_was_left_out_says_why() -> None:
     result = found(compare([run(baselines=told)], Options()), "SVM (RBF)")
     assert result.notes == ("left out: 60,000 rows are too many",)
     assert result.choices == ()
-    assert result.test_acc is None
+    assert result.test_score is None
 
 
 def test_baselines_with_other_options_are_other_learners() -> None:

@@ -291,7 +291,7 @@ def test_every_split_selects_a_network_by_its_own_validation_samples() -> None:
         {"network": "deep · adam", "optimizer.lr": 0.1},
         {"network": "shallow · adam", "optimizer.lr": 0.01},
     ]
-    assert [choice.test_acc for choice in result.choices] == [0.97, 0.93]
+    assert [choice.test_score for choice in result.choices] == [0.97, 0.93]
     assert [choice.folders for choice in result.choices] == [
         (str(records[0].folder),),
         (str(records[5].folder),),
@@ -322,7 +322,7 @@ def test_test_rows_of_other_networks_do_not_change_the_selection() -> None:
         if str(record.folder) not in folders:
             record.result.metrics["test/acc"] = 1.0
     after = selection(compare(records, Options()))
-    assert (after.test_acc, after.difference) == (before.test_acc, before.difference)
+    assert (after.test_score, after.difference) == (before.test_score, before.difference)
 
 
 @pytest.mark.parametrize(
@@ -393,9 +393,9 @@ def test_on_one_split_a_network_is_selected_for_each_seed(fixed: Comparison) -> 
     result = selection(fixed, "best network per seed")
     networks = {r.learner: r for r in fixed.results if r.is_network and not r.is_selection}
     for place, choice in enumerate(result.choices):
-        accs = {name: r.choices[place].val_acc or 0.0 for name, r in networks.items()}
-        assert choice.val_acc == max(accs.values())
-        assert choice.test_acc == networks[choice.setting["network"]].choices[place].test_acc
+        accs = {name: r.choices[place].val_score or 0.0 for name, r in networks.items()}
+        assert choice.val_score == max(accs.values())
+        assert choice.test_score == networks[choice.setting["network"]].choices[place].test_score
     assert result.ensemble is not None
     assert result.reliability is not None
     assert result.difference is not None
@@ -656,8 +656,8 @@ def test_baselines_on_one_split_are_one_fit_each(fixed: Comparison) -> None:
     assert told.p_value == pytest.approx(2 * stats.t.sf(mean / math.sqrt(variance / n), n - 1))
     assert told.method == "t interval over 360 test samples, one fit of each; for this training set"
     assert "one fit of each" in verdict_on(fixed, "SVM (RBF)").sentence
-    assert knn.test_acc is not None
-    assert knn.test_acc.values == (pytest.approx(right["knn"].mean()),)
+    assert knn.test_score is not None
+    assert knn.test_score.values == (pytest.approx(right["knn"].mean()),)
     assert [choice.split for choice in knn.choices] == ["split 3"]
     deep = result_of(fixed, "deep · adam")
     assert deep.difference is not None
@@ -747,13 +747,13 @@ def test_the_ensemble_against_its_members(fixed: Comparison) -> None:
     told = result.ensemble
     assert told is not None
     assert told.num_members == 5
-    assert told.test_acc == pytest.approx((mean.argmax(1) == read[0].labels).mean())
+    assert told.test_score == pytest.approx((mean.argmax(1) == read[0].labels).mean())
     expected = log_loss(read[0].labels, mean / mean.sum(1, keepdims=True), labels=range(10))
     assert told.test_clipped_loss == pytest.approx(expected, rel=1e-5)
     accs = [(p.predicted == p.labels).mean() for p in read]
-    assert told.mean_member_acc == pytest.approx(np.mean(accs))
-    best = max(result.choices, key=lambda choice: choice.val_acc or 0)
-    assert told.best_member_acc == pytest.approx(best.test_acc)
+    assert told.mean_member_score == pytest.approx(np.mean(accs))
+    best = max(result.choices, key=lambda choice: choice.val_score or 0)
+    assert told.best_member_score == pytest.approx(best.test_score)
     assert result_of(fixed, "KNN").ensemble is None
 
 
@@ -786,14 +786,14 @@ def test_a_run_that_stopped_early_keeps_its_last_value() -> None:
 def test_costs_are_medians_and_shares(fixed: Comparison) -> None:
     (task,) = fixed.tasks
     of_knn = result_of(fixed, "KNN")
-    assert of_knn.val_acc is not None
-    assert (task.target_acc, task.target_of) == (pytest.approx(of_knn.val_acc.mean), "KNN")
+    assert of_knn.val_score is not None
+    assert (task.target_score, task.target_of) == (pytest.approx(of_knn.val_score.mean), "KNN")
     assert (of_knn.cost.target, of_knn.cost.target_seconds) == ("no epochs", None)
     result = result_of(fixed, "deep · adam")
     reached = []
     for choice in result.choices:
         lines = read_metrics(Path(choice.folders[0]))
-        times = [e["seconds"] for e in lines if (e["val/acc"] or 0) >= (task.target_acc or 2)]
+        times = [e["seconds"] for e in lines if (e["val/acc"] or 0) >= (task.target_score or 2)]
         reached.append(min([t / 8 for t in times if t is not None], default=np.inf))
     median = float(np.median(reached))
     assert result.cost.target == ("reached" if np.isfinite(median) else "not reached")
@@ -831,7 +831,7 @@ def test_the_target_is_that_of_the_reference_whatever_else_is_compared(tmp_path:
     ]
     for some in (records, records[:3]):
         comparison = compare(some, Options())
-        assert [(t.target_acc, t.target_of) for t in comparison.tasks] == [
+        assert [(t.target_score, t.target_of) for t in comparison.tasks] == [
             (pytest.approx(0.9), "KNN")
         ]
         costs = {r.learner: (r.cost.target, r.cost.target_seconds) for r in comparison.results}
@@ -844,7 +844,7 @@ def test_the_target_is_that_of_the_reference_whatever_else_is_compared(tmp_path:
 def test_without_a_reference_the_target_is_a_share_of_the_best(tmp_path: Path) -> None:
     alone = compare([with_epochs(tmp_path / "0", (0.5, 0.9, 0.99))], Options())
     (task,), (result,) = alone.tasks, alone.results
-    assert (task.target_acc, task.target_of) == (pytest.approx(0.98 * 0.99), None)
+    assert (task.target_score, task.target_of) == (pytest.approx(0.98 * 0.99), None)
     assert (result.cost.target, result.cost.target_seconds) == ("reached", 3.0)
     unread = compare([run()], Options()).results[0]
     assert unread.cost.target == "unknown"
@@ -879,8 +879,8 @@ def test_learning_curves_go_over_training_rows() -> None:
     assert set(curves) == set(comparison.learners)
     assert curves["KNN"].num_train == (100, 400, 1149)
     assert curves["KNN"].dataset == "digits"
-    accs = [r.test_acc for r in comparison.results if r.learner == "KNN"]
-    assert list(curves["KNN"].test_acc) == accs
+    accs = [r.test_score for r in comparison.results if r.learner == "KNN"]
+    assert list(curves["KNN"].test_score) == accs
     assert comparison.across == ()  # one data set
 
 

@@ -17,7 +17,7 @@ KINDS: dict[str, VerdictKind] = {
     "b": "better", "w": "worse", "e": "equivalent", "u": "undecided",
     "n": "not significant after correction", "t": "too few",
 }  # fmt: skip
-RESULTS = [r for r in cases.small().results if r.test_acc is not None]
+RESULTS = [r for r in cases.small().results if r.test_score is not None]
 TASK = cases.small().tasks[0]
 
 
@@ -33,8 +33,8 @@ def compared(name: str, kind: str, mean: float, low: float, high: float) -> Lear
 
 def knn(accuracy: float = 0.985) -> LearnerOnTask:
     base = next(r for r in RESULTS if not r.is_network)
-    acc = replace(base.test_acc, mean=accuracy)  # type: ignore[type-var]
-    return replace(base, learner="KNN", test_acc=acc)
+    acc = replace(base.test_score, mean=accuracy)  # type: ignore[type-var]
+    return replace(base, learner="KNN", test_score=acc)
 
 
 def answer(kinds: str, mean: float, low: float, high: float) -> str:
@@ -136,8 +136,8 @@ def test_networks_alone_are_asked_which_is_best(kinds: str, start: str) -> None:
 
 
 def of_splits(result: LearnerOnTask, name: str, mean: float, number: int) -> LearnerOnTask:
-    acc = replace(result.test_acc, mean=mean)  # type: ignore[type-var]
-    return replace(result, learner=name, test_acc=acc, choices=result.choices[:number])
+    acc = replace(result.test_score, mean=mean)  # type: ignore[type-var]
+    return replace(result, learner=name, test_score=acc, choices=result.choices[:number])
 
 
 def test_learners_without_all_splits_come_last() -> None:
@@ -145,7 +145,7 @@ def test_learners_without_all_splits_come_last() -> None:
     total = len(TASK.splits)
     assert total > 1
     results = [
-        replace(network, learner="nothing", test_acc=None),
+        replace(network, learner="nothing", test_score=None),
         of_splits(network, "one split", 0.99, 1),
         of_splits(network, "worse", 0.8, total),
         of_splits(network, "better", 0.9, total),

@@ -58,7 +58,7 @@ def task(name: str, splits: int, **changes: object) -> Task:
     values: dict[str, object] = {
         "name": name, "dataset": name, "num_train": 1168, "num_val": 270, "num_test": 359,
         "num_features": 64, "num_classes": 10, "splits": tuple(f"seed {i}" for i in range(splits)),
-        "same_test_rows": False, "is_whole": True, "target_acc": 0.95,
+        "same_test_rows": False, "is_whole": True, "target_score": 0.95,
         "target_of": "KNN",
     }  # fmt: skip
     return Task(**(values | changes))  # type: ignore[arg-type]
@@ -113,7 +113,7 @@ def network(
         tried.append(
             TriedSetting(
                 setting={"optimizer.lr": lr}, num_runs=count, num_failed=failed,
-                val_acc=None if failed == count else estimate(reached[failed:]),
+                val_score=None if failed == count else estimate(reached[failed:]),
                 times_chosen={2: count - count // 3, 3: count // 3}.get(i, 0) if tuned else count,
             )
         )  # fmt: skip
@@ -133,12 +133,12 @@ def network(
         learner=name, task=on.name, is_network=True, num_runs=count * len(tried),
         num_failed={"diverged": failed_runs} if failed_runs else {}, num_settings=len(tried),
         tried=tuple(tried),
-        choices=tuple(Choice(split=s, setting={"optimizer.lr": 0.01}, val_acc=level, test_acc=t,
+        choices=tuple(Choice(split=s, setting={"optimizer.lr": 0.01}, val_score=level, test_score=t,
                              folders=(f"{i}",)) for i, (s, t) in enumerate(zip(on.splits, test,
                                                                               strict=True))),
         edges=("The best lr is at the edge of the grid (0.1, in 8 of 10 splits): widen the range",)
         if "adagrad" in name else (),
-        val_acc=estimate([v + 0.003 for v in test]), test_acc=estimate(test),
+        val_score=estimate([v + 0.003 for v in test]), test_score=estimate(test),
         test_clipped_loss=estimate([4 * (1 - v) for v in test]),
         test_brier=estimate([1.6 * (1 - v) for v in test]),
         reliability=Reliability(
@@ -155,9 +155,9 @@ def network(
             for tag, b in tags.items()}),
         expected_best=band([level - 0.02 / (i + 1) for i in range(len(tried))], 0.003)
         if tuned else None,
-        ensemble=Ensemble(num_members=count, test_acc=min(level + 0.004, 1.0),
-                          test_clipped_loss=0.07, best_member_acc=level + 0.001,
-                          mean_member_acc=level)
+        ensemble=Ensemble(num_members=count, test_score=min(level + 0.004, 1.0),
+                          test_clipped_loss=0.07, best_member_score=level + 0.001,
+                          mean_member_score=level)
         if on.same_test_rows else None,
     )  # fmt: skip
 
@@ -167,7 +167,7 @@ def baseline(
 ) -> LearnerOnTask:
     tried = tuple(
         TriedSetting(setting={"k": k}, num_runs=len(values), num_failed=0,
-                     val_acc=estimate([v - 0.001 * k for v in values]),
+                     val_score=estimate([v - 0.001 * k for v in values]),
                      times_chosen=len(values) if k == 1 else 0)
         for k in (1, 3, 5, 7)
     ) if name == "KNN" else ()  # fmt: skip
@@ -175,9 +175,9 @@ def baseline(
     return LearnerOnTask(
         learner=name, task=on.name, is_network=False, num_runs=len(values), num_failed={},
         num_settings=max(len(tried), 1), tried=tried,
-        choices=tuple(Choice(split=s, setting={"k": 1} if tried else {}, val_acc=v, test_acc=v,
+        choices=tuple(Choice(split=s, setting={"k": 1} if tried else {}, val_score=v, test_score=v,
                              folders=()) for s, v in zip(on.splits, values, strict=True)),
-        edges=(), val_acc=estimate(list(values)), test_acc=estimate(list(values)),
+        edges=(), val_score=estimate(list(values)), test_score=estimate(list(values)),
         test_clipped_loss=estimate([0.1 + 3 * (1 - v) for v in values]),
         test_brier=estimate([0.01 + 1.5 * (1 - v) for v in values]),
         reliability=Reliability(confidence=confidence, accuracy=tuple(0.9 * c for c in confidence),
@@ -215,8 +215,8 @@ def comparison(
             lead = [a - b for a, b in zip(values, knn, strict=True)]
             against = None if name == "KNN" else difference(name, "KNN", on.name, lead, 0.02)
             results.append(baseline(name, on, values, against))
-        found = {r.learner: r.test_acc.values for r in results
-                 if r.task == on.name and r.is_network and r.test_acc}  # fmt: skip
+        found = {r.learner: r.test_score.values for r in results
+                 if r.task == on.name and r.is_network and r.test_score}  # fmt: skip
         names = list(found)
         pairwise += [
             difference(a, b, on.name, [x - y for x, y in zip(found[a], found[b], strict=True)],
@@ -233,7 +233,7 @@ def comparison(
     )  # fmt: skip
     curves = tuple(
         LearningCurve(dataset=on.dataset, learner=name, num_train=tuple(learning_sizes),
-                      test_acc=tuple(estimate([0.1 if name == "majority class" else
+                      test_score=tuple(estimate([0.1 if name == "majority class" else
                                                0.99 - 2.1 / n**0.6 - 0.003 * i
                                                + random.gauss(0, 0.002) for _ in range(5)])
                                      for n in learning_sizes))
@@ -315,14 +315,14 @@ def everything_failed() -> Comparison:
     """Every run diverged: there are neither accuracies nor curves."""
     on = task("digits", 3)
     tried = TriedSetting(
-        setting={"optimizer.lr": 10.0}, num_runs=3, num_failed=3, val_acc=None, times_chosen=0
+        setting={"optimizer.lr": 10.0}, num_runs=3, num_failed=3, val_score=None, times_chosen=0
     )
     unknown = Cost(num_parameters=None, train_seconds=None, target_seconds=None,
                    predict_seconds=None, tune_seconds=None, shared=False)  # fmt: skip
     result = LearnerOnTask(
         learner="deep · sgd", task="digits", is_network=True, num_runs=3,
         num_failed={"diverged": 2, "failed": 1}, num_settings=1, tried=(tried,), choices=(),
-        edges=(), val_acc=None, test_acc=None, test_clipped_loss=None, test_brier=None,
+        edges=(), val_score=None, test_score=None, test_clipped_loss=None, test_brier=None,
         reliability=None, difference=None, verdict=None, cost=unknown, curves=None,
         expected_best=None, ensemble=None,
     )  # fmt: skip

@@ -92,7 +92,7 @@ def test_the_program_prints_verdicts_and_a_table_and_writes_the_rest(sweep: Path
         assert joined(sentence) in joined(done.stdout)
     table = done.stdout.partition("\n model")[2]
     for result in summary["results"]:  # type: ignore[attr-defined]
-        assert f"{100 * result['test_acc']['mean']:.2f}" in table
+        assert f"{100 * result['test_score']['mean']:.2f}" in table
     assert Path("s/report/runs.csv").read_bytes().count(b"\r\n") == 1 + 2 * 3 * 3
 
 
@@ -319,8 +319,8 @@ def test_nothing_is_wider_than_the_terminal(
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", out)
     assert "…" not in out  # no number is cut
     for result in comparison.results[:3]:
-        if result.test_acc is not None and columns >= 80:
-            assert f"{100 * result.test_acc.mean:.2f}" in out
+        if result.test_score is not None and columns >= 80:
+            assert f"{100 * result.test_score.mean:.2f}" in out
 
 
 @pytest.mark.parametrize("name", ["index.html", "runs.csv", "summary.json"])

@@ -165,8 +165,8 @@ def test_reliability_leaves_out_learners_without_a_look() -> None:
 def test_the_learners_in_colour_are_chosen_by_validation_and_differ_in_more_than_colour() -> None:
     comparison = cases.thirty_learners()
     found = Looks(comparison)
-    first = {r.learner: r.val_acc.mean for r in comparison.results
-             if r.task == "digits" and r.val_acc and r.is_network}  # fmt: skip
+    first = {r.learner: r.val_score.mean for r in comparison.results
+             if r.task == "digits" and r.val_score and r.is_network}  # fmt: skip
     worst = min(first, key=lambda name: first[name])
     assert found.of(worst).is_grey
     legend = found.legend(found.networks)
@@ -181,7 +181,7 @@ def test_the_learners_in_colour_are_chosen_by_validation_and_differ_in_more_than
     assert all(look.dashes and look.hollow for look in looks_of_baselines)
     # Test accuracy has no say in it.
     upside_down = replace(comparison, results=tuple(
-        replace(r, test_acc=cases.estimate([1 - v for v in r.test_acc.values]) if r.test_acc
+        replace(r, test_score=cases.estimate([1 - v for v in r.test_score.values]) if r.test_score
                 else None) for r in comparison.results))  # fmt: skip
     assert Looks(upside_down).networks == found.networks
 

@@ -217,10 +217,10 @@ def test_numbers_are_those_of_the_comparison(pages: Pages) -> None:
     page = pages("full")
     by_name = {r.learner: r for r in page.comparison.results if r.task == "digits"}
     rows = page.table("Test accuracy on digits")
-    assert list(rows) == sorted(by_name, key=lambda n: -by_name[n].test_acc.mean)  # type: ignore[union-attr]
+    assert list(rows) == sorted(by_name, key=lambda n: -by_name[n].test_score.mean)  # type: ignore[union-attr]
     for name, (accuracy, difference, better, p, verdict, *_) in rows.items():
         result = by_name[name]
-        found = result.test_acc
+        found = result.test_score
         assert found is not None
         assert found.interval is not None
         low, high = (f"{100 * v:.2f}" for v in (found.interval.low, found.interval.high))

@@ -420,7 +420,29 @@ def test_summary_json_is_strict_and_whole() -> None:
     assert summary["equivalence"] is None
     assert set(summary) == {"schema", "figures"} | {f.name for f in dataclasses.fields(comparison)}
     first, told = comparison.results[0], summary["results"][0]
-    assert first.test_acc is not None
+    assert first.test_score is not None
     assert told["learner"] == first.learner
-    assert told["test_acc"]["values"] == list(first.test_acc.values)
+    assert told["test_score"]["values"] == list(first.test_score.values)
     assert len(summary["results"]) == len(comparison.results)
+
+
+def test_the_metric_is_what_most_configs_say_and_old_results_say_accuracy() -> None:
+    def told(report: dict[str, object]) -> RunRecord:
+        record = cases.run(seed=1)
+        config = {**record.result.config, "report": report}
+        return RunRecord(record.folder, dataclasses.replace(record.result, config=config))
+
+    by_auc, old = told({"metric": "roc_auc"}), told({"reference": "knn"})
+    assert settled(Asked(), [by_auc, by_auc])[0].metric == "roc_auc"
+    assert settled(Asked(), [old])[0].metric is None
+    config, lines = settled(Asked(), [by_auc, old, told({"metric": "accuracy"})])
+    assert config.metric is None
+    assert any("differ in report.metric" in line for line in lines)
+    assert settled(Asked(metric="roc_auc"), [by_auc, old, old])[0].metric == "roc_auc"
+    with pytest.raises(ConfigError, match="--metric mcc: no run recorded it; recorded are acc"):
+        settled(Asked(metric="mcc"), [by_auc])
+    config, lines = settled(Asked(), [told({"metric": "forgotten"})])
+    assert config.metric is None
+    assert any("no module registers the metric forgotten any more" in line for line in lines)
+    with pytest.raises(ConfigError, match=r"--metric roc_auk: .*did you mean 'roc_auc'"):
+        settled(Asked(metric="roc_auk"), [old])

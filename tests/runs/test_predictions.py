@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +100,17 @@ def test_reading_results_takes_no_torch() -> None:
         "sys.exit(any(name in sys.modules for name in ('torch', 'tensorboard', 'matplotlib')))"
     )
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_probabilities_of_baselines_are_kept_beside_their_classes(tmp_path: Path) -> None:
+    told = some()
+    assert told.baseline_probabilities == {}
+    own = {"knn": told.probabilities[::-1].copy()}
+    write_predictions(tmp_path, dataclasses.replace(told, baseline_probabilities=own))
+    found = read_predictions(tmp_path)
+    np.testing.assert_array_equal(found.baseline_probabilities["knn"], own["knn"])
+    assert found.baselines.keys() == told.baselines.keys()
+    short = {"knn": own["knn"][:3]}
+    write_predictions(tmp_path, dataclasses.replace(told, baseline_probabilities=short))
+    with pytest.raises(DataError, match="baseline probabilities:knn has 3 rows, labels have 7"):
+        read_predictions(tmp_path)

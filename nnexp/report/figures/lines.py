@@ -131,18 +131,28 @@ def _sentence(out: Mapping[str, float]) -> str:
 
 
 def draw_learning_curves(
-    name: str, title: str, curves: Sequence[LearningCurve], looks: Looks, *, label: str
+    name: str,
+    title: str,
+    curves: Sequence[LearningCurve],
+    looks: Looks,
+    *,
+    label: str,
+    factor: float = 100.0,
 ) -> Drawing:
-    """Test accuracy, in per cent, against training rows, of all learners on one data set."""
+    """Test scores against training rows, of all learners on one data set.
+
+    Args:
+        factor: what scores are multiplied by: 100 to be in per cent.
+    """
     panel = Panel(name, title)
     axes = panel.axes
     by_name = {curve.learner: curve for curve in curves}
     shown = looks.legend(by_name, "mixed")
-    heights = [e.mean for curve in curves for e in curve.test_acc]
+    heights = [e.mean for curve in curves for e in curve.test_score]
     for learner, _ in shown:
-        found = [e.interval for e in by_name[learner].test_acc if e.interval is not None]
+        found = [e.interval for e in by_name[learner].test_score if e.interval is not None]
         heights += [end for interval in found for end in (interval.low, interval.high)]
-    axes.set_ylim(*window([100 * height for height in heights], pad=0.06))
+    axes.set_ylim(*window([factor * height for height in heights], pad=0.06))
     rows = sorted({n for curve in curves for n in curve.num_train})
     span = 1.3 * rows[-1] / rows[0]
     axes.set_xlim(rows[0] / span**0.07, rows[-1] * span**0.07)
@@ -152,21 +162,21 @@ def draw_learning_curves(
         place = next((i for i, (name, _) in enumerate(shown) if name == learner), None)
         aside = 1.0 if place is None else step ** (place - (len(shown) - 1) / 2)
         x = [n * aside for n in curve.num_train]
-        axes.plot(x, [100 * e.mean for e in curve.test_acc], **line_style(look))
+        axes.plot(x, [factor * e.mean for e in curve.test_score], **line_style(look))
         if place is None:
             continue
-        for at, estimate in zip(x, curve.test_acc, strict=True):
+        for at, estimate in zip(x, curve.test_score, strict=True):
             if estimate.interval is not None:
-                ends = [100 * estimate.interval.low, 100 * estimate.interval.high]
+                ends = [factor * estimate.interval.low, factor * estimate.interval.high]
                 axes.plot([at, at], ends, color=look.hex, linewidth=1.1, alpha=0.6)
     log_axis(axes, "x", at=rows)
     linear_axis(axes, "y")
     axes.set_xlabel("training samples")
     low, high = axes.get_ylim()
     out = {
-        curve.learner: 100 * curve.test_acc[-1].mean
+        curve.learner: factor * curve.test_score[-1].mean
         for curve in curves
-        if not any(low <= 100 * e.mean <= high for e in curve.test_acc)
+        if not any(low <= factor * e.mean <= high for e in curve.test_score)
     }
     return panel.finish(label, shown, _sentence(out))
 
@@ -224,7 +234,7 @@ class RatePoint:
     """All settings of a learner that share a learning rate."""
 
     lr: float
-    best: float | None  # validation accuracy in per cent of the best; None: none was completed
+    best: float | None  # validation score of the best, as drawn; None: none was completed
     others: tuple[float, ...]  # of the other settings
     num_runs: int
     num_failed: int
@@ -233,7 +243,7 @@ class RatePoint:
 def draw_rates(
     name: str, title: str, points: Mapping[str, Sequence[RatePoint]], looks: Looks, *, label: str
 ) -> Drawing:
-    """Validation accuracy against lr; below it, in a row a learner, runs that failed of all."""
+    """Validation score against lr; below it, in a row a learner, runs that failed of all."""
     failing = [n for n, ps in points.items() if any(p.num_failed for p in ps)]
     failing = [learner for learner, _ in looks.legend(failing)]
     strip = _STRIP_ROW * len(failing) + 20 if failing else 0

@@ -135,16 +135,19 @@ class Looks:
 
 
 def _mean_ranks(comparison: Comparison) -> dict[str, float]:
-    """Mean over the tasks of the rank by validation accuracy; 0 is best. Learners that lack splits
+    """Mean over the tasks of the rank by validation score; 0 is best. Learners that lack splits
     of a task rank below those that have all."""
     ranks: dict[str, list[int]] = {}
     for task in comparison.tasks:
         rows = [
             r
             for r in comparison.results
-            if r.task == task.name and r.val_acc is not None and not r.is_selection
+            if r.task == task.name and r.val_score is not None and not r.is_selection
         ]
-        rows.sort(key=lambda r: (lacking(r, task) > 0, -r.val_acc.mean if r.val_acc else 0.0))
+        badness = comparison.metric.badness
+        rows.sort(
+            key=lambda r: (lacking(r, task) > 0, badness(r.val_score.mean if r.val_score else None))
+        )
         for rank, row in enumerate(rows):
             ranks.setdefault(row.learner, []).append(rank)
     return {name: sum(places) / len(places) for name, places in ranks.items()}

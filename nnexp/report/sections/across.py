@@ -18,7 +18,6 @@ from nnexp.report.blocks import (
     better_in,
     count,
     fixed,
-    points,
     probability,
     probability_sentence,
 )
@@ -52,7 +51,7 @@ def data_sets(view: View) -> Section | None:
     if averaged:
         blocks.append(
             Text(
-                "Normalised error: the test error, scaled on each data set so that the best model "
+                f"Normalised error: {_error(view)}, scaled on each data set so that the best model "
                 f"has 0 and the median model 1 (more than {WORST:g} counts as {WORST:g}), then the "
                 "mean over data sets, each of which counts once. Its interval is a bootstrap over "
                 "data sets: it says how the mean varies with the choice of data sets, and with "
@@ -80,7 +79,8 @@ def data_sets(view: View) -> Section | None:
         title="Across data sets",
         intro=f"Each data set at its largest training set: {names}. These results hold for these "
         f"data sets and not beyond. Networks of the same {FAMILY} count as one, the one with the "
-        "best validation accuracy; networks that differ in one of these alone are ranked as "
+        f"best validation {view.metric.label}; networks that differ in one of these alone are "
+        "ranked as "
         "separate models, though they are much alike: ranks depend on which models were run.",
         blocks=blocks,
     )
@@ -98,6 +98,10 @@ def _across(view: View, row: AcrossTasks, *, averaged: bool) -> list[Cell]:
         *([_scaled(error)] if averaged else []),
         Cell("descriptive only" if row.descriptive_only else probability(row.p_adjusted)),
     ]
+
+
+def _error(view: View) -> str:
+    return "the test error" if view.metric.is_accuracy else f"the test {view.metric.label}"
 
 
 def _scaled(error: Estimate | None) -> Cell:
@@ -122,9 +126,10 @@ def pairwise(view: View) -> Section | None:
     return Section(
         id="pairs",
         title="Networks against each other",
-        intro="Test accuracy of the network of the row minus that of the column, in pp; below, in "
-        "how many pairs it is better, ties counted half. ▲ and ▼: the interval excludes zero and p "
-        "is below 0.05 after Holm's correction over all pairs.",
+        intro=f"Test {view.metric.label} of the network of the row minus that of the column"
+        f"{', in pp' if view.metric.is_share else ''}; below, in how many pairs it is better, ties "
+        "counted half. ▲ and ▼: the interval excludes zero and p is "
+        "below 0.05 after Holm's correction over all pairs.",
         blocks=blocks,
     )
 
@@ -133,8 +138,8 @@ def _matrix(view: View, task: Task) -> Sequence[Block]:
     found: dict[tuple[str, str], Cell] = {}
     for difference in view.comparison.pairwise:
         if difference.task == task.name:
-            found[difference.learner, difference.other] = _pair(difference, 1)
-            found.setdefault((difference.other, difference.learner), _pair(difference, -1))
+            found[difference.learner, difference.other] = _pair(view, difference, 1)
+            found.setdefault((difference.other, difference.learner), _pair(view, difference, -1))
     compared = [name for name in view.looks.networks if any(name in pair for pair in found)]
     shown = compared[:_MATRIX]
     if len(shown) < 2:
@@ -153,12 +158,12 @@ def _matrix(view: View, task: Task) -> Sequence[Block]:
         style="matrix",
     )
     left_out = len(compared) - len(shown)
-    note = [Text(f"The {_MATRIX} networks with the best validation accuracy; {left_out} more are "
-                 "in summary.json.")] if left_out else []  # fmt: skip
+    note = [Text(f"The {_MATRIX} networks with the best validation {view.metric.label}; {left_out} "
+                 "more are in summary.json.")] if left_out else []  # fmt: skip
     return [table, *note]
 
 
-def _pair(difference: Difference, sign: int) -> Cell:
+def _pair(view: View, difference: Difference, sign: int) -> Cell:
     """The cell of a pair, or of the same pair the other way round."""
     mean = sign * difference.mean
     better = better_in(difference, sign)
@@ -169,6 +174,7 @@ def _pair(difference: Difference, sign: int) -> Cell:
         and p is not None
         and p < 0.05
     )
-    tone: Tone = ("good" if mean > 0 else "bad") if decided else ""
-    arrow = ("▲ " if mean > 0 else "▼ ") if decided else ""
-    return Cell(f"{arrow}{points(mean)}", better, tone)
+    is_better = view.metric.sign * mean > 0
+    tone: Tone = ("good" if is_better else "bad") if decided else ""
+    arrow = ("▲ " if is_better else "▼ ") if decided else ""
+    return Cell(f"{arrow}{view.metric.lead_cell(mean)[0]}", better, tone)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from nnexp.analysis.curves import TARGET_SHARE
 from nnexp.analysis.types import FailedRun, LearnerOnTask, TargetStatus, Task
 from nnexp.report.blocks import (
+    NOTHING,
     Block,
     Cell,
     Column,
@@ -21,7 +22,6 @@ from nnexp.report.blocks import (
     either,
     fixed,
     percent,
-    points,
     score,
     score_interval,
     seconds,
@@ -129,8 +129,8 @@ def ensembles(view: View) -> Section | None:
         id="ensembles",
         title="Ensembles",
         intro="The mean of the probabilities of a model's selected runs, which all have the same "
-        "test set. The best member is the one with the best validation accuracy. These differences "
-        "are not tested.",
+        "test set. The best member is the one with the best validation "
+        f"{view.metric.label}. These differences are not tested.",
         blocks=blocks,
     )
 
@@ -140,18 +140,22 @@ def _ensembles(view: View, task: Task) -> Sequence[Block]:
         [
             view.head(r.learner),
             Cell(count(e.num_members)),
-            Cell(percent(e.test_acc)),
-            Cell(percent(e.best_member_acc), points(e.test_acc - e.best_member_acc)),
-            Cell(percent(e.mean_member_acc), points(e.test_acc - e.mean_member_acc)),
-            Cell(fixed(e.test_clipped_loss, 4)),
+            Cell(view.metric.cell(e.test_score)[0]),
+            *(
+                Cell(view.metric.cell(of)[0], view.metric.lead_cell(e.test_score - of)[0])
+                for of in (e.best_member_score, e.mean_member_score)
+            ),
+            Cell(NOTHING if e.test_clipped_loss is None else fixed(e.test_clipped_loss, 4)),
         ]
         for r in view.results(task)
         if (e := r.ensemble) is not None
     ]
     if not rows:
         return []
-    heads = columns("model", "members", ("ensemble", "test accuracy, %"),
-                    ("best member", "ensemble's lead, pp"), ("mean member", "ensemble's lead, pp"),
+    lead = f"ensemble minus it, {view.metric.unit_of_differences}"
+    lead = "ensemble's lead, pp" if view.metric.is_accuracy else lead
+    heads = columns("model", "members", ("ensemble", view.axis("test")),
+                    ("best member", lead), ("mean member", lead),
                     ("clipped log-loss", "ensemble"))  # fmt: skip
     return [Table(caption=f"Ensembles on {task.name}", columns=heads, rows=rows)]
 
@@ -180,8 +184,8 @@ def _table(view: View, task: Task) -> Sequence[Block]:
         return []
     heads = ["model", "parameters", "train", "predict", "tune"]
     target = ""
-    if task.target_acc is not None and _has_target(results):
-        target = f"to {percent(task.target_acc, 1)} %"
+    if task.target_score is not None and _has_target(results):
+        target = f"to {view.metric.value(task.target_score)}"
         heads.insert(3, target)
     rows = []
     for result in results:
@@ -199,7 +203,7 @@ def _table(view: View, task: Task) -> Sequence[Block]:
             text = text or seconds(value) + marked
             row.append(Cell(text, tone="" if value is not None else "quiet"))
         rows.append(row)
-    whose = "validation accuracy" + (f" of {task.target_of}" if task.target_of else "")
+    whose = f"validation {view.metric.label}" + (f" of {task.target_of}" if task.target_of else "")
     named = [(h, whose) if h == target else h for h in heads]
     return [Table(caption=f"Cost on {task.name}", columns=columns(*named), rows=rows)]
 
@@ -214,19 +218,26 @@ def _has_target(results: Sequence[LearnerOnTask]) -> bool:
 
 def _target_note(view: View) -> str:
     """Which target the times are to, and what stands in place of a time."""
-    tasks = [t for t in view.tasks if t.target_acc is not None and _has_target(view.results(t))]
+    tasks = [t for t in view.tasks if t.target_score is not None and _has_target(view.results(t))]
     if not tasks:
         return ""
     names = dict.fromkeys(
-        f"the mean validation accuracy of {task.target_of}, the reference"
+        f"the mean validation {view.metric.label} of {task.target_of}, the reference"
         if task.target_of
-        else f"{100 * TARGET_SHARE:g} % of the best mean validation accuracy of any model"
+        else f"{_part(view)} the best mean validation {view.metric.label} of any model"
         for task in tasks
     )
     return (
         f" The target is {either(names)}. Not reached: in no epoch of at least half of the runs; "
         "n/a: not trained in epochs, so that no time to a target exists."
     )
+
+
+def _part(view: View) -> str:
+    """What the target is of the best, so that it is a little worse."""
+    if view.metric.greater_is_better:
+        return f"{100 * TARGET_SHARE:g} % of"
+    return f"{100 / TARGET_SHARE:.3g} % of"
 
 
 def _is_known(result: LearnerOnTask) -> bool:

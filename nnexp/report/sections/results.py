@@ -19,10 +19,6 @@ from nnexp.report.blocks import (
     better_in,
     count,
     counted,
-    percent,
-    percent_interval,
-    points,
-    points_interval,
     probability,
     setting,
 )
@@ -35,7 +31,7 @@ from nnexp.report.sections.view import NOT_SIGNIFICANT, VERDICT_SIGNS, View, col
 
 
 def main_table(view: View) -> Section | None:
-    """Model by task: accuracy, difference, runs, configurations."""
+    """Model by task: score, difference, runs, configurations."""
     if not view.comparison.results:
         return None
     blocks: list[Block] = []
@@ -63,12 +59,12 @@ def main_table(view: View) -> Section | None:
     if any(result.is_selection for result in view.comparison.results):
         intro += (
             f" The best network per {view.unit} is in turn the network with the best validation "
-            f"accuracy of each {view.unit}: what selecting among these networks gives. Its one "
-            "comparison is planned, and p is not adjusted."
+            f"{view.metric.label} of each {view.unit}: what selecting among these networks gives. "
+            "Its one comparison is planned, and p is not adjusted."
         )
     if any(sum(result.num_failed.values()) for result in view.comparison.results):
         intro += (
-            " A failed run counts against its model: as the majority class, where no configuration "
+            f" A failed run counts against its model: as {_failures(view)}, where no configuration "
             "is left."
         )
     if any(splits_in_order(r, task) for task in view.comparison.tasks for r in view.results(task)):
@@ -85,7 +81,12 @@ def main_table(view: View) -> Section | None:
         intro += f" {NOT_SIGNIFICANT}"
     intro += view.given_note()
     blocks += [Text(text) for text in _methods(view)]
-    return Section(id="results", title="Test accuracy", intro=intro, blocks=blocks)
+    return Section(id="results", title=f"Test {view.metric.label}", intro=intro, blocks=blocks)
+
+
+def _failures(view: View) -> str:
+    """What a failure counts as; see the protocol for metrics that have no majority class."""
+    return "the majority class" if view.metric.is_accuracy else "the protocol says"
 
 
 def about(task: Task) -> str:
@@ -94,7 +95,7 @@ def about(task: Task) -> str:
         f"{count(task.num_train)} training, {count(task.num_val)} validation and "
         f"{count(task.num_test)} test samples",
         counted(task.num_features, "feature"),
-        counted(task.num_classes, "class", "classes"),
+        *([counted(task.num_classes, "class", "classes")] if task.num_classes > 1 else []),
         _splits(task),
     ]
     return " · ".join(parts)
@@ -116,10 +117,12 @@ def _overview(view: View) -> Table:
         row = [view.head(learner)]
         for task in view.tasks:
             result = by_learner.get((learner, task.name))
-            row.append(_with_verdict(result, task) if result else Cell("–", tone="quiet"))
+            row.append(_with_verdict(view, result, task) if result else Cell("–", tone="quiet"))
         rows.append(row)
     signs = ", ".join(f"{VERDICT_SIGNS[kind][0]} {short_kind(kind)}" for kind in _kinds(view))
-    caption = "Mean test accuracy, %" + (f"; against {view.reference}: {signs}" if signs else "")
+    caption = f"Mean {view.axis('test')}" + (
+        f"; against {view.reference}: {signs}" if signs else ""
+    )
     heads = columns("model", *(task.name for task in view.tasks))
     return Table(caption=caption, columns=heads, rows=rows)
 
@@ -129,20 +132,20 @@ def _kinds(view: View) -> list[VerdictKind]:
     return [kind for kind in VERDICT_SIGNS if kind in seen]
 
 
-def _with_verdict(result: LearnerOnTask, task: Task) -> Cell:
-    if result.test_acc is None:
+def _with_verdict(view: View, result: LearnerOnTask, task: Task) -> Cell:
+    if result.test_score is None:
         return Cell("–", tone="quiet")
-    text, some = percent(result.test_acc.mean), splits_in_order(result, task)
+    text, some = view.metric.cell(result.test_score.mean)[0], splits_in_order(result, task)
     if result.verdict is None:
         return Cell(text, some)
     sign, tone = VERDICT_SIGNS[result.verdict.kind]
     return Cell(f"{text} {sign}", some, tone)
 
 
-def _accuracy(result: LearnerOnTask) -> Cell:
-    if result.test_acc is None:
+def _score(view: View, result: LearnerOnTask) -> Cell:
+    if result.test_score is None:
         return Cell("–", tone="quiet")
-    return Cell(percent(result.test_acc.mean), percent_interval(result.test_acc.interval))
+    return Cell(*view.metric.cell(result.test_score.mean, result.test_score.interval))
 
 
 def _table(view: View, task: Task) -> Table:
@@ -151,11 +154,13 @@ def _table(view: View, task: Task) -> Table:
     tuned = any(r.num_settings > 1 or r.choices for r in results)
     heads = [
         Column("model", is_number=False),
-        Column("test accuracy,\N{NO-BREAK SPACE}%", "[95 % CI]"),
+        Column(view.axis("test").replace(", %", ",\N{NO-BREAK SPACE}%"), "[95 % CI]"),
     ]
     if compared:
         heads += [
-            Column(f"difference to {view.reference}", "pp [95 % CI]"),
+            Column(
+                f"difference to {view.reference}", f"{view.metric.unit_of_differences} [95 % CI]"
+            ),
             Column("better in", "pairs"),
             Column("p", "Holm"),
             Column("verdict", is_number=False),
@@ -169,13 +174,15 @@ def _table(view: View, task: Task) -> Table:
     rows = []
     for result in results:
         notes = [note for note in (splits_in_order(result, task), *result.notes) if note]
-        row = [view.head(result.learner, " · ".join(notes)), _accuracy(result)]
+        row = [view.head(result.learner, " · ".join(notes)), _score(view, result)]
         row += _compared(view, result) if compared else []
         row.append(_runs(result))
         row += [_budget(result), _chosen(result, task)] if tuned else []
         rows.append(row)
     return Table(
-        caption=f"Test accuracy on {task.name}{view.given(task)}", columns=heads, rows=rows
+        caption=f"Test {view.metric.label} on {task.name}{view.given(task)}",
+        columns=heads,
+        rows=rows,
     )
 
 
@@ -186,10 +193,10 @@ def _compared(view: View, result: LearnerOnTask) -> list[Cell]:
         return [Cell(text, tone="quiet"), *[Cell("–", tone="quiet")] * 3]
     sign, tone = VERDICT_SIGNS[verdict.kind] if verdict else ("–", "quiet")
     return [
-        Cell(points(difference.mean), points_interval(difference.interval), tone),
+        Cell(*view.metric.lead_cell(difference.mean, difference.interval), tone),
         _better_in(difference),
         Cell(probability(difference.p_adjusted)),
-        Cell(_told(sign, short_kind(verdict.kind)), _power(verdict), tone)
+        Cell(_told(sign, short_kind(verdict.kind)), _power(view, verdict), tone)
         if verdict
         else Cell(sign, tone=tone),
     ]
@@ -201,11 +208,12 @@ def _budget(result: LearnerOnTask) -> Cell:
     return Cell(count(result.num_settings), "" if spent is None else f"{spent:.2g} s")
 
 
-def _power(verdict: Verdict) -> str:
+def _power(view: View, verdict: Verdict) -> str:
     """Which difference would have been found, where none was."""
     if verdict.detectable is None:
         return ""
-    return f"{100 * POWER:g} % power at {percent(verdict.detectable)} pp"
+    least = view.metric.cell(verdict.detectable)[0] + (" pp" if view.metric.is_share else "")
+    return f"{100 * POWER:g} % power at {least}"
 
 
 def _better_in(difference: Difference) -> Cell:
@@ -274,22 +282,23 @@ def dots(view: View) -> Section | None:
 
 
 def _dots(view: View, task: Task) -> Sequence[Block]:
-    results = [r for r in view.results(task) if r.test_acc is not None][:_DOT_ROWS]
+    results = [r for r in view.results(task) if r.test_score is not None][:_DOT_ROWS]
     if not results:
         return []
     reference = next((r for r in results if r.learner == view.comparison.reference), None)
-    accuracy = [_row(view, r, task) for r in results]
-    at = accuracy[results.index(reference)].mean if reference else None
+    scores = [_row(view, r, task) for r in results]
+    at = scores[results.index(reference)].mean if reference else None
+    name = view.metric.label
     drawings = [
         draw_dots(
-            view.file_name("accuracy", task.name),
-            f"Test accuracy on {task.name}",
-            accuracy,
-            axis="test accuracy, %",
+            view.file_name(view.metric.name, task.name),
+            f"Test {name} on {task.name}",
+            scores,
+            axis=view.axis("test"),
             at=at,
-            label=f"Test accuracy of {counted(len(results), 'model')} on {task.name}: a dot a "
+            label=f"Test {name} of {counted(len(results), 'model')} on {task.name}: a dot a "
             f"{task.unit}, with means and intervals. The same numbers are in the table of test "
-            "accuracy.",
+            f"{name}.",
         )
     ]
     leads = [_lead(view, r, reference, task) for r in results if reference]
@@ -299,33 +308,34 @@ def _dots(view: View, task: Task) -> Sequence[Block]:
                 view.file_name("difference", task.name),
                 f"Difference to {view.reference} on {task.name}",
                 leads,
-                axis=f"difference to {view.reference}, pp",
+                axis=f"difference to {view.reference}, {view.metric.unit_of_differences}",
                 at=0.0,
-                label=f"Differences in test accuracy to {view.reference} on {task.name}, one by "
+                label=f"Differences in test {name} to {view.reference} on {task.name}, one by "
                 "one, with means and intervals. The same numbers are in the table.",
             )
         )
-    left_out = len([r for r in view.results(task) if r.test_acc]) - len(results)
+    left_out = len([r for r in view.results(task) if r.test_score]) - len(results)
     note = f"{left_out} more models are in the table." if left_out else ""
     return [Gallery(drawings=drawings, note=note)]
 
 
 def _row(view: View, result: LearnerOnTask, task: Task) -> Row:
-    accuracy = result.test_acc
-    assert accuracy is not None  # _dots keeps those that have one
+    score, factor = result.test_score, view.metric.factor
+    assert score is not None  # _dots keeps those that have one
     return Row(
         learner=_name(result, task),
         look=view.looks.of(result.learner),
         is_network=result.is_network,
-        mean=100 * accuracy.mean,
-        interval=_times_100(accuracy.interval),
-        values=tuple(100 * v for v in accuracy.values),
+        mean=factor * score.mean,
+        interval=_times(factor, score.interval),
+        values=tuple(factor * v for v in score.values),
     )
 
 
 def _lead(view: View, result: LearnerOnTask, reference: LearnerOnTask, task: Task) -> Row:
     """The reference leads itself by nothing: its row keeps the two figures in step."""
-    own, its, difference = result.test_acc, reference.test_acc, result.difference
+    factor = view.metric.factor
+    own, its, difference = result.test_score, reference.test_score, result.difference
     assert own is not None  # _dots keeps those that have one
     assert its is not None
     pairs = [] if result is reference else _pairs(result, reference)
@@ -333,9 +343,9 @@ def _lead(view: View, result: LearnerOnTask, reference: LearnerOnTask, task: Tas
         learner=_name(result, task),
         look=view.looks.of(result.learner),
         is_network=result.is_network,
-        mean=100 * (difference.mean if difference else own.mean - its.mean),
-        interval=_times_100(difference.interval) if difference else None,
-        values=tuple(100 * (a - b) for a, b in pairs),
+        mean=factor * (difference.mean if difference else own.mean - its.mean),
+        interval=_times(factor, difference.interval) if difference else None,
+        values=tuple(factor * (a - b) for a, b in pairs),
     )
 
 
@@ -355,9 +365,9 @@ def _pairs(result: LearnerOnTask, reference: LearnerOnTask) -> list[tuple[float,
 
 
 def _by_split(result: LearnerOnTask) -> dict[str, float]:
-    """Test accuracies by split."""
-    return {choice.split: choice.test_acc for choice in result.choices}
+    """Test scores by split."""
+    return {choice.split: choice.test_score for choice in result.choices}
 
 
-def _times_100(interval: Interval | None) -> Interval | None:
-    return interval and Interval(low=100 * interval.low, high=100 * interval.high)
+def _times(factor: float, interval: Interval | None) -> Interval | None:
+    return interval and Interval(low=factor * interval.low, high=factor * interval.high)

@@ -14,14 +14,12 @@ from nnexp.report.blocks import (
     Table,
     count,
     counted,
-    percent,
-    percent_interval,
     setting,
 )
 from nnexp.report.figures.canvas import Drawing
 from nnexp.report.figures.lines import RatePoint, draw_bands, draw_learning_curves, draw_rates
 from nnexp.report.figures.palette import Group
-from nnexp.report.sections.view import DRAWN_TASKS, SHARED, View, columns, in_percent
+from nnexp.report.sections.view import DRAWN_TASKS, SHARED, View, columns, times
 
 # --------------------------------------------------------------------------------------------------
 # Curves of training, and accuracy against training rows.
@@ -55,12 +53,15 @@ def _curves(view: View, task: Task) -> Sequence[Block]:
     shared = any(r.cost.shared for r in view.results(task) if r.curves is not None)
     drawings: list[Drawing] = []
     tags = {tag for found in trained.values() for tag in found.by_epoch}
-    for tag, title in _TITLES.items():
+    titles = dict(_TITLES)
+    if not view.metric.is_accuracy:
+        titles[view.metric.val_key] = _capital(view.axis("validation"))
+    for tag, title in titles.items():
         if tag == "train/acc" and "val/acc" in tags:
             continue  # training loss tells it; where no rows validate, there is nothing else
         for axis in ("epochs", "seconds"):
             bands = {
-                learner: _shown(band, tag)
+                learner: _shown(view, band, tag)
                 for learner, found in trained.items()
                 if (band := (found.by_epoch if axis == "epochs" else found.by_second).get(tag))
                 and len(band.x) > 1
@@ -87,12 +88,18 @@ def _curves(view: View, task: Task) -> Sequence[Block]:
     return [Gallery(drawings=drawings, legend=view.looks.legend(names), note=view.grey_note(names))]
 
 
-def _shown(band: Band, tag: str) -> Band:
-    return in_percent(band) if tag.endswith("acc") else band
+def _shown(view: View, band: Band, tag: str) -> Band:
+    if tag == view.metric.val_key:
+        return view.on_axis(band)
+    return times(band, 100) if tag.endswith("acc") else band
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def learning_curves(view: View) -> Section | None:
-    """Test accuracy against training rows, networks and baselines together."""
+    """Test score against training rows, networks and baselines together."""
     found = [c for c in view.comparison.learning_curves if len(c.num_train) > 1]
     if not found:
         return None
@@ -103,11 +110,12 @@ def learning_curves(view: View) -> Section | None:
         drawings.append(
             draw_learning_curves(
                 view.file_name("learning-curve", name),
-                f"Test accuracy on {name}, %",
+                f"Test {view.metric.label} on {name}{view.metric.unit}",
                 on_it,
                 view.looks,
-                label=f"Test accuracy against training samples of {counted(len(on_it), 'model')} "
-                f"on {name}.",
+                label=f"Test {view.metric.label} against training samples of "
+                f"{counted(len(on_it), 'model')} on {name}.",
+                factor=view.metric.factor,
             )
         )
     learners = list(dict.fromkeys(curve.learner for curve in found))
@@ -119,7 +127,7 @@ def learning_curves(view: View) -> Section | None:
     return Section(
         id="learning-curves",
         title="Learning curves",
-        intro="Test accuracy against the number of training samples, with 95 % CIs."
+        intro=f"Test {view.metric.label} against the number of training samples, with 95 % CIs."
         + _validated_note(view, names)
         + view.given_note(),
         blocks=[gallery],
@@ -159,7 +167,7 @@ _SETTINGS_LISTED = 20  # of one learner, the best
 
 
 def sensitivity(view: View) -> Section | None:
-    """Validation accuracy against lr, with the runs that did not survive it."""
+    """Validation score against lr, with the runs that did not survive it."""
     found = [(task, points) for task in view.drawn_tasks if (points := _all_rates(view, task))]
     if not found:
         return None
@@ -172,9 +180,9 @@ def sensitivity(view: View) -> Section | None:
     return Section(
         id="sensitivity",
         title="Sensitivity to lr",
-        intro="Mean validation accuracy of each learning rate tried; where other hyperparameters "
-        "vary too, the line follows the best and small marks are the others. Runs that failed or "
-        "diverged are counted below the axis. " + view.drawn_note(),
+        intro=f"Mean validation {view.metric.label} of each learning rate tried; where other "
+        "hyperparameters vary too, the line follows the best and small marks are the others. "
+        "Runs that failed or diverged are counted below the axis. " + view.drawn_note(),
         blocks=[gallery],
     )
 
@@ -184,7 +192,9 @@ def _all_rates(view: View, task: Task) -> dict[str, list[RatePoint]]:
     return {
         result.learner: points
         for result in view.results(task)
-        if result.is_network and not result.is_selection and len(points := _rate_points(result)) > 1
+        if result.is_network
+        and not result.is_selection
+        and len(points := _rate_points(view, result)) > 1
     }
 
 
@@ -192,15 +202,17 @@ def _rates(view: View, task: Task, points: dict[str, list[RatePoint]]) -> Drawin
     failed = sum(p.num_failed for found in points.values() for p in found)
     return draw_rates(
         view.file_name("lr", task.name),
-        view.titled("Validation accuracy, %", task),
+        view.titled(_capital(view.axis("validation")), task),
         points,
         view.looks,
-        label=f"Validation accuracy against learning rate of {counted(len(points), 'network')} on "
-        f"{task.name}; {counted(failed, 'run')} failed. All configurations are in a table below.",
+        label=f"Validation {view.metric.label} against learning rate of "
+        f"{counted(len(points), 'network')} on {task.name}; {counted(failed, 'run')} failed. All "
+        "configurations are in a table below.",
     )
 
 
-def _rate_points(result: LearnerOnTask) -> list[RatePoint]:
+def _rate_points(view: View, result: LearnerOnTask) -> list[RatePoint]:
+    factor, badness = view.metric.factor, view.metric.badness
     by_rate: dict[float, list[int]] = {}
     for i, tried in enumerate(result.tried):
         for key, value in tried.setting.items():
@@ -210,12 +222,13 @@ def _rate_points(result: LearnerOnTask) -> list[RatePoint]:
     points = []
     for lr, places in sorted(by_rate.items()):
         tried_here = [result.tried[i] for i in places]
-        reached = sorted(100 * t.val_acc.mean for t in tried_here if t.val_acc is not None)
+        scores = [t.val_score.mean for t in tried_here if t.val_score is not None]
+        reached = [factor * score for score in sorted(scores, key=badness)]
         points.append(
             RatePoint(
                 lr=lr,
-                best=reached[-1] if reached else None,
-                others=tuple(reached[:-1]),
+                best=reached[0] if reached else None,
+                others=tuple(reached[:0:-1]),
                 num_runs=sum(t.num_runs for t in tried_here),
                 num_failed=sum(t.num_failed for t in tried_here),
             )
@@ -224,13 +237,14 @@ def _rate_points(result: LearnerOnTask) -> list[RatePoint]:
 
 
 def settings_tried(view: View) -> Section | None:
-    """Expected best validation accuracy against settings tried, and a table of all of them."""
+    """Expected best validation score against settings tried, and a table of all of them."""
     blocks: list[Block] = [
         Folded(summary=f"All settings tried on {task.name}", blocks=[table])
         for task in view.tasks
         if (table := _table(view, task)) is not None
     ]
-    intro = "Validation accuracy of every configuration, and how often it was selected."
+    name = view.metric.label
+    intro = f"Validation {name} of every configuration, and how often it was selected."
     found = [(task, bands) for task in view.drawn_tasks if (bands := _all_bands(view, task))]
     if found:
         names = list(dict.fromkeys(name for _, bands in found for name in bands))
@@ -242,7 +256,7 @@ def settings_tried(view: View) -> Section | None:
         )
         blocks.insert(0, gallery)
         intro = (
-            "The expected best validation accuracy of so many random configurations: what a model "
+            f"The expected best validation {name} of so many random configurations: what a model "
             "reaches on a small tuning budget, and whether more tuning would pay. "
             + view.drawn_note()
         )
@@ -253,7 +267,7 @@ def settings_tried(view: View) -> Section | None:
 
 def _all_bands(view: View, task: Task) -> dict[str, Band]:
     return {
-        result.learner: in_percent(result.expected_best)
+        result.learner: view.on_axis(result.expected_best)
         for result in view.results(task)
         if result.expected_best is not None and len(result.expected_best.x) > 1
     }
@@ -262,11 +276,11 @@ def _all_bands(view: View, task: Task) -> dict[str, Band]:
 def _expected_best(view: View, task: Task, bands: dict[str, Band], group: Group) -> Drawing:
     return draw_bands(
         view.file_name("expected-best", task.name),
-        view.titled("Expected best accuracy, %", task),
+        view.titled(f"Expected best {view.metric.label}{view.metric.unit}", task),
         bands,
         view.looks,
         axis="configurations tried",
-        label="Expected best validation accuracy against configurations tried of "
+        label=f"Expected best validation {view.metric.label} against configurations tried of "
         f"{counted(len(bands), 'model')} on {task.name}.",
         group=group,
         marks=12,
@@ -279,15 +293,15 @@ def _table(view: View, task: Task) -> Table | None:
         if result.is_selection:  # its configurations are those of the networks
             continue
         tried = [t for t in result.tried if t.setting]
-        tried.sort(key=lambda t: -t.val_acc.mean if t.val_acc else 0.0)
+        tried.sort(key=lambda t: view.metric.badness(t.val_score.mean if t.val_score else None))
         for t in tried[:_SETTINGS_LISTED]:
             failed = f"{t.num_failed} failed" if t.num_failed else ""
-            accuracy = t.val_acc
+            score = t.val_score
             rows.append([
                 view.head(result.learner),
                 Cell(setting(t.setting)),
-                Cell(percent(accuracy.mean), percent_interval(accuracy.interval))
-                if accuracy else Cell("–", tone="quiet"),
+                Cell(*view.metric.cell(score.mean, score.interval))
+                if score else Cell("–", tone="quiet"),
                 Cell(count(t.num_runs), failed, "warn" if failed else ""),
                 Cell(count(t.times_chosen)),
             ])  # fmt: skip
@@ -296,7 +310,7 @@ def _table(view: View, task: Task) -> Table | None:
             rows.append([view.head(result.learner), Cell(more, tone="quiet"), *[Cell("")] * 3])
     if not rows:
         return None
-    heads = columns("model", "configuration", ("validation accuracy, %", "[95 % CI]"),
+    heads = columns("model", "configuration", (view.axis("validation"), "[95 % CI]"),
                     ("runs", "failed"), ("selected", f"{task.unit}s"))  # fmt: skip
     return Table(
         caption=f"Configurations tried on {task.name}{view.given(task)}", columns=heads, rows=rows

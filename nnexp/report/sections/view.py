@@ -44,13 +44,14 @@ class View:
 
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison
+        self.metric = comparison.metric
         self.looks = Looks(comparison)
         self._file_names: dict[tuple[str, ...], str] = {}
         self._by_task: dict[str, list[LearnerOnTask]] = {t.name: [] for t in comparison.tasks}
         for result in comparison.results:
             self._by_task.setdefault(result.task, []).append(result)
         for task in comparison.tasks:
-            self._by_task[task.name] = best_first(self._by_task[task.name], task)
+            self._by_task[task.name] = best_first(self._by_task[task.name], task, self.metric)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -177,14 +178,23 @@ class View:
         if not grey:
             return ""
         return (
-            f"{counted(len(looks) - grey, 'model')} with the best validation accuracy in colour; "
+            f"{counted(len(looks) - grey, 'model')} with the best validation {self.metric.label} "
+            "in colour; "
             f"{grey} more in grey."
         )
 
+    def axis(self, split: str) -> str:
+        """The head of a column or an axis: ``test accuracy, %``; ``validation RMSE``."""
+        return f"{split} {self.metric.label}{self.metric.unit}"
 
-def in_percent(band: Band) -> Band:
-    """A band of shares, in per cent."""
-    mean, low, high = (tuple(100 * v for v in vs) for vs in (band.mean, band.low, band.high))
+    def on_axis(self, band: Band) -> Band:
+        """A band of scores, in the units of the axis."""
+        return times(band, self.metric.factor)
+
+
+def times(band: Band, factor: float) -> Band:
+    """A band in other units."""
+    mean, low, high = (tuple(factor * v for v in vs) for vs in (band.mean, band.low, band.high))
     return Band(x=band.x, mean=mean, low=low, high=high)
 
 
