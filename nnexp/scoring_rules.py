@@ -44,6 +44,69 @@ class Scores:
     ``count``, mean ``confidence`` and ``accuracy`` of each of ``CALIBRATION_BINS`` bins of equal
     width, each with its upper edge and without its lower; the latter two are None in an empty one.
     """
+    primary: Primary | None = None
+    """The value of another metric than accuracy, where settings are compared by one."""
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What settings are compared by, the greatest being the best: the primary metric, among
+        equals the clipped log-loss."""
+        first = self.acc if self.primary is None else self.primary.rank
+        return first, -self.clipped_loss
+
+    def compared(self) -> dict[str, float | None]:
+        """What is told of a setting that was tried."""
+        told: dict[str, float | None] = {"val/acc": self.acc}
+        return told if self.primary is None else {**told, **self.primary.told()}
+
+    def recorded(self, split: str) -> dict[str, float | None]:
+        """What a result says of a baseline on a split, ``val`` or ``test``."""
+        told: dict[str, float | None] = {
+            f"{split}/acc": self.acc,
+            f"{split}/clipped_loss": self.clipped_loss,
+        }
+        return {**told, "test/brier": self.brier} if split == "test" else told
+
+
+@dataclass(frozen=True)
+class Primary:
+    """The value of the metric that settings are selected by."""
+
+    name: str
+    value: float | None  # None: undefined, which is worse than any other
+    greater_is_better: bool
+
+    @property
+    def rank(self) -> float:
+        """The greatest is the best."""
+        if self.value is None:
+            return -math.inf
+        return self.value if self.greater_is_better else -self.value
+
+    def told(self) -> dict[str, float | None]:
+        """As a setting's record has it."""
+        return {f"val/{self.name}": self.value}
+
+
+@dataclass(frozen=True)
+class ErrorScores:
+    """Of one learner's predictions of a quantity on one set of rows, in the unit of the target."""
+
+    rmse: float
+    primary: Primary  # RMSE or another metric
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """See ``Scores.rank``."""
+        return self.primary.rank, -self.rmse
+
+    def compared(self) -> dict[str, float | None]:
+        """See ``Scores.compared``."""
+        return {"val/rmse": self.rmse, **self.primary.told()}
+
+    def recorded(self, split: str) -> dict[str, float | None]:
+        """See ``Scores.recorded``."""
+        return {f"{split}/rmse": self.rmse}
 
 
 def scores(probabilities: Tensor, y: Tensor) -> Scores:

@@ -109,12 +109,15 @@ def compare(config: Config, dataset: Dataset, device: torch.device) -> dict[str,
     same numbers.
     """
     seed = config.dataset.split_seed
-    on_cpu = Data.of(dataset, seed, _CPU)
+    metric = config.report.metric
+    on_cpu = Data.of(dataset, seed, _CPU, metric)
     if device.type == "cuda":
         if _TABLES_OF_BASELINES * on_cpu.x.nbytes <= free_bytes(device):
             try:
                 return of_baselines.compare(
-                    config.baseline, Data.of(dataset, seed, device), config.recorded_metrics
+                    config.baseline,
+                    Data.of(dataset, seed, device, metric),
+                    config.recorded_metrics,
                 )
             except Exception as error:
                 if not is_out_of_memory(error):

@@ -15,6 +15,7 @@ from nnexp.errors import ConfigError
 from nnexp.lazy import np
 from nnexp.registry import register_class
 from nnexp.rng import random_bits
+from nnexp.tasks import CLASSIFICATION, REGRESSION
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -30,15 +31,16 @@ if TYPE_CHECKING:
 # --------------------------------------------------------------------------------------------------
 
 _FIRST = (
-    "knn", "svm", "logistic_regression", "forest", "boosting", "lightgbm", "catboost", "majority",
+    "knn", "svm", "logistic_regression", "ridge", "forest", "boosting", "lightgbm", "catboost",
 )  # fmt: skip
+_LAST = ("majority", "constant")  # guessing
 
 
 def labels() -> dict[str, str]:
     """By the name in a config, in the order in which a report tells them: guessing comes last."""
     known = registry.components("baseline")
-    others = [name for name in known if name not in _FIRST]
-    names = [*_FIRST[:-1], *others, _FIRST[-1]]
+    others = [name for name in known if name not in (*_FIRST, *_LAST)]
+    names = [*_FIRST, *others, *_LAST]
     return {name: known[name].label for name in names if name in known}
 
 
@@ -62,6 +64,8 @@ class Baseline:
 
     label: ClassVar[str] = ""
     """What reports call it."""
+    tasks: ClassVar[tuple[str, ...]] = (CLASSIFICATION,)
+    """Of what it is a baseline."""
 
     budget: int | None = dataclasses.field(
         default=None, kw_only=True, metadata={"bounds": {"ge": 1}}
@@ -84,12 +88,21 @@ class Baseline:
         """
         raise NotImplementedError
 
+    def regressor(self, seed: int, **settings: Any) -> Any:
+        """Return an estimator of a quantity, with ``fit`` and ``predict``: the same of a
+        regression, where ``tasks`` have it. The target that it learns is standardised."""
+        raise NotImplementedError
+
     def require(self) -> None:
         """Raise ``ConfigError``, in one line, where it needs what is not installed."""
 
     def learner(self, seed: int) -> Learner:
         """How models are fitted and asked; ``seed`` is that of the split."""
         return _EstimatorLearner(self, seed)
+
+    def quantity_learner(self, seed: int) -> Learner:
+        """The same of a regression, whose outputs are predictions [M]."""
+        return _RegressorLearner(self, seed)
 
     def find(self, data: Data, name: str) -> Found:
         """Choose by the validation rows, then read the test rows. Raises as ``fitted.tuned``."""
@@ -99,7 +112,8 @@ class Baseline:
 
         options = self if isinstance(self, FittedConfig) else FittedConfig(None, None, None)
         with threadpool_limits(1):
-            return tuned(self.learner(data.seed), options, data, name)
+            of_task = self.learner if data.target is None else self.quantity_learner
+            return tuned(of_task(data.seed), options, data, name)
 
 
 @dataclass
@@ -115,19 +129,27 @@ class FittedConfig(Baseline):
 
 
 def baseline(
-    name: str, *, label: str | None = None
+    name: str, *, label: str | None = None, tasks: Sequence[str] = (CLASSIFICATION,)
 ) -> Callable[[type[BaselineT]], type[BaselineT]]:
     """Register a baseline, a dataclass derived from ``Baseline``, as ``baseline=<name>``.
 
     Args:
         label: what reports call it; by default the name, its underscores being blanks.
+        tasks: of what it is one: ``classification``, for which it defines ``estimator``,
+            ``regression``, for which it defines ``regressor``, or both.
 
     Raises:
-        ConfigError: the class is no such dataclass, lacks ``estimator``, or the name is taken.
+        ConfigError: the class is no such dataclass, lacks what its tasks need, or the name is
+            taken.
     """
 
     def decorate(cls: type[BaselineT]) -> type[BaselineT]:
-        register_class("baseline", name, cls, Baseline, needs=("estimator", "learner", "find"))
+        if REGRESSION in tasks:
+            needs = ("regressor", "quantity_learner", "find")
+            register_class("baseline", name, cls, Baseline, needs=needs)
+        if CLASSIFICATION in tasks:
+            register_class("baseline", name, cls, Baseline, needs=("estimator", "learner", "find"))
+        cls.tasks = tuple(tasks)
         cls.label = label or name.replace("_", " ")
         return cls
 
@@ -216,6 +238,26 @@ class _EstimatorLearner(Learner):
             raise ConfigError(
                 f"{type(model).__name__}: predict_proba must return [rows, classes], "
                 f"not {list(found.shape)} for {len(x)} rows"
+            )
+        return [found]
+
+
+class _RegressorLearner(_EstimatorLearner):
+    """By a regressor of scikit-learn's kind."""
+
+    def fit(self, group: Sequence[Settings], train: Arrays) -> Any:
+        (settings,) = group
+        x = train.x.astype(np.float64)
+        return self._options.regressor(self._seed, **settings).fit(x, train.y)
+
+    def outputs(
+        self, model: Any, group: Sequence[Settings], x: npt.NDArray[np.float32]
+    ) -> list[Floats]:
+        found = np.asarray(model.predict(x.astype(np.float64)), dtype=np.float64)
+        if found.shape != (len(x),):
+            raise ConfigError(
+                f"{type(model).__name__}: predict must return [rows], not {list(found.shape)} for "
+                f"{len(x)} rows"
             )
         return [found]
 

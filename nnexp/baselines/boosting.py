@@ -11,6 +11,7 @@ from nnexp.baselines.base import FittedConfig, Learner, Settings, baseline, grid
 from nnexp.baselines.categories import Categories
 from nnexp.config.fields import ranged, tuned
 from nnexp.lazy import np
+from nnexp.tasks import CLASSIFICATION, REGRESSION
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     Features = npt.NDArray[np.float32]
 
 
-@baseline("boosting", label="gradient boosting")
+@baseline("boosting", label="gradient boosting", tasks=(CLASSIFICATION, REGRESSION))
 @dataclass
 class BoostingConfig(FittedConfig):
-    """sklearn.ensemble.HistGradientBoostingClassifier; every round adds a tree a class."""
+    """sklearn.ensemble.HistGradientBoostingClassifier; every round adds a tree a class. Of a
+    regression HistGradientBoostingRegressor, by the squared error."""
 
     learning_rate: Any = tuned([0.05, 0.1, 0.2], float, gt=0)
     max_leaf_nodes: Any = tuned([7, 15, 31], int, ge=2)
@@ -37,6 +39,10 @@ class BoostingConfig(FittedConfig):
     def learner(self, seed: int) -> Learner:
         """See ``Baseline.learner``."""
         return BoostingLearner(self, seed)
+
+    def quantity_learner(self, seed: int) -> Learner:
+        """See ``Baseline.quantity_learner``."""
+        return BoostingOfMeansLearner(self, seed)
 
 
 @dataclass(frozen=True)
@@ -87,10 +93,8 @@ class BoostingLearner(Learner):
     def _estimator(
         self, group: Sequence[Settings], categories: Categories, num_columns: int
     ) -> Any:
-        from sklearn.ensemble import HistGradientBoostingClassifier
-
         (settings,) = group
-        return HistGradientBoostingClassifier(
+        return self._kind()(
             **settings,
             max_iter=self._config.max_iter,
             early_stopping=True,
@@ -99,6 +103,11 @@ class BoostingLearner(Learner):
             categorical_features=categories.places(num_columns) or None,
             random_state=self._seed,
         )
+
+    def _kind(self) -> Any:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        return HistGradientBoostingClassifier
 
     def outputs(self, model: Boosted, group: Sequence[Settings], x: Features) -> list[Floats]:
         staged = model.estimator.staged_predict_proba(model.categories.coded(x))
@@ -116,6 +125,19 @@ class BoostingLearner(Learner):
     ) -> list[tuple[int, str]]:
         trees = _trees(num_classes)
         return [(num_rows, "rows"), (num_features, "features"), (trees, "trees a round")]
+
+
+class BoostingOfMeansLearner(BoostingLearner):
+    """Of a regression."""
+
+    def _kind(self) -> Any:
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        return HistGradientBoostingRegressor
+
+    def outputs(self, model: Boosted, group: Sequence[Settings], x: Features) -> list[Floats]:
+        staged = model.estimator.staged_predict(model.categories.coded(x))
+        return [next(itertools.islice(staged, model.n_iter - 1, None))]
 
 
 def _trees(num_classes: int) -> int:

@@ -19,6 +19,7 @@ from nnexp.config.errors import error_line
 from nnexp.config.schema import BaselinesConfig
 from nnexp.errors import ConfigError, is_lost_gpu, is_out_of_memory
 from nnexp.metrics import measured, metric_keys
+from nnexp.tasks import CLASSIFICATION, REGRESSION
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ def compute(
     check_baselines(config, len(data.rows["train"]))
     _import_scikit_learn(name)
     label = labels()[name]
+    task = CLASSIFICATION if data.target is None else REGRESSION
     began = time.perf_counter()
     try:
         if num_val := len(data.rows["val"]):
@@ -67,12 +69,12 @@ def compute(
         found = getattr(config, name).find(data, name)
     except SkippedError as reason:
         log.warning("%s is left out: %s", label, reason)
-        return skipped_record(str(reason), metrics)
+        return skipped_record(str(reason), metrics, task)
     except Exception as error:  # the network's result is worth having without it
         if data.x.device.type == "cuda" and (is_out_of_memory(error) or is_lost_gpu(error)):
             raise
         log.warning("%s failed: %s", label, error_line(error))
-        return {**skipped_record(error_line(error), metrics), "failed": True}
+        return {**skipped_record(error_line(error), metrics, task), "failed": True}
     seconds = time.perf_counter() - began
     at_edges = edges(getattr(config, name), found.settings, found.tried)
     return found_record(found, seconds, _further(metrics, found, data, label), at_edges)

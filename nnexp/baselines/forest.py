@@ -18,6 +18,7 @@ from nnexp.baselines.base import (
 )
 from nnexp.config.fields import Problems, ranged, tuned
 from nnexp.lazy import np
+from nnexp.tasks import CLASSIFICATION, REGRESSION
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     Features = npt.NDArray[np.float32]
 
 
-@baseline("forest", label="random forest")
+@baseline("forest", label="random forest", tasks=(CLASSIFICATION, REGRESSION))
 @dataclass
 class ForestConfig(FittedConfig):
-    """sklearn.ensemble.RandomForestClassifier."""
+    """sklearn.ensemble.RandomForestClassifier, or of a regression RandomForestRegressor."""
 
     n_estimators: int = ranged(200, ge=1)  # trees; more are better, if slowly: nothing to tune
     max_features: Any = tuned(["sqrt", 0.3])  # tried at a split: sqrt, log2 or a share of all
@@ -48,6 +49,10 @@ class ForestConfig(FittedConfig):
     def learner(self, seed: int) -> Learner:
         """See ``Baseline.learner``."""
         return ForestLearner(self, seed)
+
+    def quantity_learner(self, seed: int) -> Learner:
+        """See ``Baseline.quantity_learner``."""
+        return ForestOfMeansLearner(self, seed)
 
 
 class ForestLearner(Learner):
@@ -81,6 +86,22 @@ class ForestLearner(Learner):
         functions = {"sqrt": math.sqrt, "log2": math.log2}
         tried = functions[share](num_features) if share in functions else share * num_features
         return [(num_rows, "rows"), (max(1, int(tried)), "features tried at a split")]
+
+
+class ForestOfMeansLearner(ForestLearner):
+    """Of a regression: the mean of their leaves' means."""
+
+    def fit(self, group: Sequence[Settings], train: Arrays) -> Any:
+        from sklearn.ensemble import RandomForestRegressor
+
+        (settings,) = group
+        trees = self._config.n_estimators
+        settings = {**settings, "max_features": _share(settings["max_features"])}
+        model = RandomForestRegressor(trees, **settings, random_state=self._seed, n_jobs=1)
+        return model.fit(train.x, train.y)
+
+    def outputs(self, model: Any, group: Sequence[Settings], x: Features) -> list[Floats]:
+        return [model.predict(x)]
 
 
 def _share(max_features: str | float) -> str | float:

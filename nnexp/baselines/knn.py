@@ -9,6 +9,7 @@ from nnexp.baselines.base import Baseline, baseline
 from nnexp.config.fields import Problems, ranged, tuned
 from nnexp.errors import did_you_mean
 from nnexp.scalers import SCALERS
+from nnexp.tasks import CLASSIFICATION, REGRESSION
 
 if TYPE_CHECKING:
     from nnexp.baselines.selection import Data, Found
@@ -18,10 +19,10 @@ AS_THE_DATASET = "dataset"
 """The scaler that leaves the features as the networks see them."""
 
 
-@baseline("knn", label="KNN")
+@baseline("knn", label="KNN", tasks=(CLASSIFICATION, REGRESSION))
 @dataclass
 class KNNConfig(Baseline):
-    """K nearest neighbours, exact."""
+    """K nearest neighbours, exact: their votes, or of a regression the mean of their targets."""
 
     k: Any = tuned([1, 3, 5, 7, 9, 11, 15, 21], int, ge=1)
     metric: Any = tuned(["euclidean"], options=_METRICS)  # the first is tried whatever it costs

@@ -12,6 +12,7 @@ from typing import Any
 
 from nnexp.baselines.base import Settings, drawn
 from nnexp.baselines.knn import KNNConfig
+from nnexp.baselines.knn_means import KNNMean, Means
 from nnexp.baselines.knn_scaling import Scaling, distinct
 from nnexp.baselines.knn_votes import KNN, Votes
 from nnexp.baselines.selection import Choice, Data, Found, Rows, compact
@@ -65,7 +66,7 @@ def _tested(
     grid: _Grid,
     chosen: Settings,
     tried: Mapping[Any, Settings],
-    kept: Votes | None,
+    kept: Votes | Means | None,
 ) -> Found:
     """What comes of the chosen setting on the test rows: all choices have been made.
 
@@ -76,7 +77,10 @@ def _tested(
     test = table.data.split("test")
     began = time.perf_counter()
     votes = table.predict(chosen, test)
-    predictions = compact(votes.predictions, table.data.num_classes)
+    if table.data.target is not None:
+        predictions = votes.predictions.cpu().numpy()
+    else:
+        predictions = compact(votes.predictions, table.data.num_classes)
     predict_seconds = time.perf_counter() - began
     probabilities = {} if kept is None else {"val": kept.probabilities}
     return Found(
@@ -157,8 +161,8 @@ class _Table:
         grid: _Grid,
         pairs: Iterable[Pair],
         is_tried: Callable[[int], bool],
-        choice: Choice[Votes | None] | None = None,
-    ) -> Choice[Votes | None]:
+        choice: Choice[Any] | None = None,
+    ) -> Choice[Any]:
         """The best of the settings of some pairs whose k is to be tried here."""
         choice = choice or Choice()
         for pair in dict.fromkeys(pairs):
@@ -173,20 +177,22 @@ class _Table:
     def num(self) -> int:
         return len(self.train.x)
 
-    def predict(self, settings: Settings, rows: Rows) -> Votes:
+    def predict(self, settings: Settings, rows: Rows) -> Votes | Means:
         """The votes about other rows."""
         model, scaling = self._model(*_pair(settings))
         with _threads(self.train, rows):
             return model.predict(scaling.of_rows(rows), settings["k"], settings["weights"])
 
-    def _model(self, scaler: str, metric: str) -> tuple[KNN, Scaling]:
+    def _model(self, scaler: str, metric: str) -> tuple[KNN | KNNMean, Scaling]:
         if scaler not in self.scaled:
             self.scaled.clear()  # one table at a time
             scaling = Scaling.of(scaler, self.train, self.data)
             self.scaled[scaler] = scaling, scaling.of_rows(self.train)
         scaling, train = self.scaled[scaler]
         memory_bytes = self.config.memory_mb * 2**20
-        return KNN(train, self.data.num_classes, metric, memory_bytes=memory_bytes), scaling
+        if self.data.target is not None:
+            return KNNMean(train, self.data, metric, memory_bytes), scaling
+        return KNN(train, self.data.num_classes, metric, memory_bytes, self.data), scaling
 
 
 def _is_between(low: float, high: float, k: int) -> bool:

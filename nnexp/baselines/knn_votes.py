@@ -14,8 +14,9 @@ from torch import Tensor
 
 from nnexp.baselines.base import Settings, smoothed
 from nnexp.baselines.neighbors import MEMORY_BYTES, check_k, nearest
-from nnexp.baselines.selection import Choice, Rows
+from nnexp.baselines.selection import Choice, Data, Rows
 from nnexp.errors import ConfigError, did_you_mean
+from nnexp.metrics import ACCURACY
 from nnexp.scoring_rules import Scores, scores
 
 WEIGHTS = ("uniform", "distance")
@@ -38,9 +39,11 @@ class Votes:
         """Of right classes [Q], at least one."""
         return replace(scores(self.probabilities, y), acc=self.acc)
 
-    def compared(self, y: Tensor) -> Scores:
-        """The same of votes as they are, which settings are compared by."""
-        return replace(scores(self.shares, y), acc=self.acc)
+    def compared(self, y: Tensor, by: Data | None = None) -> Scores:
+        """The same of votes as they are, which settings are compared by, with the primary metric
+        that ``by`` says."""
+        found = scores(self.shares, y) if by is None else by.scores(self.shares, y)
+        return replace(found, acc=self.acc)
 
 
 def check_ks(ks: Sequence[int], num_train: int) -> list[int]:
@@ -68,6 +71,8 @@ class KNN:
     num_classes: int
     metric: str = "euclidean"
     memory_bytes: int = MEMORY_BYTES
+    by: Data | None = None
+    """Says the primary metric; None: accuracy."""
 
     def choose(self, val: Rows, settings: Sequence[Settings], choice: Choice[Votes | None]) -> None:
         """Offer settings of ``k`` and ``weights``, scored on ``val``, with their votes.
@@ -77,15 +82,17 @@ class KNN:
         """
         ks = check_ks([one["k"] for one in settings], len(self.train.x))
         distances, indices = self._nearest(val, ks[-1])
+        by_accuracy = self.by is None or self.by.metric in (None, ACCURACY)
         for weights in dict.fromkeys(one["weights"] for one in settings):
             own = {one["k"]: one for one in settings if one["weights"] == weights}
             for k, sums in self._votes(distances, indices, sorted(own), weights):
                 acc = _share_right(sums.argmax(1), val.y)
-                if choice.val is not None and acc < choice.val.acc:  # most are, and need no loss
+                # Most are less accurate, and need no loss.
+                if by_accuracy and choice.val is not None and (acc, 0.0) < choice.val.rank:
                     choice.offer(own[k], Scores(acc, math.inf, math.inf, {}), None)
                 else:
                     votes = self._count(sums, val.y, k)
-                    choice.offer(own[k], votes.compared(val.y), votes)
+                    choice.offer(own[k], votes.compared(val.y, self.by), votes)
 
     def predict(self, rows: Rows, k: int, weights: str = "uniform") -> Votes:
         """The votes of the ``k`` nearest training rows."""
@@ -103,7 +110,7 @@ class KNN:
 
         They are added up in the order of the neighbours, which on CUDA takes a step for each.
         """
-        classes, each = self.train.y[indices], self._weights(distances, weights)
+        classes, each = self.train.y[indices], weights_of(distances, weights)
         sums, counted = distances.new_zeros(len(distances), self.num_classes), 0
         for k in ks:
             for start in range(counted, k, 1 if sums.is_cuda else k):
@@ -111,16 +118,6 @@ class KNN:
                 sums.scatter_add_(1, classes[:, some], each[:, some])
             counted = k
             yield k, sums
-
-    def _weights(self, distances: Tensor, weights: str) -> Tensor:
-        """The weight of each neighbour's vote, from ascending ``distances`` [Q, k]."""
-        if weights not in WEIGHTS:
-            hint = did_you_mean(weights, WEIGHTS)
-            raise ConfigError(f"weights={weights}{hint}: use one of {', '.join(WEIGHTS)}")
-        if weights == "uniform":
-            return torch.ones_like(distances)
-        zero = distances == 0
-        return torch.where(zero[:, :1], zero.to(distances.dtype), 1 / distances)
 
     def _count(self, sums: Tensor, classes: Tensor, k: int) -> Votes:
         """Predictions go by the votes as they are; for probabilities, weights sum to ``k``."""
@@ -132,6 +129,17 @@ class KNN:
             predictions,
             _share_right(predictions, classes),
         )
+
+
+def weights_of(distances: Tensor, weights: str) -> Tensor:
+    """The weight of each neighbour, from ascending ``distances`` [Q, k]."""
+    if weights not in WEIGHTS:
+        hint = did_you_mean(weights, WEIGHTS)
+        raise ConfigError(f"weights={weights}{hint}: use one of {', '.join(WEIGHTS)}")
+    if weights == "uniform":
+        return torch.ones_like(distances)
+    zero = distances == 0
+    return torch.where(zero[:, :1], zero.to(distances.dtype), 1 / distances)
 
 
 def _share_right(predictions: Tensor, classes: Tensor) -> float:

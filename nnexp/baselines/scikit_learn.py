@@ -23,7 +23,8 @@ import torch
 from nnexp.baselines.base import FittedConfig, Learner, Settings, drawn
 from nnexp.baselines.selection import Arrays, Choice, Data, Found, compact
 from nnexp.errors import DataError
-from nnexp.scoring_rules import Scores, scores
+from nnexp.metrics import ACCURACY
+from nnexp.scoring_rules import ErrorScores, Scores, scores
 
 if TYPE_CHECKING:
     from nnexp.baselines.base import Floats
@@ -50,12 +51,12 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
     train = data.training(min((most for most in bounds if most is not None), default=None))
     whole, too_large = _within_reason(learner, config, data, len(train.y), name)
     groups = drawn(whole, config.budget, data.seed)
-    if len(np.unique(train.y)) < data.num_classes:
+    if data.target is None and len(np.unique(train.y)) < data.num_classes:
         raise DataError("not every class has a training row")
     num_settings = sum(map(len, groups))
     few = data.training(min(config.tune_rows or len(train.y), len(train.y)))
     is_subset = num_settings > 1 and len(few.y) < len(train.y)
-    trial = _Trial(learner, data.arrays("val"))
+    trial = _Trial(learner, data)
     choice = trial.choose(groups, few if is_subset else train)
     tried = choice.tried
     notes = [learner.note] if learner.note else []
@@ -78,20 +79,20 @@ def tuned(learner: Learner, config: FittedConfig, data: Data, name: str) -> Foun
     train_seconds += time.perf_counter() - began
     val, probabilities = None, {}
     if len(trial.val.y):
-        probabilities["val"], predictions = _predicted(learner, val_outputs, calibration)
-        val = _scores(probabilities["val"], predictions, trial.val)
+        probabilities["val"], predictions = _predicted(learner, val_outputs, calibration, data)
+        val = _scores(probabilities["val"], predictions, trial.val, data)
 
     test = data.arrays("test")  # all choices have been made
     began = time.perf_counter()
     (outputs,) = _outputs(learner, model, [choice.settings], test.x)
-    found, predictions = _predicted(learner, outputs, calibration)
+    found, predictions = _predicted(learner, outputs, calibration, data)
     predict_seconds = time.perf_counter() - began
     return Found(
         choice.settings,
         tried,
         val,
-        _scores(found, predictions, test),
-        compact(predictions, data.num_classes),
+        _scores(found, predictions, test, data),
+        predictions.numpy() if data.target else compact(predictions, data.num_classes),
         len(train.y),
         predict_seconds,
         train_seconds=train_seconds,
@@ -124,8 +125,8 @@ def _within_reason(
 class _Trial:
     """Fits, and compares on the validation rows."""
 
-    def __init__(self, learner: Learner, val: Arrays) -> None:
-        self._learner, self.val = learner, val
+    def __init__(self, learner: Learner, data: Data) -> None:
+        self._learner, self._data, self.val = learner, data, data.arrays("val")
         self.unconverged: list[str] = []
 
     def choose(self, groups: Sequence[Sequence[Settings]], train: Arrays) -> _Choice:
@@ -157,6 +158,9 @@ class _Trial:
         of its leaves may run away. Then the next best settings are fitted too, and the validation
         rows choose once more.
         """
+        by_accuracy = self._data.target is None and self._data.metric in (None, ACCURACY)
+        if not by_accuracy:  # how far a value may fall by chance is known of accuracy alone
+            return self.choose([[compared.settings]], train), []
         best = next(t for t in compared.tried if compared.settings.items() <= t.items())
         others = sorted((t for t in compared.tried if t is not best), key=lambda t: -t["val/acc"])
         choice: _Choice = Choice()
@@ -164,7 +168,7 @@ class _Trial:
         for place, expected in enumerate([best, *others][:_FITS_ON_ALL_ROWS]):
             settings = {key: value for key, value in expected.items() if key != "val/acc"}
             found = self.choose([[settings]], train)
-            assert found.val is not None
+            assert isinstance(found.val, Scores)
             assert found.kept is not None
             choice.offer(settings, found.val, found.kept)
             if found.val.acc >= expected["val/acc"] - 2 * self._standard_error(expected["val/acc"]):
@@ -176,10 +180,19 @@ class _Trial:
         taken = next(i for i, t in enumerate(choice.tried) if choice.settings.items() <= t.items())
         return choice, [told for place, told in fallen.items() if place != taken]
 
-    def _compared(self, outputs: Floats) -> Scores:
-        """What settings are compared by; without probabilities by the accuracy alone."""
+    def _compared(self, outputs: Floats) -> Scores | ErrorScores:
+        """What settings are compared by; without probabilities by the accuracy alone, or by another
+        metric of a softmax of the outputs."""
+        if self._data.target is not None:
+            return self._data.error_scores(outputs, self.val.y)
         if self._learner.has_probabilities:
-            return scores(torch.from_numpy(outputs).float(), torch.from_numpy(self.val.y))
+            return self._data.scores(
+                torch.from_numpy(outputs).float(), torch.from_numpy(self.val.y)
+            )
+        if self._data.metric not in (None, ACCURACY):
+            likely = torch.from_numpy(outputs).softmax(1)
+            told = self._data.scores(likely, torch.from_numpy(self.val.y))
+            return replace(told, clipped_loss=math.inf)
         right = outputs.argmax(1) == self.val.y
         return Scores(float(right.mean()), math.inf, math.inf, {})
 
@@ -200,15 +213,24 @@ def _outputs(
 
 
 def _predicted(
-    learner: Learner, outputs: Floats, calibration: Any
+    learner: Learner, outputs: Floats, calibration: Any, data: Data
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Probabilities [M, C] and classes [M], which go by the outputs."""
+    """Probabilities [M, C] and classes [M], which go by the outputs; of a regression the quantities
+    [M] in the unit of the target, twice."""
+    if data.target is not None:
+        told = torch.from_numpy(data.target.restored(np.asarray(outputs, np.float64)))
+        return told, told
     found = torch.from_numpy(learner.probabilities(outputs, calibration)).float()
     own = torch.from_numpy(outputs)
     return found, (own.float() if learner.has_probabilities else own).argmax(1)
 
 
-def _scores(probabilities: torch.Tensor, predictions: torch.Tensor, rows: Arrays) -> Scores:
+def _scores(
+    probabilities: torch.Tensor, predictions: torch.Tensor, rows: Arrays, data: Data
+) -> Scores | ErrorScores:
+    if data.target is not None:
+        standardised = (predictions.numpy() - data.target.mean) / data.target.std
+        return data.error_scores(standardised, rows.y)
     y = torch.from_numpy(rows.y)
     told = scores(probabilities, y)
     if math.isnan(told.acc):  # there are no probabilities, so no predictions either

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -17,9 +17,11 @@ from nnexp.data.coded import CodedTable, EpochRows
 from nnexp.data.preprocessing import apply
 from nnexp.data.source import Indices
 from nnexp.data.split import nested
-from nnexp.metrics import metric_keys
+from nnexp.data.targets import TargetScaling
+from nnexp.metrics import ACCURACY, METRICS, measured, metric_keys
 from nnexp.rng import random_bits
-from nnexp.scoring_rules import Scores
+from nnexp.scoring_rules import ErrorScores, Primary, Scores, scores
+from nnexp.tasks import CLASSIFICATION, REGRESSION, TASKS
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,8 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The rows of a split: features ``x`` [M, D], float32 or uint8, classes ``y`` [M], int64."""
+    """The rows of a split: features ``x`` [M, D], float32 or uint8, classes ``y`` [M], int64; of a
+    regression the standardised target, float64."""
 
     x: Tensor
     y: Tensor
@@ -46,7 +49,7 @@ class Arrays:
     """The same in the memory of the CPU, for scikit-learn."""
 
     x: npt.NDArray[np.float32]
-    y: npt.NDArray[np.int64]
+    y: npt.NDArray[Any]  # int64, or float64 of a regression
     one_hot: tuple[tuple[int, int], ...] = ()
     """Features, from start to stop, that say which category one column of a table holds."""
 
@@ -61,17 +64,25 @@ class Data:
     """
 
     x: Tensor  # [N, D] on the device that does the work: the scaled table, float32; or uint8
-    y: Tensor  # its classes [N]
+    y: Tensor  # its classes [N]; of a regression the standardised target, float64
     rows: Mapping[str, Tensor]  # int64 indices into the table, by split: train, val, test
     num_classes: int
     seed: int  # what a baseline draws at random follows from it; conf/ has dataset.split_seed
     unit: float = 1.0  # what ``x`` is to be multiplied by, if it is uint8
     one_hot: tuple[tuple[int, int], ...] = ()  # as of Arrays
     scale: npt.NDArray[np.float64] | None = None  # [D] what columns were multiplied by, if known
+    target: TargetScaling | None = None  # of a regression
+    metric: str | None = None  # by which settings are selected; None: accuracy, or RMSE
 
     @classmethod
-    def of(cls, dataset: Dataset, seed: int, device: torch.device) -> Data:
-        """What a run sees whose ``dataset.split_seed`` is ``seed``."""
+    def of(
+        cls, dataset: Dataset, seed: int, device: torch.device, metric: str | None = None
+    ) -> Data:
+        """What a run sees whose ``dataset.split_seed`` is ``seed``, and ``report.metric``."""
+        return replace(cls._of(dataset, seed, device), metric=metric)
+
+    @classmethod
+    def _of(cls, dataset: Dataset, seed: int, device: torch.device) -> Data:
         if isinstance(dataset.table, CodedTable):
             return cls._of_codes(dataset, dataset.table, seed, device)
         rows = {name: getattr(dataset, name).to(device) for name in SPLITS}
@@ -80,15 +91,19 @@ class Data:
             pixels, unit = None, 1.0
         x = dataset.x if pixels is None else pixels
         assert isinstance(dataset.y, Tensor)  # computed ones come with codes
+        y, target = dataset.y, dataset.target
+        if target is not None:
+            y = (y - target.mean) / target.std
         return cls(
             x.to(device),
-            dataset.y.to(device),
+            y.to(device),
             rows,
             dataset.num_classes,
             seed,
             unit,
             one_hot=() if dataset.encoder is None else dataset.encoder.one_hot,
             scale=dataset.scale.numpy() if pixels is None else None,
+            target=target,
         )
 
     @classmethod
@@ -139,10 +154,29 @@ class Data:
         chosen = order.sort().values.to(rows.device)
         return Rows(self.x.index_select(0, chosen), self.y.index_select(0, chosen))
 
-    def labels(self, name: str) -> npt.NDArray[np.int64]:
-        """The classes of the same rows [M], in the memory of the CPU."""
-        labels: npt.NDArray[np.int64] = self.y.index_select(0, self.rows[name]).cpu().numpy()
-        return labels
+    def labels(self, name: str) -> npt.NDArray[Any]:
+        """The classes of the same rows [M], in the memory of the CPU; of a regression the target in
+        its unit."""
+        labels: npt.NDArray[Any] = self.y.index_select(0, self.rows[name]).cpu().numpy()
+        return labels if self.target is None else self.target.restored(labels)
+
+    def scores(self, probabilities: Tensor, y: Tensor) -> Scores:
+        """Of probabilities [M, C] and right classes [M], with the primary metric."""
+        found = scores(probabilities, y)
+        if self.metric in (None, ACCURACY):
+            return found
+        return replace(found, primary=self._primary(probabilities.cpu().numpy(), y.cpu().numpy()))
+
+    def error_scores(self, predicted: npt.NDArray[Any], right: npt.NDArray[Any]) -> ErrorScores:
+        """Of predictions and right values [M], both standardised."""
+        assert self.target is not None
+        told, truth = self.target.restored(predicted), self.target.restored(right)
+        return ErrorScores(float(np.sqrt(((told - truth) ** 2).mean())), self._primary(told, truth))
+
+    def _primary(self, told: npt.NDArray[Any], right: npt.NDArray[Any]) -> Primary:
+        name = self.metric or TASKS[REGRESSION].metric
+        value = measured([name], told, right, "a setting on validation rows")[name]
+        return Primary(name, value, METRICS[name].greater_is_better)
 
     def arrays(self, name: str) -> Arrays:
         """The same for scikit-learn, scaled."""
@@ -165,7 +199,9 @@ class Data:
         rows = self.rows["train"].cpu().numpy()
         classes = self.y.index_select(0, self.rows["train"]).cpu().numpy()
         keys = random_bits(len(self.x), self.seed, "split")
-        parts = [rows[classes == label] for label in range(self.num_classes)]
+        parts = [rows]
+        if self.target is None:
+            parts = [rows[classes == label] for label in range(self.num_classes)]
         return nested([part[np.argsort(keys[part], kind="stable")] for part in parts], keys)
 
     def _arrays(self, rows: Tensor) -> Arrays:
@@ -202,12 +238,13 @@ MEASURES = (
 class Choice(Generic[Kept]):
     """The best of the settings offered so far, on the validation rows.
 
-    Best is the highest accuracy; among equals the lowest clipped log-loss; among these the first.
+    Best is the highest accuracy, or the best of another primary metric; among equals the lowest
+    clipped log-loss; among these the first.
     """
 
     tried: list[Settings] = field(default_factory=list)  # each with its "val/acc", or None
     settings: Settings = field(default_factory=dict)
-    val: Scores | None = None
+    val: Scores | ErrorScores | None = None
     kept: Kept | None = None
 
     def take(self, settings: Settings, kept: Kept | None = None) -> None:
@@ -215,15 +252,11 @@ class Choice(Generic[Kept]):
         self.tried.append({**settings, "val/acc": None})
         self.settings, self.kept = settings, kept
 
-    def offer(self, settings: Settings, val: Scores, kept: Kept) -> None:
+    def offer(self, settings: Settings, val: Scores | ErrorScores, kept: Kept) -> None:
         """One more; ``kept`` is what is needed to go on with it."""
-        self.tried.append({**settings, "val/acc": val.acc})
-        if self.val is None or _rank(val) > _rank(self.val):
+        self.tried.append({**settings, **val.compared()})
+        if self.val is None or val.rank > self.val.rank:
             self.settings, self.val, self.kept = settings, val, kept
-
-
-def _rank(val: Scores) -> tuple[float, float]:
-    return val.acc, -val.clipped_loss
 
 
 @dataclass(frozen=True)
@@ -232,9 +265,9 @@ class Found:
 
     settings: Settings
     tried: list[Settings]
-    val: Scores | None  # None: there are no validation rows
-    test: Scores
-    predictions: npt.NDArray[Any]  # classes of the test rows [M]
+    val: Scores | ErrorScores | None  # None: there are no validation rows
+    test: Scores | ErrorScores
+    predictions: npt.NDArray[Any]  # classes of the test rows [M]; of a regression the quantity
     num_rows: int  # trained on
     predict_seconds: float  # of the test rows
     train_seconds: float | None = None
@@ -247,7 +280,8 @@ class Found:
     limits: Sequence[str] = ()
     """Remarks on limits that the model has run into."""
     probabilities: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    """Of the rows of ``val``, if any, and ``test``, [M, C] each: what metrics are computed from."""
+    """Of the rows of ``val``, if any, and ``test``, [M, C] each: what metrics are computed from. Of
+    a regression the predictions [M], in the unit of the target."""
 
 
 def found_record(
@@ -264,16 +298,14 @@ def found_record(
         metrics: further ones by key, ``test/macro_f1``.
     """
     val, test, tested = found.val, found.test, found.probabilities.get("test")
+    keeps_more = bool(metrics) and isinstance(test, Scores)  # predictions say all of a quantity
     return {
         **found.settings,
         **found.learned,
-        "val/acc": None if val is None else val.acc,
-        "val/clipped_loss": None if val is None else val.clipped_loss,
-        "test/acc": test.acc,
-        "test/clipped_loss": test.clipped_loss,
-        "test/brier": test.brier,
+        **(dict.fromkeys(test.recorded("val")) if val is None else val.recorded("val")),
+        **test.recorded("test"),
         **metrics,
-        "calibration": test.calibration,
+        **({"calibration": test.calibration} if isinstance(test, Scores) else {}),
         "seconds": round(seconds, 3),
         "seconds/train": None if found.train_seconds is None else round(found.train_seconds, 3),
         "seconds/predict": round(found.predict_seconds, 4),
@@ -283,14 +315,15 @@ def found_record(
         "settings": len(found.tried) if found.num_settings is None else found.num_settings,
         "tried": found.tried,
         "predicted": found.predictions,
-        **({"probabilities": tested.cpu().numpy()} if metrics and tested is not None else {}),
+        **({"probabilities": tested.cpu().numpy()} if keeps_more and tested is not None else {}),
     }
 
 
-def skipped_record(reason: str, metrics: Iterable[str]) -> dict[str, Any]:
+def skipped_record(reason: str, metrics: Iterable[str], task: str) -> dict[str, Any]:
     """The same of a baseline that was left out; ``metrics`` are the names of further ones."""
     times = ("seconds", "seconds/train", "seconds/predict")
-    nothing = dict.fromkeys((*MEASURES, *metric_keys(metrics), *times, "rows", "note"))
+    measures = MEASURES if task == CLASSIFICATION else ("val/rmse", "test/rmse")
+    nothing = dict.fromkeys((*measures, *metric_keys(metrics), *times, "rows", "note"))
     return {"skipped": reason, **nothing, "edges": [], "settings": None, "tried": []}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nnexp.baselines.base import FittedConfig, Learner, Settings, baseline, grid
 from nnexp.config.fields import ranged, tuned
 from nnexp.lazy import np
+from nnexp.tasks import CLASSIFICATION, REGRESSION
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
     Features = npt.NDArray[np.float32]
 
 
-@baseline("svm", label="SVM (RBF)")
+@baseline("svm", label="SVM (RBF)", tasks=(CLASSIFICATION, REGRESSION))
 @dataclass
 class SVMConfig(FittedConfig):
-    """sklearn.svm.SVC with an RBF kernel."""
+    """sklearn.svm.SVC with an RBF kernel; of a regression SVR, whose errors count from a tenth of
+    the target's standard deviation on."""
 
     C: Any = tuned([0.1, 1.0, 10.0, 100.0], float, gt=0)  # less is more penalty
     gamma: Any = tuned([0.03, 0.1, 0.3, 1.0, 3.0, 10.0], float, gt=0)  # times gamma="scale"
@@ -33,6 +35,10 @@ class SVMConfig(FittedConfig):
     def learner(self, seed: int) -> Learner:
         """See ``Baseline.learner``."""
         return SVMLearner(self, seed)
+
+    def quantity_learner(self, seed: int) -> Learner:
+        """See ``Baseline.quantity_learner``."""
+        return SVRLearner(self, seed)
 
 
 class SVMLearner(Learner):
@@ -87,6 +93,28 @@ class SVMLearner(Learner):
 
         found: Floats = softmax(outputs / calibration, axis=1)
         return found
+
+
+class SVRLearner(Learner):
+    """Of a regression, with an RBF kernel."""
+
+    def __init__(self, config: SVMConfig, seed: int) -> None:
+        """It draws nothing at random."""
+        self._config = config
+
+    def groups(self) -> list[list[Settings]]:
+        return [[settings] for settings in grid(self._config, "C", "gamma")]
+
+    def fit(self, group: Sequence[Settings], train: Arrays) -> Any:
+        from sklearn.svm import SVR
+
+        (settings,) = group
+        x = train.x.astype(np.float64)
+        gamma = settings["gamma"] / (x.shape[1] * (x.var() or 1.0))
+        return SVR(C=settings["C"], gamma=gamma, epsilon=0.1, cache_size=500).fit(x, train.y)
+
+    def outputs(self, model: Any, group: Sequence[Settings], x: Features) -> list[Floats]:
+        return [model.predict(x)]
 
 
 _FOLDS = 5

@@ -23,11 +23,13 @@ from nnexp import registry
 from nnexp.baselines.base import FittedConfig
 from nnexp.baselines.boosting import BoostingConfig
 from nnexp.baselines.catboost import CatBoostConfig
+from nnexp.baselines.constant import ConstantConfig
 from nnexp.baselines.forest import ForestConfig
 from nnexp.baselines.knn import KNNConfig
 from nnexp.baselines.lightgbm import LightGBMConfig
 from nnexp.baselines.logistic_regression import LogisticRegressionConfig
 from nnexp.baselines.majority import MajorityConfig
+from nnexp.baselines.ridge import RidgeConfig
 from nnexp.baselines.svm import SVMConfig
 from nnexp.config.dataset_schema import (
     BUNDLED,
@@ -45,7 +47,7 @@ from nnexp.config.dataset_schema import (
 )
 from nnexp.config.fields import Problems, choice, options_of, ranged
 from nnexp.config.selections import PRIMARY, selection, selections
-from nnexp.errors import did_you_mean
+from nnexp.errors import ConfigError, did_you_mean
 from nnexp.metrics import ACCURACY, METRICS, is_known, recorded_metrics, task_of_metric
 from nnexp.models.activations import ACTIVATIONS
 from nnexp.models.base import Model
@@ -205,7 +207,9 @@ class BaselinesConfig:
 
     knn: KNNConfig | None = None
     majority: MajorityConfig | None = None
+    constant: ConstantConfig | None = None
     logistic_regression: LogisticRegressionConfig | None = None
+    ridge: RidgeConfig | None = None
     svm: SVMConfig | None = None
     forest: ForestConfig | None = None
     boosting: BoostingConfig | None = None
@@ -361,8 +365,28 @@ class Config:
             self.report.metric = task.metric
         if self.trainer.select == PRIMARY:
             self.trainer.select = self.report.metric or task.metric
+        self._keep_baselines_of(task)
         chosen_by = [self.trainer.select] if self.trainer.select in METRICS else []
         self.metrics = recorded_metrics([*self.metrics, *chosen_by, *task.further], None)
+
+    def _keep_baselines_of(self, task: Task) -> None:
+        """``baseline=all`` means those of the task.
+
+        Raises:
+            ConfigError: none that is asked for is of the task.
+        """
+        asked = {f.name: getattr(self.baseline, f.name) for f in fields(self.baseline)}
+        asked = {name: one for name, one in asked.items() if one is not None}
+        others = [name for name, one in asked.items() if task.name not in one.tasks]
+        if others and len(others) == len(asked):
+            known = registry.components("baseline").items()
+            allowed = ", ".join(name for name, kind in known if task.name in kind.tasks)
+            raise ConfigError(
+                f"baseline={others[0]}: is one of {asked[others[0]].tasks[0]}; of {task.name} are "
+                f"{allowed}"
+            )
+        for name in others:
+            setattr(self.baseline, name, None)
 
     def check_rules(self) -> Problems:
         """Rules across the groups."""

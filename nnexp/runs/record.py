@@ -176,7 +176,9 @@ def baseline_keys(task: str) -> tuple[str, ...]:
     """What a result says of each baseline: of a classification :data:`BASELINE_KEYS`."""
     if task != REGRESSION:
         return BASELINE_KEYS
-    return (*_OF_REGRESSION, *(key for key in BASELINE_KEYS if "/" not in key or "seconds" in key))
+    of_classes = ("val/acc", "val/clipped_loss", "test/acc", "test/clipped_loss", "test/brier",
+                  "calibration")  # fmt: skip
+    return (*_OF_REGRESSION, *(key for key in BASELINE_KEYS if key not in of_classes))
 
 
 _ADDED = {

@@ -167,7 +167,9 @@ class GroupTraining:
         for one in wanted:
             self._logs.repeat(one.key, job.folder)
             if one.key in left_out:
-                results[one.name] = skipped_record(left_out[one.key], job.config.recorded_metrics)
+                results[one.name] = skipped_record(
+                    left_out[one.key], job.config.recorded_metrics, job.result.task
+                )
                 continue
             found = self._baseline_cache.get(one.key)
             if isinstance(found, str):

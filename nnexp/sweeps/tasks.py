@@ -117,7 +117,7 @@ def wanted_baselines(config: Config) -> Iterator[Wanted]:
         others = dict.fromkeys(other for other in _names(config.baseline) if other != name)
         options = dataclasses.replace(config.baseline, **others)
         alone = dataclasses.replace(config, baseline=options)
-        key = repr((config.dataset, options, *config.recorded_metrics))
+        key = repr((config.dataset, options, config.report.metric, *config.recorded_metrics))
         yield Wanted(key, name, alone)
 
 
