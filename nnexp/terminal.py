@@ -73,13 +73,17 @@ def print_result(result: RunResult, folder: Path) -> None:
     for place, name in enumerate(result.further):
         width = max(len(cells[place]) for cells in further.values())
         table.add_column(f"test {metric_label(name)}", justify="right", min_width=width)
-    table.add_column("chosen")
     for name, (on_val, on_test, seconds) in rows.items():
-        numbers = (_number(on_val, 4), _number(on_test, 4), _number(seconds, 2))
-        table.add_row(labels().get(name, name), *numbers, *further[name], chosen[name])
+        numbers = (_number(on_val), _number(on_test), _number(seconds, 2))
+        table.add_row(labels().get(name, name), *numbers, *further[name])
     # Not through the console: names are no markup, and a path must not be wrapped.
     print(f"\n{result.arm} on {result.dataset.name}, seed {result.seed}")
     Console().print(table)
+    head = "chosen"
+    for name, told in chosen.items():
+        if told:
+            print(f"{head:12} {labels().get(name, name)}: {told}")
+            head = ""
     for name, baseline in result.baselines.items():
         if baseline.get("skipped"):
             print(f"left out     {labels().get(name, name)}: {baseline['skipped']}")
@@ -96,7 +100,7 @@ def _logdir(folder: Path) -> Path:
 
 def _further(values: Mapping[str, Any], result: RunResult) -> list[str]:
     """The cells of further metrics of the test rows."""
-    return [_number(values.get(key), 4) for key in metric_keys(result.further, "test")]
+    return [_number(values.get(key)) for key in metric_keys(result.further, "test")]
 
 
 def _chosen(baseline: Mapping[str, Any]) -> str:
@@ -109,5 +113,10 @@ def _chosen(baseline: Mapping[str, Any]) -> str:
     )
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _number(value: float | None, decimals: int | None = None) -> str:
+    """By default with four decimals, and fewer of numbers above 10."""
+    if value is None:
+        return "-"
+    if decimals is None:
+        decimals = 4 - min(4, max(0, len(str(int(abs(value)))) - 1))
+    return f"{value:,.{decimals}f}"

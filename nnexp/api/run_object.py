@@ -18,6 +18,7 @@ from nnexp.data.sources.frames import is_frame
 from nnexp.errors import NnexpError
 from nnexp.runs.folder import METRICS_FILE, short
 from nnexp.runs.record import RunResult, read_metrics, read_result
+from nnexp.tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +95,8 @@ class History(Sequence[Record]):
         Raises:
             NnexpError: pandas is not installed.
         """
-        return frame_of(self._records, _KEYS)
+        own = self._records[0] if self._records else ()
+        return frame_of(self._records, tuple(own) if "train/rmse" in own else _KEYS)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -104,7 +106,11 @@ class History(Sequence[Record]):
 # --------------------------------------------------------------------------------------------------
 
 _CHECKPOINTS = ("best.pt", "last.pt")
-_SHOWN = ("val/loss", "val/acc", "test/loss", "test/acc")
+_SHOWN = {
+    task.name: ("val/loss", f"val/{task.key}", "test/loss", f"test/{task.key}")
+    for task in TASKS.values()
+}
+_COMPARED = ("val/acc", "test/acc", "val/rmse", "test/rmse")
 
 
 class Run:
@@ -155,7 +161,8 @@ class Run:
 
     @property
     def baselines(self) -> dict[str, dict[str, Any]]:
-        """By name what was chosen, and its accuracies: ``baselines["knn"]["test/acc"]``."""
+        """By name what was chosen, and its accuracies: ``baselines["knn"]["test/acc"]``; of a
+        regression ``"test/rmse"``."""
         return self._result.baselines
 
     @property
@@ -254,20 +261,25 @@ class Run:
         lines = [f"Run: {self.arm} on {self._result.dataset.name}, seed {self.seed}: {self.status}"]
         if self.error:
             lines.append(f"  {self.error}")
-        numbers = [f"{k} {v:.4f}" for k, v in _shown(self._result.metrics)]
+        numbers = self._numbers(self._result.metrics)
         if numbers:
-            lines.append(f"  network  {'  '.join(numbers)}  (epoch {self.best_epoch})")
+            lines.append(f"  network  {numbers}  (epoch {self.best_epoch})")
         for name, values in self.baselines.items():
-            own = "  ".join(f"{k} {v:.4f}" for k, v in _shown(values))
+            own = self._numbers(values)
             lines.append(f"  {name}  {own or 'left out'}")
         return "\n".join([*lines, f"  folder   {short(self.folder)}"])
+
+    def _numbers(self, values: dict[str, Any]) -> str:
+        keys = [key for key in _SHOWN[self._result.task] if values.get(key) is not None]
+        return "  ".join(f"{key} {values[key]:.4f}" for key in keys)
 
     def _repr_html_(self) -> str:
         title = f"{self.arm} on {self._result.dataset.name}, seed {self.seed}: {self.status}"
         rows = {"network": self._result.metrics, **self.baselines}
-        head = "".join(f"<th>{key}</th>" for key in ("", *_SHOWN))
+        keys = _SHOWN[self._result.task]
+        head = "".join(f"<th>{key}</th>" for key in ("", *keys))
         body = "".join(
-            f"<tr><th>{html.escape(name)}</th>{''.join(map(_cell, _values(values)))}</tr>"
+            f"<tr><th>{html.escape(name)}</th>{''.join(_cell(values.get(k)) for k in keys)}</tr>"
             for name, values in rows.items()
         )
         error = f"<p>{html.escape(self.error)}</p>" if self.error else ""
@@ -292,17 +304,9 @@ def row_of(run: Run, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     known = {"arm": run.arm, "seed": run.seed, "status": run.status, "epochs": run.epochs}
     known |= {"best_epoch": run.best_epoch, **run.metrics}
     for name, values in run.baselines.items():
-        known |= {f"{name}/{key}": values.get(key) for key in ("val/acc", "test/acc")}
+        known |= {f"{name}/{key}": values.get(key) for key in _COMPARED if key in values}
     known |= {"seconds": run.seconds.get("train"), "error": run.error, "folder": str(run.folder)}
     return row | {key: value for key, value in known.items() if key not in row}
-
-
-def _shown(values: dict[str, Any]) -> list[tuple[str, float]]:
-    return [(key, values[key]) for key in _SHOWN if values.get(key) is not None]
-
-
-def _values(values: dict[str, Any]) -> Sequence[float | None]:
-    return [values.get(key) for key in _SHOWN]
 
 
 def _cell(value: float | None) -> str:

@@ -30,7 +30,7 @@ class SVMConfig(FittedConfig):
     C: Any = tuned([0.1, 1.0, 10.0, 100.0], float, gt=0)  # less is more penalty
     gamma: Any = tuned([0.03, 0.1, 0.3, 1.0, 3.0, 10.0], float, gt=0)  # times gamma="scale"
     max_rows: int | None = ranged(20_000, ge=1)
-    tune_rows: int | None = ranged(5_000, ge=1)
+    tune_rows: int | None = ranged(3_000, ge=1)
 
     def learner(self, seed: int) -> Learner:
         """See ``Baseline.learner``."""

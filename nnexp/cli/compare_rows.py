@@ -15,6 +15,7 @@ from nnexp.analysis.records import RunRecord
 from nnexp.errors import DataError
 from nnexp.report.inputs import read_runs
 from nnexp.runs.record import RunResult
+from nnexp.tasks import TASKS
 
 # --------------------------------------------------------------------------------------------------
 # The rows of ``nnexp compare``: runs of one configuration in one place, averaged.
@@ -93,10 +94,10 @@ class Row:
         return Spread.of(_value(run, key) for run in self.counted)
 
     def baseline(self, name: str) -> Spread | None:
-        """The test accuracy of a baseline on the same splits."""
+        """The test accuracy of a baseline on the same splits; of a regression its RMSE."""
         return Spread.of(
-            run.baselines.get(name, {}).get("test/acc") for run in self.counted
-        )  # fmt: skip
+            run.baselines.get(name, {}).get(f"test/{TASKS[run.task].key}") for run in self.counted
+        )
 
 
 def read_rows(folders: Sequence[Path], *, all_settings: bool) -> tuple[list[Row], list[str]]:

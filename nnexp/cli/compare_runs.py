@@ -19,6 +19,7 @@ from nnexp.cli.table import Column, lines_of, terminal_width
 from nnexp.metrics import metric_key, metric_keys
 from nnexp.runs.folder import short
 from nnexp.runs.selection import greater_is_better, primary_of
+from nnexp.tasks import TASKS
 
 _METRICS = ("val/loss", "val/acc", "test/loss", "test/acc")
 _SORTS = ("val/loss", "val/acc", "train/loss", "epochs", "num_parameters", "seconds", "given")
@@ -173,7 +174,8 @@ def _status_cells(rows: Sequence[Row]) -> list[_Cells]:
 
 def _metric_cells(rows: Sequence[Row]) -> list[_Cells]:
     cells: list[_Cells] = []
-    for key, goes in zip(_METRICS, (2, 0, 4, 0), strict=True):
+    for key in _metrics_of(rows):
+        goes = {"val/loss": 2, "test/loss": 4}.get(key, 0)
         cells.append((Column(key, right=True, goes=goes), _metric(key)))
     for key, name, digits, goes in (
         ("epochs", "epochs", 1, 5),
@@ -194,6 +196,12 @@ def _further_cells(rows: Sequence[Row], sort: str) -> list[_Cells]:
     ]
 
 
+def _metrics_of(rows: Sequence[Row]) -> list[str]:
+    """Loss, and accuracy or what takes its place in a regression, on both sets."""
+    scores = dict.fromkeys(TASKS[run.task].key for row in rows for run in row.runs)
+    return [f"{split}/{key}" for split in ("val", "test") for key in ("loss", *scores)]
+
+
 def _further_keys(rows: Sequence[Row], *splits: str) -> list[str]:
     """The keys of all further metrics that were asked for, see ``metric_keys``."""
     return metric_keys((name for row in rows for run in row.runs for name in run.further), *splits)
@@ -203,8 +211,10 @@ def _baseline_cells(rows: Sequence[Row]) -> list[_Cells]:
     names = dict.fromkeys(name for row in rows for run in row.runs for name in run.baselines)
     known = labels()
     ordered = [*(name for name in known if name in names), *(n for n in names if n not in known)]
+    keys = dict.fromkeys(f"test/{TASKS[run.task].key}" for row in rows for run in row.runs)
+    key = " or ".join(keys)
     return [
-        (Column(f"{known.get(name, name)} test/acc", right=True, goes=3 + place), _baseline(name))
+        (Column(f"{known.get(name, name)} {key}", right=True, goes=3 + place), _baseline(name))
         for place, name in enumerate(ordered)
     ]
 
@@ -269,6 +279,7 @@ def _baseline(name: str) -> Callable[[Row], str]:
 
 def _object(row: Row) -> dict[str, Any]:
     name, fingerprint = row.data
+    key = f"test/{TASKS[row.runs[0].task].key}"
     baselines = dict.fromkeys(name for run in row.runs for name in run.baselines)
     return {
         "folder": str(row.folder),
@@ -279,8 +290,11 @@ def _object(row: Row) -> dict[str, Any]:
         "split_seeds": row.seeds("dataset.split_seed"),
         "counts": row.counts,
         "errors": list(dict.fromkeys(run.error for run in row.runs if run.error)),
-        **{key: _spread(row.value(key)) for key in (*_JSON_KEYS, *_further_keys([row]))},
-        "baselines": {name: {"test/acc": _spread(row.baseline(name))} for name in baselines},
+        **{
+            key: _spread(row.value(key))
+            for key in dict.fromkeys((*_JSON_KEYS, *_metrics_of([row]), *_further_keys([row])))
+        },
+        "baselines": {name: {key: _spread(row.baseline(name))} for name in baselines},
     }
 
 

@@ -133,24 +133,27 @@ class Run:
     arm: str | None = None
     dataset: str | None = None
     seed: int | None = None
-    val_acc: float | None = None
-    test_acc: float | None = None
+    val_score: float | None = None
+    test_score: float | None = None
     note: str | None = None
+    metric: str = ACCURACY
+    """That the scores are values of: the primary one."""
     badness: float = math.inf
     """By the primary metric on the validation samples; the least is the best."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row. For a sweep accuracies are means of its best arm by the primary metric."""
+    """A row. For a sweep the scores are means of its best arm by the primary metric."""
 
     found: Found
     what: str
     datasets: tuple[str, ...]
     seeds: tuple[int, ...]
     counts: dict[str, int]
-    val_acc: float | None
-    test_acc: float | None
+    val_score: float | None
+    test_score: float | None
+    metric: str
     note: str | None
 
     @property
@@ -180,8 +183,9 @@ def read_entry(found: Found) -> Entry:
         datasets=tuple(dict.fromkeys(run.dataset for run in runs if run.dataset)),
         seeds=tuple(sorted({run.seed for run in runs if run.seed is not None})),
         counts=dict(sorted(counts.items())),
-        val_acc=_mean(run.val_acc for run in best),
-        test_acc=_mean(map(_test_acc, best)),
+        val_score=_mean(run.val_score for run in best),
+        test_score=_mean(map(_test_score, best)),
+        metric=best[0].metric if best else ACCURACY,
         note=notes[0] if notes else None,
     )
 
@@ -196,16 +200,18 @@ def _run(folder: Path) -> Run:
         result = read_result(folder)
     except DataError as error:
         return Run(folder, "damaged", note=str(error).removeprefix(f"{folder}/"))
+    metric = primary_of([result.config])
     return Run(
         folder,
         result.status,
         result.arm,
         result.dataset.name,
         result.seed,
-        result.metrics["val/acc"],
-        result.metrics["test/acc"],
+        result.metrics.get(metric_key(metric, "val")),
+        result.metrics.get(metric_key(metric, "test")),
         result.error,
-        badness(result.metrics, primary_of([result.config])),
+        metric,
+        badness(result.metrics, metric),
     )
 
 
@@ -306,9 +312,10 @@ def _rows(sweep: Path, table: Path) -> Iterator[Run]:
                 row["arm"],
                 row["dataset.name"],
                 int(row["seed"]),
-                _number(row["metrics.val/acc"]),
-                _number(row.get("metrics.test/acc") or ""),
+                value,
+                _number(row.get(f"metrics.{metric_key(metric, 'test')}") or ""),
                 row["error"] or None,
+                metric,
                 badness({key: value}, metric),
             )
 
@@ -324,12 +331,12 @@ def _primary(folder: Path, row: Mapping[str, str]) -> str:
     return ACCURACY
 
 
-def _test_acc(run: Run) -> float | None:
+def _test_score(run: Run) -> float | None:
     """Of a run that is shown: the table of a sweep leaves it out."""
-    if run.test_acc is not None:
-        return run.test_acc
+    if run.test_score is not None:
+        return run.test_score
     with contextlib.suppress(DataError):
-        return read_result(run.folder).metrics["test/acc"]
+        return read_result(run.folder).metrics.get(metric_key(run.metric, "test"))
     return None
 
 

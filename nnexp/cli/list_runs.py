@@ -11,6 +11,7 @@ from typing import Any
 from nnexp.cli.exit_codes import Parser, at_least_one, errors_in_one_line
 from nnexp.cli.list_entries import Entry, find, read_entry
 from nnexp.cli.table import Column, lines_of, terminal_width
+from nnexp.metrics import ACCURACY, metric_key, metric_label
 from nnexp.runs.folder import short
 
 _ROOTS = ("outputs", "multirun")
@@ -22,8 +23,8 @@ _COLUMNS = (
     Column("dataset", shrinks_to=8, goes=4),
     Column("seed", goes=5),
     Column("status", shrinks_to=12),
-    Column("val acc", right=True, goes=3),
-    Column("test acc", right=True),
+    Column("val", right=True, goes=3),
+    Column("test", right=True),
     Column("folder", whole=True),
 )
 
@@ -33,10 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(
         prog="nnexp list",
         description="Lists runs and sweeps, the newest first: when each began, what it trained, "
-        "how it ended. Of a sweep the accuracies are means over the runs of its best arm by "
-        "validation accuracy, or by what report.metric says. A run without a result is 'running' "
-        "while its program lives, else 'died'; 'unfinished' where that cannot be known from this "
-        "machine.",
+        "how it ended. Its scores are accuracies, or what report.metric says; of a sweep "
+        "they are means over the runs of its best arm on the validation samples. A run without a "
+        "result is 'running' while its program lives, else 'died'; 'unfinished' where that cannot "
+        "be known from this machine.",
     )
     parser.add_argument(
         "folders",
@@ -85,8 +86,8 @@ def _cells(entry: Entry, now: datetime) -> list[str]:
         _few(entry.datasets, "data sets"),
         _seeds(entry.seeds),
         _status(entry),
-        _accuracy(entry.val_acc),
-        _accuracy(entry.test_acc),
+        _score(entry.val_score, entry.metric),
+        _score(entry.test_score, entry.metric),
         short(entry.found.folder),
     ]
 
@@ -117,8 +118,14 @@ def _few(names: Sequence[str], what: str) -> str:
     return f"{len(names):,} {what}" if len(names) > _MOST_NAMED else ",".join(names) or "-"
 
 
-def _accuracy(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _score(value: float | None, metric: str) -> str:
+    """``0.9815``, or ``RMSE 57.71``; accuracy goes without saying."""
+    if value is None:
+        return "-"
+    if metric == ACCURACY:
+        return f"{value:.4f}"
+    number = f"{value:.4f}" if abs(value) < 10 else f"{value:,.5g}"
+    return f"{metric_label(metric)} {number}"
 
 
 def _object(entry: Entry) -> dict[str, Any]:
@@ -132,8 +139,9 @@ def _object(entry: Entry) -> dict[str, Any]:
         "runs": entry.num_runs,
         "status": entry.status,
         "counts": entry.counts,
-        "val/acc": entry.val_acc,
-        "test/acc": entry.test_acc,
+        "metric": entry.metric,
+        metric_key(entry.metric, "val"): entry.val_score,
+        metric_key(entry.metric, "test"): entry.test_score,
         "note": entry.note,
         "folder": str(entry.found.folder),
     }

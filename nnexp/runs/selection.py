@@ -33,7 +33,10 @@ Config = Mapping[str, Any]  # of a run, as its ``result.json`` has it
 def selectable(configs: Iterable[Config]) -> list[str]:
     """Return what runs may be selected by: loss, accuracy, and the further metrics of the
     validation rows that one of them records. Test rows select nothing."""
-    return [*_RECORDED_ANYWAY, *metric_keys((n for c in configs for n in _further(c)), "val")]
+    told = list(configs)
+    primary = (metric_key(primary_metric(c), "val") for c in told)
+    further = metric_keys((n for c in told for n in _further(c)), "val")
+    return list(dict.fromkeys([*_RECORDED_ANYWAY, *primary, *further]))
 
 
 def greater_is_better(key: str, configs: Iterable[Config], asked: str) -> bool:

@@ -184,6 +184,36 @@ def test_a_sweep_trains_regressions_together(tmp_path: Path) -> None:
     assert np.array_equal(*predicted)
 
 
+def test_a_sweep_ends_in_a_report_by_rmse(tmp_path: Path) -> None:
+    done = program("-m", "dataset=diabetes", "seed=range(3)", "model=linear,shallow",
+                   "optimizer.lr=0.01", "baseline=[knn,constant]", "baseline.knn.metric=euclidean",
+                   "trainer.epochs=8", "report.reference=constant",
+                   "hydra.sweep.dir=sweep", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = " ".join(done.stdout.split())
+    assert "selected on each split by validation RMSE, beats mean of the target on diabetes" in text
+    assert "accuracy" not in text
+    summary = json.loads((tmp_path / "sweep" / "report" / "summary.json").read_text("utf-8"))
+    assert summary["metric"]["name"] == "rmse"
+    assert summary["metric"]["greater_is_better"] is False
+    rmse = {run.seed: run.metrics["test/rmse"] for run in nnexp.load(tmp_path / "sweep")}
+    assert len(rmse) == 3
+    listed = json.loads(program("list", str(tmp_path), "--json").stdout)
+    (entry,) = listed
+    assert entry["metric"] == "rmse"
+    assert 40 < entry["val/rmse"] < 80
+    shown = " ".join(program("compare", str(tmp_path / "sweep")).stdout.split())
+    assert "val/rmse" in shown
+    assert "KNN test/rmse" in shown
+    best = nnexp.load(tmp_path / "sweep").best()
+    assert best.metrics["val/rmse"] == min(
+        run.metrics["val/rmse"] for run in nnexp.load(tmp_path / "sweep")
+    )
+    done = program("verify", str(tmp_path / "sweep"), "--runs", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "val/rmse" in repr(best)
+
+
 @pytest.mark.parametrize(
     ("cells", "message"),
     [

@@ -82,7 +82,7 @@ def test_runs_and_sweeps_are_listed_the_newest_first(listed: Listed) -> None:
     make_sweep("multirun/2025-12-31/23-59-59")
     header, sweep, run = rows_of(listed())
     assert [cell.strip() for cell in header] == [
-        "when", "kind", "what", "dataset", "seed", "status", "val acc", "test acc", "folder",
+        "when", "kind", "what", "dataset", "seed", "status", "val", "test", "folder",
     ]  # fmt: skip
     assert [cell.strip() for cell in sweep] == [
         "2025-12-31", "sweep of 6", "deep · adam · lr=0.01,0.1", "digits", "0-2", "1 diverged",
