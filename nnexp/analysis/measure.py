@@ -12,8 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from nnexp.lazy import np
 from nnexp.metrics import (
     ACCURACY,
     METRICS,

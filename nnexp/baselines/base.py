@@ -14,7 +14,6 @@ from nnexp.config.fields import ranged
 from nnexp.errors import ConfigError
 from nnexp.lazy import np
 from nnexp.registry import register_class
-from nnexp.rng import random_bits
 from nnexp.tasks import CLASSIFICATION, REGRESSION
 
 if TYPE_CHECKING:
@@ -272,6 +271,8 @@ def drawn(
     total = sum(map(len, groups))
     if budget is None or budget >= total:
         return [list(group) for group in groups]
+    from nnexp.rng import random_bits  # imports torch
+
     words = random_bits(total, seed, "settings of baselines")
     kept = iter((words.argsort().argsort() < budget).tolist())
     some = [[settings for settings in group if next(kept)] for group in groups]

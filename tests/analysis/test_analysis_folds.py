@@ -149,12 +149,12 @@ def test_without_validation_samples_nothing_is_selected() -> None:
     }  # fmt: skip
     by_learner = {r.learner: r for r in comparison.results}
     deep = by_learner["deep · adam · lr=0.01"]
-    assert deep.test_acc is not None
-    assert deep.test_acc.mean == pytest.approx(0.91)
-    assert (deep.val_acc, deep.num_failed, deep.num_runs) == (None, {}, 3)
+    assert deep.test_score is not None
+    assert deep.test_score.mean == pytest.approx(0.91)
+    assert (deep.val_score, deep.num_failed, deep.num_runs) == (None, {}, 3)
     knn = by_learner["KNN"]
-    assert knn.test_acc is not None
-    assert (knn.test_acc.mean, knn.val_acc) == (pytest.approx(0.97), None)
+    assert knn.test_score is not None
+    assert (knn.test_score.mean, knn.val_score) == (pytest.approx(0.97), None)
     told = [verdict.sentence for verdict in comparison.verdicts]
     assert any("without validation samples none of them is selected" in line for line in told)
     assert not any("best" in line for line in told)

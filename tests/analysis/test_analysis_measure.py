@@ -371,7 +371,7 @@ def test_errors_of_numbers_on_a_fixed_test_set_have_an_interval(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def rmse(outputs: Floats, targets: Floats) -> float:
-        return float(np.sqrt(((outputs[:, 0] - targets) ** 2).mean()))
+        return float(np.sqrt(((outputs - targets) ** 2).mean()))
 
     made = Metric(rmse, "RMSE", False, (0.0, math.inf), rmse)
     monkeypatch.setitem(registry._registered["metric"], "rmse_of_numbers", made)
@@ -387,8 +387,8 @@ def test_errors_of_numbers_on_a_fixed_test_set_have_an_interval(
         folder.mkdir()
         rows = np.arange(300, dtype=np.int32)
         write_predictions(folder, Predictions(own, targets, rows, {"knn": knn}))  # type: ignore[arg-type]
-        told = {"knn": a_baseline(rmse(knn[:, None], targets), measure)}
-        score = rmse(own, targets)
+        told = {"knn": a_baseline(rmse(knn, targets), measure)}
+        score = rmse(own[:, 0], targets)
         records.append(
             network(score, measure=measure, seed=seed, data=data, folder=folder, baselines=told,
                     val_acc=None, test_acc=None)

@@ -107,6 +107,7 @@ def test_as_json(listed: Listed) -> None:
         "runs": 6,
         "status": "mixed",
         "counts": {"completed": 5, "diverged": 1},
+        "metric": "accuracy",
         "val/acc": pytest.approx(0.955),
         "test/acc": pytest.approx(0.85),
         "note": None,

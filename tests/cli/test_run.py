@@ -115,7 +115,7 @@ def test_a_failing_comparison_costs_no_weights(
 
 ONE_EACH = (
     "dataset.val_fraction=0", "trainer.select=last", "baseline.knn.k=3",
-    "baseline.knn.weights=uniform",
+    "baseline.knn.weights=uniform", "baseline.knn.metric=euclidean", "baseline.knn.scaler=dataset",
 )  # fmt: skip
 
 

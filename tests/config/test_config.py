@@ -71,7 +71,8 @@ def choices(group: str) -> list[str]:
     ],
 )  # fmt: skip
 def test_every_choice_composes_to_a_checked_config(override: str) -> None:
-    config = config_of(override)
+    of_task = ["dataset=diabetes"] if override in ("baseline=constant", "baseline=ridge") else []
+    config = config_of(override, *of_task)
     group, _, name = override.partition("=")
     if group in ("model", "optimizer", "scheduler", "dataset"):
         assert getattr(config, group).name == name
@@ -253,8 +254,11 @@ SELECT_ONE_OF = (
         (["scheduler.warmup_epochs=5", "trainer.epochs=5"],
          "scheduler.warmup_epochs=5.0: must be less than trainer.epochs=5"),
         (["+trainer.patience=3"],
-         "trainer.patience: no such option (did you mean 'trainer.early_stopping.patience'?); "
-         "trainer has epochs, batch_size, drop_last, label_smoothing, grad_clip, select, "
+         "trainer.patience: no such option (did you mean 'baseline.boosting.patience' or "
+         "'baseline.catboost.patience' or 'baseline.lightgbm.patience' or "
+         "'trainer.early_stopping.patience'?); "
+         "trainer has epochs, batch_size, drop_last, label_smoothing, balance_classes, "
+         "class_weights, grad_clip, select, "
          "early_stopping, eval_every, device, precision, cuda_graphs, threads, "
          "require_train_loss, checkpoint_seconds, histograms, pictures"),
         (["trainer.select=accurcy"],
@@ -316,7 +320,8 @@ def test_what_needs_validation_rows(overrides: list[str], message: str) -> None:
 
 def test_what_needs_no_validation_rows() -> None:
     early = ("trainer.early_stopping.metric=train/loss", "trainer.early_stopping.patience=3")
-    knn = ("baseline.knn.k=5", "baseline.knn.weights=uniform")
+    knn = ("baseline.knn.k=5", "baseline.knn.weights=uniform", "baseline.knn.metric=euclidean",
+           "baseline.knn.scaler=dataset")  # fmt: skip
     config_of("dataset.val_fraction=0", "trainer.select=last", *early, *knn)
     config_of("dataset.val_fraction=0", "trainer.select=last", "baseline=none")
 

@@ -176,6 +176,8 @@ def baseline(
         "seconds/train": 0.08,
         "seconds/predict": 0.05,
         "note": None,
+        "edges": [],
+        "settings": 1 if tried is None else len(tried),
         **more,
     }
 

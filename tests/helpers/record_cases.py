@@ -47,6 +47,8 @@ KNN = {
     "seconds": 0.01,
     "seconds/train": None,
     "seconds/predict": 0.002,
+    "edges": ["k=3 is the largest tried"],
+    "settings": 2,
     "note": None,
 }
 

@@ -336,7 +336,7 @@ def test_runs_of_a_group_have_the_logs_that_they_have_alone(tmp_path: Path) -> N
     for num, of_run in enumerate(lines):
         assert sum("a single row" in line for line in of_run) == 1
         assert sum(" test samples, " in line for line in of_run) == 1
-        assert sum("k=500" in line for line in of_run) == 1
+        assert sum("Tuning KNN" in line for line in of_run) == 1
         assert sum("[WARNING] - training diverged" in line for line in of_run) == (num > 1)
 
 

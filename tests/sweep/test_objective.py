@@ -235,7 +235,10 @@ def test_an_objective_that_is_none_is_refused(tmp_path: Path) -> None:
     code, _, errors = search(tmp_path, "objective=val/los")
     assert code == 1
     (line,) = errors
-    assert "objective=val/los: must be one of val/loss, val/acc (did you mean 'val/loss'?)" in line
+    assert (
+        "objective=val/los: must be one of val/loss, val/acc, val/rmse (did you mean 'val/loss'?)"
+        in line
+    )
 
 
 @pytest.mark.skipif(
