@@ -502,7 +502,7 @@ def test_a_run_records_them_and_its_table_shows_them(place: Path) -> None:
     head, table = done.stdout.split("───", 1)
     assert "euros" in head
     assert "F1" in head
-    assert f"{result['metrics']['test/cost']:.4f}" in table
+    assert f"{result['metrics']['test/cost']:.3f}" in table
     assert f"{result['baselines']['majority']['test/macro_f1']:.4f}" in table
 
     events = EventAccumulator(str(place / "alone"))

@@ -30,7 +30,7 @@ class KNNConfig(Baseline):
     memory_mb: int = ranged(512, ge=1)  # bound on the distances held at once, MiB
     scaler: Any = tuned([AS_THE_DATASET])  # dataset: as its features are; none: undoes its scaling
     tune_rows: int | None = ranged(4_000, ge=1)  # compares scalers and metrics on so many rows
-    max_cells: int | None = ranged(20_000_000_000, ge=1)
+    max_cells: int | None = ranged(6_000_000_000, ge=1)
     """Queries x training rows x features of a metric that is no matrix product; of more it is left
     out."""
 

@@ -344,7 +344,7 @@ def test_rows_of_codes(tmp_path: Path) -> None:
         "hydra.searchpath": [f"['file://{tmp_path}']"], "trainer.device": ["cpu"],
         "dataset": ["lines", "puzzles"], "seed": [0, 1],
         "model": ["shallow"], "model.hidden": ["[8]"], "trainer.epochs": [3],
-        "trainer.pictures": ["false"],
+        "trainer.pictures": ["false"], "baseline.knn.metric": ["euclidean"],
     }  # fmt: skip
     swept = sweep(tmp_path / "sweep", grid, "hydra.launcher.workers=1")
     results = assert_equal_runs(swept, alone(tmp_path / "alone", grid))

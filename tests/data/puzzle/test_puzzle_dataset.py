@@ -204,6 +204,7 @@ def test_a_run_and_its_files(tmp_path: Any) -> None:
         "dataset=puzzle", "dataset.rows=4000", "dataset.max_people=2", "dataset.epoch_rows=2000",
         "dataset.test_rows=500", "dataset.max_age=20", "model=shallow", "optimizer.lr=0.003",
         "trainer.pictures=false", f"hydra.run.dir={tmp_path}/run", trainer__epochs=4,
+        baseline__knn__metric="euclidean",
     )  # fmt: skip
     losses = [epoch["train/loss"] for epoch in run.history]
     assert losses[0] < 3.1  # nats; ln 20 is 3.0
