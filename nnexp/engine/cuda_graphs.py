@@ -35,11 +35,11 @@ class Loop(ABC):
     def run(
         self, rows: Tensor, labels: Tensor, size: int, index: int, number: int
     ) -> tuple[Tensor, Tensor]:
-        """Losses [R, S * B] and rights [R, S * B] of S steps.
+        """Losses [R, S * B] of S steps, and what scores are made from [R, S * B].
 
         Args:
             rows: [S, R * M], as ``Features.rows`` takes them.
-            labels: [S, R, 1, M].
+            labels: [S, R, 1 or 2, M].
             size: B.
             index: of the first step, within the epoch.
             number: of the first step, within the run.
@@ -53,12 +53,12 @@ class Stepwise(Loop):
         self, rows: Tensor, labels: Tensor, size: int, index: int, number: int
     ) -> tuple[Tensor, Tensor]:
         """See ``Loop.run``."""
-        losses, correct = [], []
-        for at, (own, classes) in enumerate(zip(rows.unbind(), labels.unbind(), strict=True)):
-            loss, right = self._assembly.step(own, classes, size, index + at, number + at)
+        losses, scored = [], []
+        for at, (some, answers) in enumerate(zip(rows.unbind(), labels.unbind(), strict=True)):
+            loss, own = self._assembly.step(some, answers, size, index + at, number + at)
             losses.append(loss)
-            correct.append(right)
-        return torch.cat(losses, 1), torch.cat(correct, 1)
+            scored.append(own)
+        return torch.cat(losses, 1), torch.cat(scored, 1)
 
 
 @dataclass(eq=False)
@@ -67,9 +67,9 @@ class _StaticBuffers:
 
     size: int  # B
     rows: Tensor  # [S, R * M]
-    labels: Tensor  # [S, R, 1, M]
+    labels: Tensor  # [S, R, 1 or 2, M]
     losses: Tensor  # [S, R, B]
-    correct: Tensor  # [S, R, B]
+    scored: Tensor  # [S, R, B] of the type that the loss gives
     counters: Tensor  # [3]: the next step's place in these buffers, in the epoch, in the run
     is_warm: bool = False
     replays: dict[int, Work] = field(default_factory=dict)  # by number of steps
@@ -108,12 +108,12 @@ class Replayed(Loop):
             for _ in range(left // length):
                 self._replay(static_buffers, length)
             left %= length
-        found = (static_buffers.losses, static_buffers.correct)
-        losses, correct = (
+        found = (static_buffers.losses, static_buffers.scored)
+        losses, scored = (
             part[:count].transpose(0, 1).clone(memory_format=torch.contiguous_format).flatten(1)
             for part in found
         )
-        return losses, correct
+        return losses, scored
 
     def _static_buffers(self, rows: Tensor, labels: Tensor, size: int) -> _StaticBuffers:
         """The buffers for batches like these, long enough."""
@@ -126,7 +126,7 @@ class Replayed(Loop):
                 torch.empty_like(rows, memory_format=torch.contiguous_format),
                 torch.empty_like(labels, memory_format=torch.contiguous_format),
                 losses,
-                losses.bool(),
+                torch.empty_like(losses, dtype=self._assembly.scored_dtype),
                 torch.zeros(3, dtype=torch.int64, device=rows.device),
             )
         return static_buffers
@@ -142,15 +142,15 @@ class Replayed(Loop):
             out=counted,
         )
         places, indices, numbers = (torch.split(of_steps[:, 0], 1) for of_steps in counted)
-        losses, correct = [], []
+        losses, scored = [], []
         for place, index, number in zip(places, indices, numbers, strict=True):
             rows = static_buffers.rows.index_select(0, place)[0]
             labels = static_buffers.labels.index_select(0, place)[0]
-            loss, right = self._assembly.step(rows, labels, static_buffers.size, index, number)
+            loss, own = self._assembly.step(rows, labels, static_buffers.size, index, number)
             losses.append(loss)
-            correct.append(right)
+            scored.append(own)
         static_buffers.losses.index_copy_(0, counted[0, :, 0], torch.stack(losses))
-        static_buffers.correct.index_copy_(0, counted[0, :, 0], torch.stack(correct))
+        static_buffers.scored.index_copy_(0, counted[0, :, 0], torch.stack(scored))
         static_buffers.counters.add_(length)
 
     def _replay(self, static_buffers: _StaticBuffers, length: int) -> None:

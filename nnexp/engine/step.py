@@ -52,6 +52,8 @@ class Assembly:
         )
         loss = batch_loss(configs, self.net.params)
         of_classes = configs[0].kind_of_task.name == CLASSIFICATION
+        self.scored_dtype = torch.bool if of_classes else torch.float32
+        """Of the second of what ``step`` returns."""
         self._loss = WeightedLoss(loss, of_classes=of_classes) if weighted else loss
         clips = [c.trainer.grad_clip for c in configs]
         self._max_norm = None

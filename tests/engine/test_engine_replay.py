@@ -10,12 +10,12 @@ import gc
 import weakref
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import pytest
 import torch
 from cuda_cases import no_waiting
 from engine_cases import (
+    NothingFromTheHost,
     ReplayedGroup,
     adagrad,
     adam,
@@ -32,7 +32,6 @@ from engine_cases import (
     train,
 )
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from nnexp.config.schema import NORMS, Config, Cosine
 from nnexp.data.on_device import Floats
@@ -131,23 +130,6 @@ def test_a_step_is_captured_once() -> None:
     train(replayed)
     assert replayed.recorder.captured == 3  # 16 steps, one step, the one of the smaller batch
     assert replayed.recorder.replayed == 2 + 2 * 3 + 2
-
-
-class NothingFromTheHost(TorchDispatchMode):
-    """Refuses operations that need a value on the host, or bring one from there."""
-
-    refused = frozenset({"_local_scalar_dense", "nonzero", "equal", "lift_fresh", "masked_select"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> object:
-        self.calls += 1
-        assert func._schema.name.removeprefix("aten::") not in self.refused, func
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 from engine_cases import (
+    NothingFromTheHost,
     Reference,
+    ReplayedGroup,
     adam,
     adamw,
     make_config,
@@ -32,6 +34,7 @@ from nnexp.config.schema import Config
 from nnexp.data.on_device import Floats
 from nnexp.data.targets import TargetScaling
 from nnexp.engine import Group, Run
+from nnexp.engine.cuda_graphs import Work
 from nnexp.models.init import initial_parameters, initial_statistics
 from nnexp.models.layout import Structure
 from nnexp.models.losses import Loss, PerSampleLoss
@@ -216,6 +219,52 @@ def test_company_changes_nothing(
             rows = alone.runs[0].val[None]
             said = together.predict([place], rows)
             assert same_bits(said, alone.predict([0], rows))
+
+
+@pytest.mark.parametrize("loss", [loss for loss, _ in LOSSES], ids=lambda loss: loss.name)
+def test_replayed_steps_have_the_same_bits_and_ask_the_host_for_nothing(loss: Loss) -> None:
+    structure = Structure(FEATURES, (10, 7), 1)
+    made = [make_config(structure, adam(), seed=seed, epochs=3, batch_size=4) for seed in range(3)]
+    runs = [run_of(regression(config, loss)) for config in made]
+    plain, replayed = (
+        kind(runs, Floats(X), Y, structure) for kind in (Group, ReplayedGroup)
+    )  # fmt: skip
+    watch = NothingFromTheHost()
+
+    def watched(work: Work) -> Work:
+        def again() -> None:
+            with watch:
+                work()
+
+        return again
+
+    assert isinstance(replayed, ReplayedGroup)
+    expected = [told(records) for records in train(plain)]
+    assert [told(records) for records in train(replayed)] == expected
+    again = ReplayedGroup(runs, Floats(X), Y, structure)
+    again.recorder = watched
+    train(again)
+    assert watch.calls > 300
+
+
+cuda = pytest.mark.cuda
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@cuda
+@needs_cuda
+@pytest.mark.parametrize("loss", [loss for loss, _ in LOSSES], ids=lambda loss: loss.name)
+def test_cuda_trains_as_the_cpu_does(loss: Loss) -> None:
+    structure = Structure(FEATURES, (10, 7), 1, "tanh")
+    made = [make_config(structure, sgd(0.01), seed=seed, epochs=3) for seed in range(3)]
+    runs = [run_of(regression(config, loss)) for config in made]
+    there = [dataclasses.replace(r, train=r.train.cuda(), val=r.val.cuda()) for r in runs]
+    expected = train(Group(runs, Floats(X), Y, structure))
+    found = train(Group(there, Floats(X.cuda()), Y.cuda(), structure))
+    for records, wanted in zip(found, expected, strict=True):
+        for mine, theirs in zip(records, wanted, strict=True):
+            assert mine.train_loss == pytest.approx(theirs.train_loss, rel=1e-4)
+            assert mine.val_score == pytest.approx(theirs.val_score, rel=1e-4)
 
 
 # ── the epoch that is kept ────────────────────────────────────────────────────────────────────

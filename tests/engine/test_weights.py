@@ -8,6 +8,7 @@ import pytest
 import torch
 from engine_cases import (
     Reference,
+    ReplayedGroup,
     adam,
     make_config,
     make_run,
@@ -102,6 +103,32 @@ def test_company_changes_nothing(of_rows: bool, batch_size: int) -> None:
     plain = Group([runs[1]], Floats(TABLE.x), TABLE.y, STRUCTURE)
     train(plain)
     assert same_bits(together.states[1].params, plain.states[0].params) != of_rows
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_trains_as_the_cpu_does() -> None:
+    runs = [run_with(CLASSES, optimizer=sgd(0.05), seed=seed, epochs=3) for seed in range(3)]
+    there = [
+        dataclasses.replace(run, train=run.train.cuda(), val=run.val.cuda()) for run in runs
+    ]  # fmt: skip
+    expected = train(group_of(runs, ROWS))
+    found = train(
+        Group(there, Floats(TABLE.x.cuda()), TABLE.y.cuda(), STRUCTURE, weights=ROWS.cuda())
+    )
+    for records, wanted in zip(found, expected, strict=True):
+        losses = [[record.train_loss for record in of_one] for of_one in (records, wanted)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_replayed_steps_have_the_same_bits() -> None:
+    runs = [run_with(CLASSES, seed=seed, epochs=3, batch_size=4) for seed in range(3)]
+    groups = [
+        kind(runs, Floats(TABLE.x), TABLE.y, STRUCTURE, weights=ROWS)
+        for kind in (Group, ReplayedGroup)
+    ]
+    stepwise, replayed = ([told(records) for records in train(group)] for group in groups)
+    assert stepwise == replayed
 
 
 def test_a_batch_without_weight_moves_nothing() -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nnexp.config.schema import (
     SGD,
@@ -415,3 +416,20 @@ class ReplayedGroup(Group):
 
     def _is_sparse(self, alive: Sequence[int]) -> bool:
         return len(alive) <= len(self._members) // 2
+
+
+class NothingFromTheHost(TorchDispatchMode):
+    """Refuses operations that need a value on the host, or bring one from there."""
+
+    refused = frozenset({"_local_scalar_dense", "nonzero", "equal", "lift_fresh", "masked_select"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        self.calls += 1
+        assert func._schema.name.removeprefix("aten::") not in self.refused, func
+        return func(*args, **(kwargs or {}))
