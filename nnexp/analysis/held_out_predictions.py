@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,9 +134,9 @@ class HeldOut:
         if self._measure.is_accuracy:
             right: Floats = (told.baselines[name] == told.labels).astype(np.float64)
             return right
-        outputs = told.baseline_probabilities.get(name)
+        outputs: NDArray[Any] | None = told.baseline_probabilities.get(name)
         if told.labels.dtype.kind == "f":
-            outputs = told.baselines[name].astype(np.float32)[:, None]
+            outputs = told.baselines[name].astype(np.float64)[:, None]
         return None if outputs is None else pseudo_values(self._measure, outputs, told.labels)
 
     def _majority(self) -> RowScores:

@@ -21,8 +21,9 @@ from nnexp.analysis.names import (
 from nnexp.analysis.records import Entry, Outcome, RunRecord, TaskFacts, Tried
 from nnexp.analysis.types import Choice, LearnerOnTask, Setting, Task
 from nnexp.baselines.base import labels
-from nnexp.metrics import ACCURACY, metric_key
+from nnexp.metrics import metric_key
 from nnexp.runs.record import RunResult
+from nnexp.tasks import TASKS
 
 # --------------------------------------------------------------------------------------------------
 # Which learner a run is of, and with which setting.
@@ -280,8 +281,8 @@ def _failed(split: str, scores: MajorityScores) -> Outcome:
 
 
 def beside(result: RunResult, measure: Measure) -> list[str]:
-    """The metrics that a run records beside the primary one: of another than accuracy, that too."""
-    names = [*([] if measure.is_accuracy else [ACCURACY]), *result.further]
+    """The metrics that a run records beside the primary one, that of its task among them."""
+    names = [TASKS[result.task].metric, *result.further]
     return [name for name in names if name != measure.name]
 
 

@@ -75,8 +75,9 @@ class KNNMean:
         self, distances: Tensor, indices: Tensor, ks: Sequence[int], weights: str
     ) -> Iterator[tuple[int, Tensor]]:
         """Of the targets of the neighbours [Q], standardised, for each of the ascending ``ks``."""
-        each = weights_of(distances, weights).double()
-        values = (self.train.y[indices] * each).cumsum(1)
+        # On the CPU: sums of neighbours in their order are not reproducible on CUDA.
+        each = weights_of(distances, weights).double().cpu()
+        values = (self.train.y[indices].cpu() * each).cumsum(1)
         totals = each.cumsum(1)
         for k in ks:
             yield k, values[:, k - 1] / totals[:, k - 1]

@@ -45,6 +45,8 @@ def tuned_knn(config: KNNConfig, data: Data) -> Found:
     if len(grid.pairs) == 1:  # nothing is compared by the subset
         few = table
     choice, tried = few.choice(grid, grid.pairs, grid.is_near), {}
+    if not choice.tried:  # every k is more than the rows of the subset
+        few, choice = table, table.choice(grid, grid.pairs, grid.is_near)
     if few is not table:
         grid.notes.append(f"scalers and metrics compared on {len(few.train.x)} training rows")
         tried = _by_settings(choice.tried)

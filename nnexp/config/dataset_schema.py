@@ -108,7 +108,7 @@ class DrawnDatasetConfig(DatasetConfig):
             yield "fold", "goes with dataset.folds, which says how many there are"
         if self.folds is not None and self.fold is not None and self.fold >= self.folds:
             yield "fold", f"must be less than dataset.folds={self.folds}"
-        if not given and self.val_fraction + self.test_fraction >= 1:
+        if given in ([], ["time"]) and self.val_fraction + self.test_fraction >= 1:
             problem = (
                 f"leaves no training samples beside dataset.test_fraction={self.test_fraction}"
             )

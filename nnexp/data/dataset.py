@@ -25,6 +25,7 @@ from nnexp.data.source import Doubles, Indices, RawTable, Source
 from nnexp.data.split import draw_rows
 from nnexp.data.targets import TargetScaling, fit_target
 from nnexp.data.text_encoders import TextEncoder
+from nnexp.errors import DataError
 from nnexp.tasks import CLASSIFICATION, REGRESSION
 
 if TYPE_CHECKING:
@@ -209,6 +210,8 @@ def split(source: Source, config: DatasetConfig, tables: Tables | None = None) -
     for level, text in source.notices:
         log.log(level, "%s", text)
     rows = draw_rows(source, config)
+    if source.weights is not None and not source.weights[rows.train].any():
+        raise DataError(f"{source.name}: dataset.weight is 0 in all training rows")
     warn_of_duplicates(source, rows)
     warn_of_shared_groups(source, rows)
     filled = fill_missing(source, rows.train)

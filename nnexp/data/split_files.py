@@ -121,4 +121,4 @@ def _parts_of_json(text: str, num_rows: int, name: str, what: str) -> dict[str, 
                 raise DataError(f"{what}: row {row} is in {other}")
             part_of[row] = part
         parts[part] = np.flatnonzero(part_of == part)
-    return parts
+    return {part: rows for part, rows in parts.items() if len(rows)}  # of none it says nothing

@@ -59,8 +59,7 @@ class Objective:
             scalings = [run.target for run in runs if run.target is not None]
             assert len(scalings) == len(runs), "a regression's target is standardised"
             column = [[scaling.mean, scaling.std] for scaling in scalings]
-            device = y.device if isinstance(y, Tensor) else None
-            table = torch.tensor(column, dtype=torch.float64, device=device)
+            table = torch.tensor(column, dtype=torch.float64, device=y.device)
             self._mean, self._std = table[:, :1], table[:, 1:]  # [R, 1]
 
     def __getitem__(self, rows: Tensor) -> Tensor:
@@ -163,10 +162,9 @@ def _stacked_weights(runs: Sequence[Run], y: Classes) -> Tensor | None:
     known = next((run.class_weights for run in runs if run.class_weights is not None), None)
     if known is None:
         return None
-    device = y.device if isinstance(y, Tensor) else None
     alike = torch.ones_like(known)
     table = [alike if run.class_weights is None else run.class_weights for run in runs]
-    return torch.stack(table).to(device)
+    return torch.stack(table).to(y.device)
 
 
 def answers(logits: Tensor, target: TargetScaling | None) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -16,9 +17,10 @@ from nnexp.analysis.records import RunRecord
 from nnexp.baselines.base import labels
 from nnexp.config.schema import ReportConfig
 from nnexp.errors import ConfigError, DataError, did_you_mean
-from nnexp.metrics import ACCURACY, METRICS, is_known
+from nnexp.metrics import ACCURACY, METRICS, is_known, metric_bounds, metric_label
 from nnexp.runs.folder import METRICS_FILE, RESULT_FILE, may_hold_runs, short
 from nnexp.runs.record import precedence, read_result
+from nnexp.tasks import TASKS
 
 # --------------------------------------------------------------------------------------------------
 # The runs at or below some folders, whatever launcher made them, and what is wrong there.
@@ -299,12 +301,19 @@ def settled(asked: Asked, records: Sequence[RunRecord]) -> tuple[ReportConfig, l
             "to be compared: accuracy takes its place"
         )
         values["metric"] = None
+    metric = values.get("metric") or ACCURACY
+    if "equivalence" in given and not all(map(math.isfinite, metric_bounds(metric))):
+        raise ConfigError(
+            f"--equivalence is in points of per cent, which {metric_label(metric)} is not told in; "
+            "--relative-equivalence is a share of the reference's value"
+        )
     return ReportConfig(**values), disagreements
 
 
 def _check_recorded(metric: str | None, records: Sequence[RunRecord]) -> None:
     """Somebody who types a metric wants that one."""
-    known = dict.fromkeys([ACCURACY, *(name for r in records for name in r.result.further)])
+    of_tasks = [TASKS[record.result.task].metric for record in records] or [ACCURACY]
+    known = dict.fromkeys([*of_tasks, *(name for r in records for name in r.result.further)])
     if metric is not None and metric not in known:
         raise ConfigError(
             f"--metric {metric}: no run recorded it{did_you_mean(metric, known)}; recorded are "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 import re
 from collections import Counter
@@ -20,9 +22,12 @@ from nnexp.metrics import (
 )
 from nnexp.metrics import greater_is_better as more_is_better
 from nnexp.registry import import_components
+from nnexp.tasks import CLASSIFICATION, REGRESSION, TASKS, Task
 
-_RECORDED_ANYWAY = {"val/loss": False, "val/acc": True, "train/loss": False}
-"""Whether greater is better, of what every run has."""
+log = logging.getLogger(__name__)
+
+_RECORDED_ANYWAY = {"val/loss": False, "val/acc": True, "val/rmse": False, "train/loss": False}
+"""Whether greater is better, of what every run of a task has."""
 
 
 _TEST = re.compile(r"(?:^|[./])test/")
@@ -34,9 +39,19 @@ def selectable(configs: Iterable[Config]) -> list[str]:
     """Return what runs may be selected by: loss, accuracy, and the further metrics of the
     validation rows that one of them records. Test rows select nothing."""
     told = list(configs)
-    primary = (metric_key(primary_metric(c), "val") for c in told)
+    scores = [f"val/{task.key}" for task in _tasks(told)]
     further = metric_keys((n for c in told for n in _further(c)), "val")
-    return list(dict.fromkeys([*_RECORDED_ANYWAY, *primary, *further]))
+    return list(dict.fromkeys(["val/loss", *scores, "train/loss", *further]))
+
+
+def _tasks(configs: Sequence[Config]) -> list[Task]:
+    """Of the runs: those of a regression, and no others, record what every regression does."""
+    further = TASKS[REGRESSION].further
+    found = {
+        REGRESSION if set(further) <= set(config.get("metrics") or ()) else CLASSIFICATION
+        for config in configs
+    }
+    return [task for task in TASKS.values() if task.name in (found or {CLASSIFICATION})]
 
 
 def greater_is_better(key: str, configs: Iterable[Config], asked: str) -> bool:
@@ -71,10 +86,30 @@ def greater_is_better(key: str, configs: Iterable[Config], asked: str) -> bool:
 
 def primary_of(configs: Iterable[Config]) -> str:
     """Return the metric that runs are judged by unless somebody asks for another: what most of
-    their configs say (``report.metric``), if its direction is known here; else accuracy."""
-    counts = Counter(map(primary_metric, configs))
-    known = [name for name, _ in counts.most_common() if is_known(name)]
-    return known[0] if known else ACCURACY
+    their configs say (``report.metric``); accuracy where no module registers it any more, which is
+    told.
+
+    Modules that the runs imported are imported if it is not registered here.
+    """
+    told = list(configs)
+    counts = Counter(map(primary_metric, told))
+    if not counts:
+        return ACCURACY
+    name = counts.most_common(1)[0][0]
+    if not is_known(name):
+        _import_for(name, told)
+    if is_known(name):
+        return name
+    log.warning("no module registers the metric %s any more: accuracy takes its place", name)
+    return ACCURACY
+
+
+def _import_for(name: str, configs: Sequence[Config]) -> None:
+    """Import the modules of the runs that record a metric, as far as they are there."""
+    imports = (config.get("imports") or () for config in configs if name in _further(config))
+    modules = dict.fromkeys(str(module) for modules in imports for module in modules)
+    with contextlib.suppress(ConfigError):
+        import_components(modules)
 
 
 def badness(metrics: Mapping[str, float | None], metric: str) -> float:

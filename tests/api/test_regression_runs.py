@@ -209,6 +209,10 @@ def test_a_sweep_ends_in_a_report_by_rmse(tmp_path: Path) -> None:
     assert best.metrics["val/rmse"] == min(
         run.metrics["val/rmse"] for run in nnexp.load(tmp_path / "sweep")
     )
+    again = program("report", str(tmp_path / "sweep"), "--metric", "rmse", "--reference", "knn")
+    assert again.returncode == 0, again.stderr
+    by_points = program("report", str(tmp_path / "sweep"), "--equivalence", "0.5")
+    assert "--equivalence is in points of per cent, which RMSE is not told in" in by_points.stderr
     done = program("verify", str(tmp_path / "sweep"), "--runs", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "val/rmse" in repr(best)

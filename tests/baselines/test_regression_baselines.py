@@ -34,6 +34,7 @@ from nnexp.runs.record import baseline_keys
 
 CPU = torch.device("cpu")
 METRICS_ASKED = ("mae", "r2")
+METRICS_OF_KNN = ("euclidean", "manhattan")
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +127,14 @@ def test_boosting_and_the_constant(diabetes: Data) -> None:
         assert set(baseline_keys("regression")) <= record.keys()
         assert "test/acc" not in record
         assert "probabilities" not in record
+
+
+def test_every_k_may_be_more_than_the_rows_that_scalers_are_compared_on(diabetes: Data) -> None:
+    config = KNNConfig([60, 90], ["euclidean", "manhattan"], tune_rows=40)
+    found = compute("knn", BaselinesConfig(knn=config), diabetes)
+    assert "skipped" not in found
+    assert {(one["k"], one["metric"]) for one in found["tried"]} > {(60, m) for m in METRICS_OF_KNN}
+    assert found["val/rmse"] == min(one["val/rmse"] for one in found["tried"])
 
 
 @pytest.mark.parametrize("metric", ["mae", "median_absolute_error", "r2"])

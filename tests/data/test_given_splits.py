@@ -361,6 +361,16 @@ def iris_by(path: Path, **options: Any) -> BundledConfig:
     return BundledConfig(name="iris", source="iris", split_file=str(path), **options)
 
 
+def test_an_empty_list_of_rows_says_nothing(tmp_path: Path) -> None:
+    """So that rows to validate on are drawn, and no epoch is chosen by none."""
+    path, test = tmp_path / "s.json", list(range(0, 150, 3))
+    train = [row for row in range(150) if row % 3]
+    path.write_text(json.dumps({"train": train, "val": [], "test": test}))
+    dataset = load(iris_by(path))
+    assert dataset.num_val > 0
+    assert dataset.num_train + dataset.num_val == 100
+
+
 def test_a_file_says_where_each_row_belongs(tmp_path: Path) -> None:
     words = np.random.default_rng(0).choice(["train", "val", "test"], 150, p=[0.6, 0.2, 0.2])
     text, with_header, rows = tmp_path / "s.txt", tmp_path / "s.csv", tmp_path / "s.json"

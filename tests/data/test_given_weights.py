@@ -65,6 +65,15 @@ def test_weights_that_are_none(cell: str, message: str, tmp_path: Path) -> None:
         load(CSVConfig(path=str(path), target="label", weight="w"))
 
 
+def test_training_rows_without_weight_are_refused(tmp_path: Path) -> None:
+    rows = [f"{i * i % 17},{'yes' if i % 5 == 0 else 'no'},{int(i >= 30)},{i}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("a,label,w,day\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    config = CSVConfig(path=str(tmp_path / "t.csv"), target="label", weight="w", time="day",
+                       val_fraction=0.25, test_fraction=0.25)  # fmt: skip
+    with pytest.raises(DataError, match=r"t: dataset.weight is 0 in all training rows"):
+        load(config)
+
+
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
