@@ -79,6 +79,7 @@ class Options:
     day_first: bool | None = None
     dates: str = "use"  # or drop
     declared: Mapping[str, Sequence[str]] = field(default_factory=dict)  # columns by role
+    target: str = "the label"  # what the target is
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ class _Understanding:
             return self._plain("weight", "how much the row counts in training")
         if self._role in ("target", "group"):
             return self._plain(
-                self._role, "the label" if self._role == "target" else "kept together"
+                self._role, self._options.target if self._role == "target" else "kept together"
             )
         if self._role == "time":
             return self._plain("time", "the earliest rows train, later ones validate, then test")

@@ -172,6 +172,7 @@ def _options(config: ColumnsConfig) -> Options:
         thousands=config.thousands,
         day_first=config.day_first,
         dates=config.dates,
+        target="the quantity" if config.task == REGRESSION else "the label",
         declared={
             role: getattr(config, role) for role in ("drop", "numeric", "categorical", "date")
         },
