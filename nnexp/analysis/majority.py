@@ -64,7 +64,7 @@ class MajorityClass:
     def _in_metric(self, draw: str, scores: MajorityScores) -> MajorityScores:
         """The same in a metric other than accuracy: as measured, of labels, or the worst."""
         keys = self._measure.val_key, self._measure.test_key
-        own = [r for r in self._by_draw.get(draw, []) if r.result.status == "completed"]
+        own = self._by_draw.get(draw, [])  # what diverged has recorded its baselines too
         for told in (r.result.baselines.get(name, {}) for name in CONSTANTS for r in own):
             val, test = (told.get(key) for key in keys)
             if val is not None and test is not None:

@@ -349,7 +349,7 @@ class Config:
         """The task: as it is said, else that of the data set, else classification."""
         own = self.dataset.own_task if isinstance(self.dataset, DatasetConfig) else None
         name = self.task if self.task != "auto" else own or CLASSIFICATION
-        return TASK_BY_NAME[name]
+        return TASK_BY_NAME.get(name, TASK_BY_NAME[CLASSIFICATION])  # the check refuses others
 
     @property
     def recorded_metrics(self) -> list[str]:
